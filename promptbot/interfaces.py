@@ -1,0 +1,135 @@
+"""All extension points on one page: what a user may replace, and what it must do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from promptbot.types import Chosen, Example, Message, OptionScore, Prediction, Sample
+
+if TYPE_CHECKING:
+    import numpy as np
+    from langchain_core.messages import AIMessage, AIMessageChunk
+    from langchain_core.runnables import RunnableConfig
+    from numpy.typing import NDArray
+
+
+class Encoder(Protocol):
+    """The frozen sentence-embedding model behind similarity."""
+
+    @property
+    def revision(self) -> str:
+        """Content hash; part of every key under which vectors are cached."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return one unit vector per text.  # (n_texts, dimension)"""
+        ...
+
+
+class Selector(Protocol):
+    """Chooses the examples for one input."""
+
+    def select(self, query: str, k: int) -> list[Chosen[Example]]:
+        """Return k distinct examples, the nearest first where nearness is known."""
+        ...
+
+
+class Memory(Protocol):
+    """Decides which earlier messages enter the next prompt."""
+
+    def recall(self, turns: Sequence[Message]) -> list[Message]:
+        """Return the messages to show, oldest first; never half a turn."""
+        ...
+
+
+class History(Protocol):
+    """Keeps the messages of sessions."""
+
+    def load(self, session: str) -> list[Message]:
+        """Return the messages of a session, oldest first; an empty list for a new one."""
+        ...
+
+    def append(self, session: str, messages: Sequence[Message]) -> None:
+        """Add messages to a session; all of them or, on an error, none."""
+        ...
+
+
+@runtime_checkable
+class FrozenModel(Protocol):
+    """A pretrained model that answers and, where it can, scores; nothing ever trains it.
+
+    Local and remote models are LangChain chat models (`BaseChatModel`) with these extra verbs.
+    Decoding settings travel as keyword arguments of `invoke` and `stream`: ``temperature``
+    (0 is greedy), ``top_p``, ``max_new_tokens``, ``stop`` and ``seed``.
+    """
+
+    @property
+    def spec(self) -> str:
+        """The text that `promptbot.models.load` made it from."""
+        ...
+
+    @property
+    def revision(self) -> str:
+        """Content hash of the weights as loaded, or the provider's name for them."""
+        ...
+
+    @property
+    def context_tokens(self) -> int | None:
+        """How many tokens prompt and answer may have together; None when unknown."""
+        ...
+
+    @property
+    def can_score(self) -> bool:
+        """Whether `score` gives log-probabilities."""
+        ...
+
+    def invoke(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AIMessage:
+        """Return the whole answer to a list of LangChain messages."""
+        ...
+
+    def stream(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[AIMessageChunk]:
+        """Yield the answer in pieces of whole characters."""
+        ...
+
+    def score(
+        self, messages: Sequence[Message], options: Sequence[str], *, end_of_turn: bool = True
+    ) -> list[OptionScore]:
+        """Return the log-probability of each option as the answer to a prompt.
+
+        With `end_of_turn` the token that ends the assistant's message belongs to the option, so
+        that "lost card" and "lost card abroad" compete fairly.
+
+        Raises:
+            CannotScore: The model only writes.
+        """
+        ...
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return the tokens of these messages, role markers included, without an answer's."""
+        ...
+
+    def digest(self) -> str:
+        """Return the content hash of the weights as they are in memory now.
+
+        Raises:
+            FrozenModelChanged: A parameter would receive a gradient.
+        """
+        ...
+
+
+class Predictor(Protocol):
+    """Answers samples: a prompted chain, a fine-tuned baseline, or a function."""
+
+    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        """Return one prediction per sample, in their order."""
+        ...

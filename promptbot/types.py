@@ -1,0 +1,234 @@
+"""The values that travel between promptbot's layers.
+
+One chat turn reads straight down:
+``Message -> [Example], [Note], [Message] -> Prompt -> Completion -> Reply (+ Trace)``.
+Every value is a frozen dataclass, so a step cannot change what an earlier step decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+Role = Literal["system", "user", "assistant"]
+"""Who says a message."""
+
+PartKind = Literal["system", "examples", "turns", "question"]
+"""The parts of a prompt, in the order in which the model reads them."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation or of a prompt."""
+
+    role: Role
+    """Who says it."""
+    content: str
+    """Plain text; never interpreted as a template or as control tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A labelled pair that may be shown inside a prompt (papers: demonstration)."""
+
+    input: str
+    """What the user says."""
+    output: str
+    """What the assistant should answer; in a classify bot the label's first wording."""
+    label: str | None = None
+    """The label's name, in classify bots only."""
+    line: int = 0
+    """Line of its file, from 1; 0 when it was made in code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One piece of a bot's knowledge."""
+
+    question: str
+    """The question it answers, or its heading."""
+    answer: str
+    """What to say."""
+    source: str
+    """File and line it was read from, as ``knowledge.jsonl:12``."""
+
+    @property
+    def text(self) -> str:
+        """Question and answer as one text."""
+        return f"{self.question}\n{self.answer}" if self.question else self.answer
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One input with its target, used to evaluate; never shown inside a prompt."""
+
+    id: str
+    """Unique within its data set."""
+    input: str
+    """What the user says."""
+    target: str
+    """The wanted text, or the label's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen(Generic[T]):
+    """An example or a note that was chosen for one input, and how near it lies."""
+
+    item: T
+    """The example or note."""
+    similarity: float | None
+    """Cosine similarity with the input, in [-1, 1]; None when the choice did not measure it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a prompt with its size."""
+
+    kind: PartKind
+    """Which part."""
+    messages: tuple[Message, ...]
+    """Its messages, in reading order."""
+    n_tokens: int
+    """Tokens of these messages, their role markers included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Something that was chosen and then left out of the prompt."""
+
+    kind: Literal["turn", "example", "note"]
+    """What it is."""
+    text: str
+    """Its text."""
+    reason: str
+    """Why, for a person to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A rendered template as chat messages, with everything that explains it."""
+
+    parts: tuple[Part, ...]
+    """System, examples, turns and question; a part without messages is absent."""
+    n_tokens: int
+    """Tokens of the whole prompt, as the model counts them."""
+    max_tokens: int | None
+    """What the prompt may have at most; None when the model's context is unknown."""
+    examples: tuple[Chosen[Example], ...] = ()
+    """Examples shown, in reading order."""
+    notes: tuple[Chosen[Note], ...] = ()
+    """Notes shown, in reading order."""
+    dropped: tuple[Dropped, ...] = ()
+    """What did not fit."""
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """Every message, in reading order."""
+        return tuple(message for part in self.parts for message in part.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the model wrote, and what it cost."""
+
+    text: str
+    """Raw text of the model."""
+    n_prompt_tokens: int = 0
+    """Tokens that were read."""
+    n_cached_tokens: int = 0
+    """Of these, how many were in the prefix cache and not computed again."""
+    n_generated_tokens: int = 0
+    """Tokens that were written."""
+    stop_reason: Literal["end", "length", "stop", "interrupted", "scored"] = "end"
+    """Why it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptionScore:
+    """How likely a model finds one option after a prompt."""
+
+    option: str
+    """The option's text."""
+    logprob: float
+    """Sum of the token log-probabilities, in nats."""
+    token_logprobs: tuple[float, ...]
+    """Log-probability of each token, in nats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a predictor answers to one sample; prompted chains and baselines alike."""
+
+    text: str
+    """The answer's text."""
+    label: str | None = None
+    """The label's name; None for chat bots and where the text could not be parsed."""
+    label_logprobs: Mapping[str, float] = field(default_factory=dict)
+    """Normalised log-probability by label, in nats; empty when nothing was scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Everything that explains one reply."""
+
+    bot: str
+    """The bot's name."""
+    variant: str
+    """The variant's name; ``default`` for bot.yaml as it stands."""
+    bot_hash: str
+    """Content hash of templates, examples, notes and settings."""
+    model: str
+    """The model's spec."""
+    model_revision: str
+    """Content hash of the model's weights, or the provider's name for it."""
+    encoder_revision: str | None
+    """Content hash of the encoder; None when nothing was compared."""
+    seed: int
+    """Seed of everything random."""
+    prompt: Prompt
+    """Exactly what the model read."""
+    completion: Completion
+    """Exactly what the model wrote."""
+    label_logprobs: Mapping[str, float] = field(default_factory=dict)
+    """Normalised log-probability by label, in nats; classify bots only."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall-clock seconds by step: ``compose``, ``first_token``, ``model``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the trace as plain JSON-ready values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The bot's answer to one message.
+
+    A streamed reply comes in pieces that add up with ``+``: their texts are joined, and the
+    last piece brings the label and the trace.
+    """
+
+    text: str
+    """What the bot says."""
+    session: str
+    """The session it belongs to."""
+    label: str | None = None
+    """The label's name, in classify bots."""
+    trace: Trace | None = None
+    """What explains the reply; None only in the pieces of a stream before the last."""
+
+    def __add__(self, other: Reply) -> Reply:
+        """Join two pieces of one streamed reply."""
+        return Reply(
+            text=self.text + other.text,
+            session=other.session,
+            label=other.label or self.label,
+            trace=other.trace or self.trace,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the reply as plain JSON-ready values, one line of ``--json``."""
+        trace = self.trace.to_dict() if self.trace else None
+        return {"text": self.text, "label": self.label, "session": self.session, "trace": trace}
