@@ -1,0 +1,258 @@
+"""A bot's folder, read: settings under one variant, templates, examples, notes, content hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+from promptbot.bot.spec import BotSpec, Source, parse_spec, read_yaml
+from promptbot.data import load_examples, load_notes
+from promptbot.errors import BotNotFound, DataError, SpecError, TemplateError, known_words
+from promptbot.types import Example, Note
+
+DEFAULT_VARIANT = "default"
+"""The variant that is bot.yaml as it stands."""
+
+
+@dataclass(frozen=True)
+class TemplateSource:
+    """A template's text, not yet compiled."""
+
+    name: str
+    """Path that errors show."""
+    text: str
+    """Jinja source."""
+
+
+@dataclass(frozen=True)
+class Bot:
+    """One bot under one variant: everything that decides a reply, except the model."""
+
+    folder: Path
+    """Where it was read from."""
+    variant: str
+    """The variant's name; ``default`` for bot.yaml as it stands."""
+    spec: BotSpec
+    """Its settings, the variant's overlay applied."""
+    system: TemplateSource
+    """The system prompt's template."""
+    turn: TemplateSource | None
+    """The template around each user message."""
+    partials: Mapping[str, str]
+    """Every template of the folder by file name, for ``include`` and ``import``."""
+    examples: tuple[Example, ...]
+    """The example pool, in file order."""
+    notes: tuple[Note, ...]
+    """The knowledge, in file order."""
+
+    @property
+    def name(self) -> str:
+        """The bot's name."""
+        return self.spec.name
+
+    @cached_property
+    def content_hash(self) -> str:
+        """Hash of settings, templates, examples and notes; 16 hexadecimal digits.
+
+        The place of the folder, the description, and the lines on which examples stand do not
+        change a reply, so they do not change the hash.
+        """
+        content = {
+            "spec": self.spec.model_dump(mode="json", exclude={"description"}),
+            "system": self.system.text,
+            "turn": self.turn.text if self.turn else None,
+            "partials": dict(self.partials),
+            "examples": [(e.input, e.output, e.label) for e in self.examples],
+            "notes": [asdict(note) for note in self.notes],
+        }
+        canonical = json.dumps(content, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def shipped_bots_folder() -> Path:
+    """Return the folder of the bots that come with promptbot."""
+    installed = Path(__file__).parents[1] / "templates"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "templates"
+
+
+def bot_folders() -> dict[str, Path]:
+    """Return every bot in ``./templates`` and among those shipped, by name; the nearer one wins."""
+    found: dict[str, Path] = {}
+    for parent in (Path("templates"), shipped_bots_folder()):
+        if parent.is_dir():
+            for folder in sorted(parent.iterdir()):
+                if (folder / "bot.yaml").is_file():
+                    found.setdefault(folder.name, folder)
+    return found
+
+
+def find_bot(name: str | Path) -> Path:
+    """Return the folder of a bot: a path, else a name in ./templates or among those shipped.
+
+    Raises:
+        BotNotFound: Nothing of this name has a bot.yaml.
+    """
+    path = Path(name).expanduser()
+    try:
+        if path.is_dir() and (path / "bot.yaml").is_file():
+            return path
+        if path.name == "bot.yaml" and path.is_file():
+            return path.parent
+        exists = path.is_dir()
+    except (OSError, ValueError):  # a name too long for the file system, or with a NUL
+        exists = False
+    bots = bot_folders()
+    if str(name) in bots:
+        return bots[str(name)]
+    if exists:
+        raise BotNotFound(
+            "the folder holds no bot.yaml.",
+            place=str(name),
+            hint=f"{known_words('Bots', path.name, bots)} "
+            "To make one: promptbot new NAME.",
+        )
+    raise BotNotFound(
+        f'there is no bot "{name}".',
+        expected=known_words("Bots", str(name), bots),
+        hint="Give one of these names, or the path of a folder with a bot.yaml "
+        "(promptbot new NAME makes one).",
+    )
+
+
+def variant_files(folder: Path) -> dict[str, Path]:
+    """Return the variant files of a bot by name, in alphabetical order."""
+    files = sorted((folder / "variants").glob("*.yaml"))
+    return {file.stem: file for file in files}
+
+
+def read_spec(folder: Path, variant: str | None = None) -> BotSpec:
+    """Return a bot's settings under a variant.
+
+    Raises:
+        SpecError: bot.yaml or the variant's file is wrong, or there is no such variant.
+    """
+    base = read_yaml(folder / "bot.yaml")
+    return parse_spec(base, _read_variant(folder, variant))
+
+
+def _read_variant(folder: Path, variant: str | None) -> Source | None:
+    files = variant_files(folder)
+    if variant is None or (variant == DEFAULT_VARIANT and variant not in files):
+        return None
+    if variant not in files:
+        raise SpecError(
+            f'the bot has no variant "{variant}".',
+            place=str(folder),
+            hint=known_words("Variants", variant, [DEFAULT_VARIANT, *files]),
+        )
+    return read_yaml(files[variant])
+
+
+def load_bot(name: str | Path, variant: str | None = None) -> Bot:
+    """Return a bot, found by path or name, under one of its variants.
+
+    Raises:
+        BotNotFound: There is no such bot.
+        SpecError: Its settings are wrong.
+        TemplateError: A template is missing or cannot be read.
+        DataError: Its examples or its knowledge are wrong.
+    """
+    folder = find_bot(name)
+    spec = read_spec(folder, variant)
+    examples: list[Example] = []
+    if spec.examples:
+        examples = load_examples(inside(folder, spec.examples.file), spec.labels)
+        check_k(len(examples), spec, folder)
+    notes = load_notes(inside(folder, spec.knowledge.file)) if spec.knowledge else []
+    return Bot(
+        folder=folder,
+        variant=variant or DEFAULT_VARIANT,
+        spec=spec,
+        system=read_template(folder, spec.template),
+        turn=find_turn_template(folder, spec),
+        partials=read_partials(folder),
+        examples=tuple(examples),
+        notes=tuple(notes),
+    )
+
+
+def check_k(n_examples: int, spec: BotSpec, folder: Path) -> None:
+    """Raise DataError when the prompt is to show more examples than the pool holds."""
+    if spec.examples and spec.examples.k > n_examples:
+        raise DataError(
+            f"examples.k is {spec.examples.k}, the pool holds {n_examples} examples.",
+            place=str(folder / spec.examples.file),
+            expected="Expected k to be at most the size of the pool.",
+            hint="Lower examples.k, or add examples.",
+        )
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of a bot's file, looked for beside its variants and then in the folder.
+
+    Raises:
+        DataError: The path leads out of the folder, directly or by a link.
+    """
+    in_variants = folder / "variants" / name
+    path = in_variants if in_variants.exists() else folder / name
+    try:
+        leaves = not path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):
+        leaves = True
+    if leaves:
+        raise DataError(
+            f'"{name}" leads out of the bot\'s folder.',
+            place=str(folder),
+            hint="Put the file into the folder: a bot is complete in itself.",
+        )
+    return path
+
+
+def read_template(folder: Path, name: str) -> TemplateSource:
+    """Return the text of a template.
+
+    Raises:
+        TemplateError: There is no such file, or it cannot be read.
+    """
+    path = inside(folder, name)
+    if not path.is_file():
+        known = [file.name for file in _template_files(folder)]
+        raise TemplateError(
+            f'there is no template "{name}".',
+            place=str(folder),
+            hint=known_words("Templates", name, known),
+        )
+    return TemplateSource(name=str(path), text=_read_text(path))
+
+
+def find_turn_template(folder: Path, spec: BotSpec) -> TemplateSource | None:
+    """Return the template around user messages: the one named, else turn.j2 where it exists."""
+    if spec.turn_template:
+        return read_template(folder, spec.turn_template)
+    return read_template(folder, "turn.j2") if (folder / "turn.j2").is_file() else None
+
+
+def read_partials(folder: Path) -> dict[str, str]:
+    """Return every template of the folder by file name."""
+    return {file.name: _read_text(inside(folder, file.name)) for file in _template_files(folder)}
+
+
+def _template_files(folder: Path) -> Iterator[Path]:
+    yield from sorted(folder.glob("*.j2"))
+    yield from sorted((folder / "variants").glob("*.j2"))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+    except OSError as error:
+        problem = f"the file cannot be read ({error.strerror})."
+        raise TemplateError(problem, place=str(path), hint="Check its permissions.") from None
+    except UnicodeDecodeError:
+        raise TemplateError(
+            "the file is not UTF-8.", place=str(path), hint="Save it as UTF-8 text."
+        ) from None

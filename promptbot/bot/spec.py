@@ -1,0 +1,410 @@
+"""What bot.yaml may say: every key with its meaning, and errors with their line.
+
+A variant is an overlay: a YAML file that names only what differs. The merged settings are
+validated as a whole, and an error is reported in the file and on the line that said it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
+
+from promptbot.errors import SpecError, known_words
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+VariableValue = str | int | float | bool | list[Any] | dict[str, Any]
+Key = tuple[str | int, ...]
+"""Path of a setting, as ``("examples", "k")``."""
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ExamplesSpec(_Settings):
+    """Which examples the prompt shows, and in which order."""
+
+    file: Text = "examples.jsonl"
+    """JSONL or CSV file in the bot's folder."""
+    selector: Literal["fixed", "random", "nearest"] = "nearest"
+    """How they are chosen: the file's first, at random for each input, or the most similar."""
+    k: Annotated[int, Field(ge=0)] = 4
+    """How many are shown; 0 is zero-shot."""
+    order: Literal["nearest_last", "nearest_first", "random", "file"] = "nearest_last"
+    """In which order the model reads them."""
+
+
+class KnowledgeSpec(_Settings):
+    """Which notes are retrieved into the prompt."""
+
+    file: Text = "knowledge.jsonl"
+    """JSONL, CSV or Markdown file, or a folder of them, in the bot's folder."""
+    k: Annotated[int, Field(ge=0)] = 3
+    """How many notes are shown."""
+    min_similarity: Annotated[float, Field(ge=-1, le=1)] | None = None
+    """Cosine similarity under which a note is not shown, so that the fallback can speak."""
+
+
+class MemorySpec(_Settings):
+    """Which earlier turns enter the next prompt."""
+
+    kind: Literal["buffer", "window"] = "window"
+    """Everything, or the newest turns that fit."""
+    max_tokens: Annotated[int, Field(ge=0)] | None = 400
+    """Tokens of the window; null for no bound but the model's context."""
+    max_turns: Annotated[int, Field(ge=0)] | None = None
+    """Turns of the window; null for any number."""
+
+
+class DecodingSpec(_Settings):
+    """How the model writes."""
+
+    temperature: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """0 takes the likeliest token; higher is more varied."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Sample among the likeliest tokens that together have this probability."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=100_000)] = 80
+    """Tokens of an answer at most."""
+    stop: list[Text] = []
+    """Texts at which the answer ends; they are not shown."""
+
+
+class GuardSpec(_Settings):
+    """What the bot says when it cannot answer."""
+
+    fallback: Text = "I do not know."
+    """The sentence that templates see as ``fallback``."""
+
+
+class BotSpec(_Settings):
+    """The settings of one bot under one variant."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[\w][\w.-]*$")]
+    """Letters, digits, underscore, dot and hyphen."""
+    description: str = ""
+    """One sentence for ``promptbot bots``."""
+    language: Text = "en"
+    """Language code that templates see."""
+    task: Literal["chat", "classify"] = "chat"
+    """Answer freely, or choose one of the labels."""
+    model: Text = "embedded"
+    """Which frozen model answers: embedded, a folder, hf:owner/name, openai:NAME, ..."""
+    encoder: Text = "embedded"
+    """Which frozen encoder measures similarity."""
+    template: Text = "system.j2"
+    """The system prompt's template."""
+    turn_template: Text | None = None
+    """Template around each user message (it sees ``input``); turn.j2 where that file exists."""
+    examples: ExamplesSpec | None = None
+    knowledge: KnowledgeSpec | None = None
+    memory: MemorySpec = MemorySpec()
+    decoding: DecodingSpec = DecodingSpec()
+    labels: dict[Text, Annotated[list[Text], Field(min_length=1)]] | None = None
+    """The verbalizer: wordings by label; the first wording is what examples show."""
+    calibration: Literal["none"] = "none"
+    """Correction of the label scores for the prompt's own bias."""
+    guard: GuardSpec = GuardSpec()
+    vars: dict[str, VariableValue] = {}
+    """Free variables of the templates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One YAML file with the line of every key."""
+
+    path: Path
+    """Where it was read from."""
+    values: Mapping[str, Any]
+    """Its settings."""
+    lines: Mapping[Key, int] = field(default_factory=dict)
+    """Line of each key and list item, from 1."""
+
+    def place(self, key: Key) -> str:
+        """Return ``file, line n`` of a key, or of its nearest parent that has one."""
+        while key and key not in self.lines:
+            key = key[:-1]
+        return f"{self.path}, line {self.lines[key]}" if key else str(self.path)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without the surprises: no merge keys, and dates stay texts."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in resolvers if "timestamp" not in tag and "merge" not in tag]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_yaml(path: Path) -> Source:
+    """Return the settings of a YAML file with the line of every key.
+
+    Raises:
+        SpecError: The file cannot be read, is not YAML, repeats a key, or is not a mapping.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise SpecError(
+            "there is no such file.",
+            place=str(path),
+            hint="Create it (promptbot new NAME makes a complete folder).",
+        ) from None
+    except OSError as error:
+        raise SpecError(
+            f"the file cannot be read ({error.strerror}).",
+            place=str(path),
+            hint="Check its permissions.",
+        ) from None
+    except UnicodeDecodeError:
+        raise SpecError(
+            "the file is not UTF-8.", place=str(path), hint="Save it as UTF-8 text."
+        ) from None
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return Source(path, {})
+        if not isinstance(node, yaml.MappingNode):
+            raise SpecError(
+                f"found a {node.id}, not settings.",
+                place=f"{path}, line {node.start_mark.line + 1}",
+                expected="Expected lines of the form  key: value.",
+                hint="See any bot.yaml that promptbot new makes.",
+            )
+        lines: dict[Key, int] = {}
+        _note_lines(node, (), lines, path, frozenset())
+        values = loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        raise _syntax_error(path, text, error) from None
+    except yaml.YAMLError as error:
+        raise SpecError(
+            f"this is not YAML: {error}.", place=str(path), hint="Save it as plain UTF-8 text."
+        ) from None
+    except RecursionError:
+        raise SpecError(
+            "the settings are nested too deeply.", place=str(path), hint="Flatten them."
+        ) from None
+    finally:
+        loader.dispose()
+    return Source(path, values, lines)
+
+
+def _note_lines(
+    node: yaml.Node, key: Key, lines: dict[Key, int], path: Path, above: frozenset[int]
+) -> None:
+    if id(node) in above:
+        raise SpecError(
+            "an alias refers to the setting that it stands in.",
+            place=f"{path}, line {node.start_mark.line + 1}",
+            hint="Write the value out.",
+        )
+    above |= {id(node)}
+    lines.setdefault(key, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        for key_node, value_node in node.value:
+            name = key_node.value if isinstance(key_node.value, str) else str(key_node.value)
+            line = key_node.start_mark.line + 1
+            if (*key, name) in lines:
+                raise SpecError(
+                    f'key "{name}" stands here a second time.',
+                    place=f"{path}, line {line}",
+                    expected=f"It was first set on line {lines[*key, name]}.",
+                    hint="Keep one of them.",
+                )
+            lines[*key, name] = line
+            _note_lines(value_node, (*key, name), lines, path, above)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _note_lines(item, (*key, index), lines, path, above)
+
+
+def _syntax_error(path: Path, text: str, error: yaml.MarkedYAMLError) -> SpecError:
+    mark = error.problem_mark or error.context_mark
+    place = f"{path}, line {mark.line + 1}" if mark else str(path)
+    line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+    if "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in str(error.problem):
+        return SpecError(
+            "this line has a tab where YAML wants spaces.",
+            place=place,
+            hint="Indent with two spaces.",
+        )
+    what = " ".join(part for part in (error.context, error.problem) if part)
+    return SpecError(
+        f"this is not YAML: {what}.",
+        place=place,
+        hint="Put texts with : or # between quotes, and indent with two spaces.",
+    )
+
+
+def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with what `over` says: mappings are merged, everything else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = overlay(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def parse_spec(base: Source, variant: Source | None = None) -> BotSpec:
+    """Return the settings of a bot, or of one of its variants.
+
+    Raises:
+        SpecError: Everything that is wrong, one paragraph each.
+    """
+    values = overlay(base.values, variant.values if variant else {})
+    try:
+        spec = BotSpec.model_validate(values)
+    except ValidationError as error:
+        errors = [_explain(detail, values, base, variant) for detail in error.errors()]
+        raise join_errors(errors) from None
+    problems = list(_contradictions(spec, base, variant))
+    if problems:
+        raise join_errors(problems)
+    return spec
+
+
+def join_errors(errors: list[SpecError]) -> SpecError:
+    """Return one error that says everything the given ones say."""
+    if len(errors) == 1:
+        return errors[0]
+    joined = SpecError(errors[0].problem, place=errors[0].place, hint=errors[0].hint)
+    joined.args = ("\n\n".join(str(error) for error in errors),)
+    return joined
+
+
+def _place(key: Key, base: Source, variant: Source | None) -> str:
+    if variant and (key in variant.lines or (len(key) > 1 and key[:-1] in variant.lines)):
+        return variant.place(key)
+    return base.place(key)
+
+
+def _contradictions(spec: BotSpec, base: Source, variant: Source | None) -> Iterable[SpecError]:
+    if spec.task == "classify" and not spec.labels:
+        yield SpecError(
+            "task is classify, but there are no labels.",
+            place=_place(("task",), base, variant),
+            hint='Add labels, as  labels: {card_lost: ["lost card"]}.',
+        )
+    if spec.task == "chat" and spec.labels:
+        yield SpecError(
+            "labels are given, but task is chat.",
+            place=_place(("labels",), base, variant),
+            hint="Set task: classify, or take the labels out.",
+        )
+    for name in sorted(set(spec.vars) & RESERVED_VARIABLES):
+        yield SpecError(
+            f'variable "{name}" is one that promptbot fills itself.',
+            place=_place(("vars", name), base, variant),
+            expected=f"Reserved: {', '.join(sorted(RESERVED_VARIABLES))}.",
+            hint="Choose another name.",
+        )
+    for name in spec.vars:
+        if not name.isidentifier():
+            yield SpecError(
+                f'variable "{name}" cannot be used in a template.',
+                place=_place(("vars", name), base, variant),
+                expected="Expected letters, digits and underscores, no digit first.",
+                hint="Choose another name.",
+            )
+
+
+RESERVED_VARIABLES = frozenset({"examples", "fallback", "input", "knowledge", "labels", "language"})
+"""Names that templates see beside the bot's own `vars`."""
+
+
+def _explain(
+    detail: ErrorDetails, values: Mapping[str, Any], base: Source, variant: Source | None
+) -> SpecError:
+    """Return pydantic's complaint in promptbot's words."""
+    key: Key = tuple(part for part in detail["loc"] if not _is_union_branch(part, detail["loc"]))
+    place, name = _place(key, base, variant), ".".join(map(str, key))
+    if detail["type"] == "missing":
+        return SpecError(
+            f'setting "{name}" is missing.', place=place, hint=f"Add a line  {key[-1]}: ..."
+        )
+    if detail["type"] == "extra_forbidden":
+        known = _known_keys(key[:-1])
+        return SpecError(
+            f'unknown setting "{name}".',
+            place=place,
+            hint=known_words("Known", str(key[-1]), known),
+        )
+    found = detail["input"]
+    if detail["type"] == "literal_error":
+        choices = _choices(key)
+        return SpecError(
+            f'unknown {name} "{found}".',
+            place=place,
+            hint=known_words("Known", str(found), choices),
+        )
+    expected = _EXPECTED.get(detail["type"]) or detail["msg"].replace("Input should be", "Expected")
+    return SpecError(
+        f"{name} is {found!r}.",
+        place=place,
+        expected=f"{expected.rstrip('.')}.",
+        hint=f"Correct the value of {name}.",
+    )
+
+
+_EXPECTED = {
+    "int_type": "Expected a whole number",
+    "float_type": "Expected a number",
+    "string_type": "Expected a text; put it between quotes",
+    "list_type": "Expected a list, as [one, two]",
+    "dict_type": "Expected settings below it, as {key: value}",
+    "model_type": "Expected settings below it, as {key: value}",
+    "string_too_short": "Expected a text that is not empty",
+    "string_pattern_mismatch": "Expected letters, digits, underscore, dot and hyphen only",
+}
+
+
+def _is_union_branch(part: str | int, location: tuple[str | int, ...]) -> bool:
+    """Say whether pydantic put this part there to name a branch of a union type."""
+    return location[0] == "vars" and part in {"str", "int", "float", "bool"} or (
+        location[0] == "vars" and str(part).startswith(("list[", "dict["))
+    )
+
+
+def _section(key: Key) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = BotSpec
+    for part in key:
+        annotation = model.model_fields[str(part)].annotation if model else None
+        candidates = [annotation, *get_args(annotation)]
+        model = next(
+            (c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None
+        )
+    return model
+
+
+def _known_keys(key: Key) -> list[str]:
+    model = _section(key)
+    return list(model.model_fields) if model else []
+
+
+def _choices(key: Key) -> list[str]:
+    model = _section(key[:-1])
+    annotation = model.model_fields[str(key[-1])].annotation if model else None
+    return [str(choice) for choice in get_args(annotation)]
+
+
+__all__ = [
+    "RESERVED_VARIABLES",
+    "BotSpec",
+    "DecodingSpec",
+    "ExamplesSpec",
+    "GuardSpec",
+    "KnowledgeSpec",
+    "MemorySpec",
+    "Source",
+    "overlay",
+    "parse_spec",
+    "read_yaml",
+]

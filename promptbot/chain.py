@@ -1,0 +1,336 @@
+"""A bot and a frozen model, composed into a LangChain Runnable.
+
+Select, fit, render, generate or score, parse: one message goes in, a `Reply` with its `Trace`
+comes out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import patch_config
+
+from promptbot.bot.folder import Bot, load_bot
+from promptbot.errors import InputError
+from promptbot.prompt.compose import Composer
+from promptbot.prompt.verbalizer import Verbalizer
+from promptbot.types import Completion, Message, Prediction, Prompt, Reply, Sample, Trace
+
+if TYPE_CHECKING:
+    from langchain_core.callbacks import CallbackManagerForChainRun
+
+    from promptbot.interfaces import Encoder, FrozenModel, History
+
+ChatInput = str | Mapping[str, Any]
+"""A message, or ``{"input": message, "session": id}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    text: str
+    session: str
+    remembered: bool
+
+
+class InMemoryHistory:
+    """Keeps the messages of sessions until the process ends."""
+
+    def __init__(self) -> None:
+        self._messages: dict[str, list[Message]] = {}
+
+    def load(self, session: str) -> list[Message]:
+        """Return the messages of a session, oldest first."""
+        return list(self._messages.get(session, ()))
+
+    def append(self, session: str, messages: Sequence[Message]) -> None:
+        """Add messages to a session."""
+        self._messages.setdefault(session, []).extend(messages)
+
+
+class Chain(Runnable[ChatInput, Reply]):
+    """A bot that answers with a frozen model.
+
+    It is a LangChain Runnable: `invoke`, `stream`, `batch` and their async twins work, callbacks
+    and configuration reach the model. Its input is a message, or ``{"input": message, "session":
+    id}``. A session's turns are remembered and enter its next prompts; a message without a session
+    stands alone.
+
+    Args:
+        bot: Templates, examples, notes and settings.
+        model: Answers, and in classify bots scores the labels.
+        encoder: Measures similarity; the one that the bot names when None.
+        history: Keeps the sessions; in memory when None.
+        seed: Of everything random.
+
+    Example:
+        >>> chain = load_chain("customer_service")
+        >>> chain.invoke("How long does delivery take?").text
+        'Delivery takes 2 to 4 working days.'
+    """
+
+    def __init__(
+        self,
+        bot: Bot,
+        model: FrozenModel,
+        *,
+        encoder: Encoder | None = None,
+        history: History | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.bot = bot
+        self.model = model
+        self.history: History = history if history is not None else InMemoryHistory()
+        self.seed = seed
+        self._encoder = encoder
+        self._composer = Composer(
+            bot,
+            count_tokens=model.count_tokens,
+            context_tokens=model.context_tokens,
+            load_encoder=self._load_encoder,
+            seed=seed,
+        )
+
+    def compose(self, text: str, session: str | None = None) -> Prompt:
+        """Return the prompt that a message would make, without asking the model."""
+        return self._composer.compose(text, self.history.load(session) if session else ())
+
+    def invoke(
+        self, input: ChatInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Reply:
+        """Return the reply to a message.
+
+        Raises:
+            InputError: The input is not a message, or an empty one.
+            ContextOverflow: The message is longer than the model's context.
+            ProviderError: A remote model failed.
+        """
+        return self._call_with_config(self._reply, input, config, run_type="chain")
+
+    def stream(
+        self, input: ChatInput, config: RunnableConfig | None = None, **kwargs: Any | None
+    ) -> Iterator[Reply]:
+        """Yield the reply in pieces that add up with ``+``; the last one brings the trace.
+
+        Where the caller stops early, what was said so far is remembered as the session's reply.
+        """
+        yield from self._transform_stream_with_config(
+            iter([input]), self._stream_first, config, run_type="chain"
+        )
+
+    async def astream(
+        self, input: ChatInput, config: RunnableConfig | None = None, **kwargs: Any | None
+    ) -> AsyncIterator[Reply]:
+        """Yield the reply in pieces, as `stream` does, without blocking the event loop."""
+        pieces = self.stream(input, config)
+        try:
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield piece
+        finally:
+            close = cast(Any, pieces).close
+            await asyncio.to_thread(close)
+
+    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        """Return one prediction per sample; each is answered without memory of the others."""
+        replies = self.batch([sample.input for sample in samples])
+        return [
+            Prediction(
+                text=reply.text,
+                label=reply.label,
+                label_logprobs=reply.trace.label_logprobs if reply.trace else {},
+            )
+            for reply in replies
+        ]
+
+    def _reply(
+        self,
+        input: ChatInput,
+        run_manager: CallbackManagerForChainRun,
+        config: RunnableConfig,
+    ) -> Reply:
+        pieces = list(self._pieces(input, run_manager, config))
+        return sum(pieces[1:], start=pieces[0])
+
+    def _stream_first(
+        self,
+        inputs: Iterator[ChatInput],
+        run_manager: CallbackManagerForChainRun,
+        config: RunnableConfig,
+    ) -> Iterator[Reply]:
+        for input in inputs:
+            yield from self._pieces(input, run_manager, config)
+
+    def _pieces(
+        self,
+        input: ChatInput,
+        run_manager: CallbackManagerForChainRun,
+        config: RunnableConfig,
+    ) -> Iterator[Reply]:
+        request = _parse_input(input)
+        started = time.perf_counter()
+        earlier = self.history.load(request.session) if request.remembered else ()
+        prompt = self._composer.compose(request.text, earlier)
+        composed = time.perf_counter()
+        seconds = {"compose": composed - started}
+        child = patch_config(config, callbacks=run_manager.get_child())
+        if self._verbalizer and self.model.can_score:
+            yield self._classify(request, prompt, seconds, child)
+            return
+        said, chunk_sum = "", cast("AIMessageChunk | None", None)
+        try:
+            for chunk in self.model.stream(to_langchain(prompt.messages), child, **self._decoding):
+                seconds.setdefault("first_token", time.perf_counter() - composed)
+                chunk_sum = chunk if chunk_sum is None else chunk_sum + chunk
+                if piece := str(chunk.text):
+                    said += piece
+                    # A classify bot's words are shown once they are known to be a label.
+                    if not self._verbalizer:
+                        yield Reply(text=piece, session=request.session)
+        except (GeneratorExit, KeyboardInterrupt):
+            self._remember(request, said)
+            raise
+        seconds["model"] = time.perf_counter() - composed
+        label = self._verbalizer.parse(said) if self._verbalizer else None
+        self._remember(request, said)
+        yield Reply(
+            text=said if self._verbalizer else "",
+            session=request.session,
+            label=label,
+            trace=self._trace(prompt, _completion(said, chunk_sum), seconds),
+        )
+
+    def _classify(
+        self, request: _Request, prompt: Prompt, seconds: dict[str, float], config: RunnableConfig
+    ) -> Reply:
+        """Return the likeliest label as a reply; nothing is generated."""
+        assert self._verbalizer is not None
+        started = time.perf_counter()
+        scores = self.model.score(prompt.messages, self._verbalizer.options)
+        seconds["model"] = time.perf_counter() - started
+        logprobs = self._verbalizer.label_logprobs(scores)
+        label = max(logprobs, key=logprobs.__getitem__)
+        word = self._verbalizer.word(label)
+        self._remember(request, word)
+        completion = Completion(text=word, n_prompt_tokens=prompt.n_tokens, stop_reason="scored")
+        return Reply(
+            text=word,
+            session=request.session,
+            label=label,
+            trace=self._trace(prompt, completion, seconds, logprobs),
+        )
+
+    def _remember(self, request: _Request, said: str) -> None:
+        if request.remembered and said.strip():
+            turn = [Message("user", request.text), Message("assistant", said)]
+            self.history.append(request.session, turn)
+
+    def _trace(
+        self,
+        prompt: Prompt,
+        completion: Completion,
+        seconds: Mapping[str, float],
+        label_logprobs: Mapping[str, float] | None = None,
+    ) -> Trace:
+        return Trace(
+            bot=self.bot.name,
+            variant=self.bot.variant,
+            bot_hash=self.bot.content_hash,
+            model=self.model.spec,
+            model_revision=self.model.revision,
+            encoder_revision=self._composer.encoder_revision,
+            seed=self.seed,
+            prompt=prompt,
+            completion=completion,
+            label_logprobs=label_logprobs or {},
+            seconds=seconds,
+        )
+
+    @cached_property
+    def _verbalizer(self) -> Verbalizer | None:
+        return Verbalizer(self.bot.spec.labels) if self.bot.spec.labels else None
+
+    @property
+    def _decoding(self) -> dict[str, Any]:
+        return {**self.bot.spec.decoding.model_dump(), "seed": self.seed}
+
+    def _load_encoder(self) -> Encoder:
+        if self._encoder is None:
+            from promptbot.models.encoder import load_encoder
+
+            self._encoder = load_encoder(self.bot.spec.encoder)
+        return self._encoder
+
+
+def load_chain(
+    bot: str | Path | Bot,
+    *,
+    variant: str | None = None,
+    model: str | FrozenModel | None = None,
+    encoder: Encoder | None = None,
+    history: History | None = None,
+    seed: int = 0,
+) -> Chain:
+    """Return the chain of a bot, found by path or name.
+
+    Args:
+        bot: The folder's path, the bot's name, or a bot already loaded.
+        variant: Which of its variants; bot.yaml as it stands when None.
+        model: A spec (see `promptbot.models.load`) or a model; the one that the bot names when None.
+        encoder: Measures similarity; the one that the bot names when None.
+        history: Keeps the sessions; in memory when None.
+        seed: Of everything random.
+
+    Raises:
+        UserError: The bot or the model cannot be loaded; the message says why.
+    """
+    from promptbot.models.registry import load_model
+
+    loaded = bot if isinstance(bot, Bot) else load_bot(bot, variant)
+    if model is None or isinstance(model, str):
+        model = load_model(model or loaded.spec.model, seed=seed)
+    return Chain(loaded, model, encoder=encoder, history=history, seed=seed)
+
+
+def to_langchain(messages: Sequence[Message]) -> list[BaseMessage]:
+    """Return the same messages as LangChain's."""
+    kinds: dict[str, type[BaseMessage]] = {
+        "system": SystemMessage,
+        "user": HumanMessage,
+        "assistant": AIMessage,
+    }
+    return [kinds[message.role](content=message.content) for message in messages]
+
+
+def _parse_input(input: ChatInput) -> _Request:
+    if isinstance(input, str):
+        return _Request(input, uuid.uuid4().hex, remembered=False)
+    text = input.get("input") if isinstance(input, Mapping) else None
+    if not isinstance(text, str):
+        raise InputError(
+            f"the chain was given {input!r}.",
+            expected='Expected a text, or {"input": text, "session": id}.',
+            hint="Pass the user's message as a str.",
+        )
+    session = input.get("session")
+    return _Request(text, str(session or uuid.uuid4().hex), remembered=bool(session))
+
+
+def _completion(text: str, chunk: AIMessageChunk | None) -> Completion:
+    usage = chunk.usage_metadata if chunk and chunk.usage_metadata else None
+    stop_reason = str((chunk.response_metadata if chunk else {}).get("finish_reason", "end"))
+    reasons: dict[str, Literal["length", "stop"]] = {"length": "length", "stop_string": "stop"}
+    return Completion(
+        text=text,
+        n_prompt_tokens=usage["input_tokens"] if usage else 0,
+        n_cached_tokens=usage.get("input_token_details", {}).get("cache_read", 0) if usage else 0,
+        n_generated_tokens=usage["output_tokens"] if usage else 0,
+        stop_reason=reasons.get(stop_reason, "end"),
+    )

@@ -1,0 +1,287 @@
+"""Examples and notes from files, with the line of everything that is wrong in them.
+
+Readers come in pairs: `scan_*` yields every row or its error, so that ``promptbot check`` can show
+all of them at once; `load_*` raises the first.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from promptbot.errors import DataError, did_you_mean
+from promptbot.types import Example, Note
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record of a file."""
+
+    line: int
+    """Line on which it starts, from 1."""
+    values: Mapping[str, Any]
+    """Its fields."""
+
+
+def scan_rows(path: Path) -> Iterator[Row | DataError]:
+    """Yield every record of a JSONL or CSV file, or what is wrong with it.
+
+    A byte-order mark and Windows line ends are accepted; empty lines are skipped. The file is
+    read line by line, so its size is bounded only by what its records need.
+    """
+    if not path.is_file():
+        yield DataError(
+            "there is no such file.",
+            place=str(path),
+            hint=_missing_file_hint(path),
+        )
+        return
+    if path.suffix == ".csv":
+        yield from _scan_csv(path)
+        return
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        yield _unreadable(path, error)
+        return
+    with file:
+        for number, raw in enumerate(file, start=1):
+            if number == 1:
+                raw = raw.removeprefix(b"\xef\xbb\xbf")
+            if not raw.strip():
+                continue
+            yield _parse_json_line(raw, number, path)
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(
+        f"the file cannot be read ({error.strerror}).",
+        place=str(path),
+        hint="Check its permissions.",
+    )
+
+
+def _parse_json_line(raw: bytes, number: int, path: Path) -> Row | DataError:
+    place = f"{path}, line {number}"
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return DataError(
+            f"byte {error.start + 1} is not UTF-8.",
+            place=place,
+            hint="Save the file as UTF-8.",
+        )
+    try:
+        values = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        what = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        return DataError(
+            f"this line is not JSON{where}: {what}.",
+            place=place,
+            expected='Expected one JSON object a line, as {"input": "Hi", "output": "Hello!"}.',
+            hint=f"Found: {_shorten(text)}",
+        )
+    if not isinstance(values, dict):
+        return DataError(
+            f"this line is a JSON {type(values).__name__}, not an object.",
+            place=place,
+            expected='Expected one JSON object a line, as {"input": "Hi", "output": "Hello!"}.',
+            hint=f"Found: {_shorten(text)}",
+        )
+    return Row(line=number, values=values)
+
+
+def _scan_csv(path: Path) -> Iterator[Row | DataError]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        yield _unreadable(path, error)
+        return
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        yield DataError(
+            "this line is not UTF-8.", place=f"{path}, line {line}", hint="Save the file as UTF-8."
+        )
+        return
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    start = 2
+    try:
+        for values in reader:
+            if None in values or None in values.values():
+                yield DataError(
+                    "this row has another number of fields than the first line.",
+                    place=f"{path}, line {start}",
+                    expected=f"Expected: {', '.join(reader.fieldnames or [])}.",
+                    hint='Put texts that hold commas between double quotes: "like, this".',
+                )
+            else:
+                yield Row(line=start, values=values)
+            start = reader.line_num + 1
+    except csv.Error as error:
+        yield DataError(
+            f"this is not CSV: {error}.",
+            place=f"{path}, line {start}",
+            hint='Put texts that hold commas or quotes between double quotes: "like, this".',
+        )
+
+
+def scan_examples(
+    path: Path, labels: Mapping[str, list[str]] | None = None
+) -> Iterator[Example | DataError]:
+    """Yield every example of a file, or what is wrong with it.
+
+    Args:
+        path: A JSONL or CSV file with ``input`` and ``output``, or ``label`` where labels are given.
+        labels: The verbalizer of a classify bot; an example's output is its label's first wording.
+    """
+    answer_field = "output" if labels is None else "label"
+    for row in scan_rows(path):
+        if isinstance(row, DataError):
+            yield row
+            continue
+        fields = _text_fields(row, path, ("input", answer_field))
+        if isinstance(fields, DataError):
+            yield fields
+            continue
+        text, answer = fields
+        if labels is None:
+            yield Example(input=text, output=answer, line=row.line)
+        elif answer in labels:
+            yield Example(input=text, output=labels[answer][0], label=answer, line=row.line)
+        else:
+            yield DataError(
+                f'label "{answer}" is not among the labels of bot.yaml.',
+                place=f"{path}, line {row.line}",
+                expected=f"Labels: {', '.join(labels)}.",
+                hint=did_you_mean(answer, labels) or "Add it under labels: or change the line.",
+            )
+
+
+def scan_notes(path: Path) -> Iterator[Note | DataError]:
+    """Yield every note of a file or folder, or what is wrong with it.
+
+    JSONL and CSV hold ``question`` and ``answer``. A Markdown file is split at its headings: the
+    heading is the question, what stands below it the answer. A folder stands for all files of
+    these kinds within it.
+    """
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.suffix in {".md", ".jsonl", ".csv"})
+        if not files:
+            yield DataError(
+                "the folder holds no notes.",
+                place=str(path),
+                expected="Expected *.md, *.jsonl or *.csv files.",
+                hint="Put a file there, or take knowledge: out of bot.yaml.",
+            )
+        for file in files:
+            yield from scan_notes(file)
+        return
+    if path.suffix == ".md":
+        yield from _scan_markdown(path)
+        return
+    for row in scan_rows(path):
+        if isinstance(row, DataError):
+            yield row
+            continue
+        fields = _text_fields(row, path, ("question", "answer"))
+        if isinstance(fields, DataError):
+            yield fields
+        else:
+            yield Note(*fields, source=f"{path.name}:{row.line}")
+
+
+def _scan_markdown(path: Path) -> Iterator[Note | DataError]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        yield DataError("there is no such file.", place=str(path), hint=_missing_file_hint(path))
+        return
+    except OSError as error:
+        yield _unreadable(path, error)
+        return
+    except UnicodeDecodeError:
+        yield DataError("the file is not UTF-8.", place=str(path), hint="Save it as UTF-8 text.")
+        return
+    heading, start, lines, fenced = "", 1, list[str](), False
+    for number, line in enumerate([*text.splitlines(), "# "], start=1):
+        fenced ^= line.lstrip().startswith("```")
+        if line.startswith("#") and not fenced:
+            body = "\n".join(lines).strip()
+            if body:
+                yield Note(question=heading, answer=body, source=f"{path.name}:{start}")
+            heading, start, lines = line.lstrip("#").strip(), number, []
+        else:
+            lines.append(line)
+
+
+def load_examples(path: Path, labels: Mapping[str, list[str]] | None = None) -> list[Example]:
+    """Return the examples of a file; see `scan_examples`.
+
+    Raises:
+        DataError: The first thing that is wrong.
+    """
+    return _all_or_first_error(scan_examples(path, labels))
+
+
+def load_notes(path: Path) -> list[Note]:
+    """Return the notes of a file or folder; see `scan_notes`.
+
+    Raises:
+        DataError: The first thing that is wrong.
+    """
+    return _all_or_first_error(scan_notes(path))
+
+
+def _all_or_first_error(items: Iterator[Any]) -> list[Any]:
+    found = []
+    for item in items:
+        if isinstance(item, DataError):
+            raise item
+        found.append(item)
+    return found
+
+
+def _text_fields(row: Row, path: Path, names: tuple[str, str]) -> tuple[str, str] | DataError:
+    """Return the named fields of a row as stripped texts, or what is wrong with them."""
+    place = f"{path}, line {row.line}"
+    texts = []
+    for name in names:
+        value = row.values.get(name)
+        if value is None:
+            found = ", ".join(map(str, row.values)) or "no fields"
+            return DataError(
+                f'field "{name}" is missing.',
+                place=place,
+                expected=f"Expected: {', '.join(names)}. Found: {found}.",
+                hint=_similar_field_hint(name, row.values) or f'Add "{name}" to this line.',
+            )
+        if not isinstance(value, str) or not value.strip():
+            return DataError(
+                f'field "{name}" is {_shorten(json.dumps(value, ensure_ascii=False))}.',
+                place=place,
+                expected="Expected a text that is not empty.",
+                hint="Write the text, or delete the line.",
+            )
+        texts.append(value.strip())
+    return texts[0], texts[1]
+
+
+def _similar_field_hint(name: str, found: Mapping[str, Any]) -> str:
+    misspelt = did_you_mean(name, found)
+    return misspelt.replace("Did you mean", "Is it").replace("?", f' for "{name}"?')
+
+
+def _missing_file_hint(path: Path) -> str:
+    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    return did_you_mean(path.name, siblings) or "Create it, or correct the name in bot.yaml."
+
+
+def _shorten(text: str, n_chars: int = 60) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= n_chars else text[: n_chars - 1] + "…"

@@ -1,0 +1,229 @@
+"""From a message to the prompt that a frozen model reads: select, recall, fit, render."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from promptbot.bot.folder import Bot, TemplateSource
+from promptbot.errors import ContextOverflow, InputError
+from promptbot.prompt.budget import Contents, fit
+from promptbot.prompt.knowledge import Knowledge
+from promptbot.prompt.memory import make_memory, split_turns
+from promptbot.prompt.selectors import arrange, make_selector
+from promptbot.prompt.template import Template
+from promptbot.types import Chosen, Example, Message, Note, Part, PartKind, Prompt
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from promptbot.interfaces import Encoder
+
+RESERVED_FOR_MARKERS = 8
+"""Tokens kept free for what a chat template writes around the answer."""
+
+
+class Composer:
+    """Composes the prompts of one bot.
+
+    Args:
+        bot: Templates, examples, notes and settings.
+        count_tokens: Tokens of some messages, as the model counts them.
+        context_tokens: Tokens of the model's context; None when unknown.
+        load_encoder: Gives the encoder; called only when something must be compared.
+        seed: Of everything random.
+    """
+
+    def __init__(
+        self,
+        bot: Bot,
+        *,
+        count_tokens: Callable[[Sequence[Message]], int],
+        context_tokens: int | None,
+        load_encoder: Callable[[], Encoder],
+        seed: int = 0,
+    ) -> None:
+        self._bot = bot
+        self._count = count_tokens
+        self._context_tokens = context_tokens
+        self._load_encoder = load_encoder
+        self._seed = seed
+        self._system = self._template(bot.system)
+        self._turn = self._template(bot.turn) if bot.turn else None
+        self._system_shows_examples = "examples" in self._system.variables()
+        memory = bot.spec.memory
+        self._memory = make_memory(
+            memory.kind,
+            max_tokens=memory.max_tokens,
+            max_turns=memory.max_turns,
+            count=count_tokens,
+        )
+
+    def compose(self, text: str, history: Sequence[Message] = ()) -> Prompt:
+        """Return the prompt for a message.
+
+        Args:
+            text: What the user says.
+            history: The session's earlier messages, oldest first.
+
+        Raises:
+            InputError: The message is empty.
+            TemplateError: A template fails on these values.
+            ContextOverflow: Not even system prompt and message fit into the model's context.
+        """
+        if not text.strip():
+            raise InputError("the message is empty.", hint="Write something to the bot.")
+        text = text.encode("utf-8", "replace").decode("utf-8").strip()  # no lone surrogates
+        contents = Contents(
+            examples=tuple(self._choose_examples(text)),
+            notes=tuple(self._retrieve(text)),
+            turns=tuple(tuple(t) for t in split_turns(self._memory.recall(history))),
+        )
+        max_tokens = self._max_prompt_tokens()
+        contents, dropped = fit(
+            contents, lambda some: self._count(_flatten(self._render(text, some))), max_tokens
+        )
+        rendered = self._render(text, contents)
+        return Prompt(
+            parts=tuple(
+                Part(kind, tuple(messages), self._count(messages))
+                for kind, messages in rendered.items()
+                if messages
+            ),
+            n_tokens=self._count(_flatten(rendered)),
+            max_tokens=max_tokens,
+            examples=tuple(self._arrange(text, contents.examples)),
+            notes=tuple(reversed(contents.notes)),
+            dropped=dropped,
+        )
+
+    @property
+    def encoder_revision(self) -> str | None:
+        """Content hash of the encoder; None when nothing needed it."""
+        return self._encoder.revision if "_encoder" in self.__dict__ else None
+
+    def _choose_examples(self, text: str) -> list[Chosen[Example]]:
+        spec = self._bot.spec.examples
+        return self._selector.select(text, spec.k) if spec and spec.k else []
+
+    def _retrieve(self, text: str) -> list[Chosen[Note]]:
+        spec = self._bot.spec.knowledge
+        if not spec or not spec.k:
+            return []
+        return self._knowledge.retrieve(text, spec.k, min_similarity=spec.min_similarity)
+
+    def _arrange(self, text: str, chosen: Sequence[Chosen[Example]]) -> list[Chosen[Example]]:
+        spec = self._bot.spec.examples
+        return arrange(chosen, spec.order, seed=self._seed, query=text) if spec else []
+
+    def _render(self, text: str, contents: Contents) -> dict[PartKind, list[Message]]:
+        """Return the messages of each part, in the order in which the model reads them."""
+        examples = [chosen.item for chosen in self._arrange(text, contents.examples)]
+        system = self._system.render(
+            self._values()
+            | {
+                # The most similar note comes last, beside the question (Liu et al. 2023,
+                # arXiv:2307.03172: what stands in the middle is lost).
+                "knowledge": [_note_values(c.item) for c in reversed(contents.notes)],
+                "examples": [{"input": e.input, "output": e.output} for e in examples],
+            }
+        )
+        pairs: list[Message] = []
+        if not self._system_shows_examples:
+            for example in examples:
+                pairs += [self._user(example.input), Message("assistant", example.output)]
+        turns = [
+            self._user(message.content) if message.role == "user" else message
+            for turn in contents.turns
+            for message in turn
+        ]
+        return {
+            "system": [Message("system", system)] if system.strip() else [],
+            "examples": pairs,
+            "turns": turns,
+            "question": [self._user(text)],
+        }
+
+    def _user(self, text: str) -> Message:
+        if self._turn:
+            text = self._turn.render(self._values() | {"input": text})
+        return Message("user", text)
+
+    def _values(self) -> dict[str, Any]:
+        spec = self._bot.spec
+        return {
+            **spec.vars,
+            "fallback": spec.guard.fallback,
+            "language": spec.language,
+            "labels": spec.labels or {},
+        }
+
+    def _max_prompt_tokens(self) -> int | None:
+        if self._context_tokens is None:
+            return None
+        answer = self._bot.spec.decoding.max_new_tokens
+        if self._bot.spec.labels:
+            wordings = [w for words in self._bot.spec.labels.values() for w in words]
+            answer = max(self._count([Message("assistant", word)]) for word in wordings)
+        left = self._context_tokens - answer - RESERVED_FOR_MARKERS
+        if left <= 0:
+            raise ContextOverflow(
+                f"decoding.max_new_tokens is {answer}.",
+                expected=f"The model's context is {self._context_tokens} tokens, prompt included.",
+                hint="Lower decoding.max_new_tokens.",
+            )
+        return left
+
+    def _template(self, source: TemplateSource) -> Template:
+        return Template(name=source.name, source=source.text, partials=self._bot.partials)
+
+    @cached_property
+    def _encoder(self) -> _RememberingEncoder:
+        return _RememberingEncoder(self._load_encoder())
+
+    @cached_property
+    def _selector(self) -> Any:
+        spec = self._bot.spec.examples
+        assert spec is not None
+        encoder = self._encoder if spec.selector == "nearest" else None
+        return make_selector(
+            spec.selector, self._bot.examples, encoder=encoder, seed=self._seed
+        )
+
+    @cached_property
+    def _knowledge(self) -> Knowledge:
+        return Knowledge(self._bot.notes, self._encoder)
+
+
+class _RememberingEncoder:
+    """An encoder that keeps the vectors of the last questions: examples and notes share them."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._encode_one = lru_cache(maxsize=64)(lambda text: encoder.encode([text]))
+
+    @property
+    def revision(self) -> str:
+        return self._encoder.revision
+
+    @property
+    def dimension(self) -> int:
+        return self._encoder.dimension
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._encode_one(texts[0]) if len(texts) == 1 else self._encoder.encode(texts)
+
+
+def _note_values(note: Note) -> Mapping[str, str]:
+    return {
+        "question": note.question,
+        "answer": note.answer,
+        "text": note.text,
+        "source": note.source,
+    }
+
+
+def _flatten(parts: Mapping[PartKind, Sequence[Message]]) -> list[Message]:
+    return [message for messages in parts.values() for message in messages]
