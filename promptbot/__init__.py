@@ -26,7 +26,7 @@ _HOME_OF = {
     "load_model": "promptbot.models.registry",
 }
 
-__all__ = [  # noqa: F822  (resolved by __getattr__)
+__all__ = [
     "Bot",
     "Chain",
     "Example",

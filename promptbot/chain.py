@@ -15,7 +15,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+)
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import patch_config
 
@@ -165,8 +171,8 @@ class Chain(Runnable[ChatInput, Reply]):
         run_manager: CallbackManagerForChainRun,
         config: RunnableConfig,
     ) -> Iterator[Reply]:
-        for input in inputs:
-            yield from self._pieces(input, run_manager, config)
+        for message in inputs:
+            yield from self._pieces(message, run_manager, config)
 
     def _pieces(
         self,
@@ -283,7 +289,7 @@ def load_chain(
     Args:
         bot: The folder's path, the bot's name, or a bot already loaded.
         variant: Which of its variants; bot.yaml as it stands when None.
-        model: A spec (see `promptbot.models.load`) or a model; the one that the bot names when None.
+        model: A model, or its spec (see `promptbot.models.load`); what the bot names when None.
         encoder: Measures similarity; the one that the bot names when None.
         history: Keeps the sessions; in memory when None.
         seed: Of everything random.

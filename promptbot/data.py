@@ -137,7 +137,7 @@ def scan_examples(
     """Yield every example of a file, or what is wrong with it.
 
     Args:
-        path: A JSONL or CSV file with ``input`` and ``output``, or ``label`` where labels are given.
+        path: A JSONL or CSV file with ``input`` and ``output`` (with labels: ``label``).
         labels: The verbalizer of a classify bot; an example's output is its label's first wording.
     """
     answer_field = "output" if labels is None else "label"

@@ -112,8 +112,7 @@ def find_bot(name: str | Path) -> Path:
         raise BotNotFound(
             "the folder holds no bot.yaml.",
             place=str(name),
-            hint=f"{known_words('Bots', path.name, bots)} "
-            "To make one: promptbot new NAME.",
+            hint=f"{known_words('Bots', path.name, bots)} To make one: promptbot new NAME.",
         )
     raise BotNotFound(
         f'there is no bot "{name}".',

@@ -12,13 +12,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 
 from promptbot.errors import SpecError, known_words
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-VariableValue = str | int | float | bool | list[Any] | dict[str, Any]
 Key = tuple[str | int, ...]
 """Path of a setting, as ``("examples", "k")``."""
 
@@ -110,7 +116,7 @@ class BotSpec(_Settings):
     calibration: Literal["none"] = "none"
     """Correction of the label scores for the prompt's own bias."""
     guard: GuardSpec = GuardSpec()
-    vars: dict[str, VariableValue] = {}
+    vars: dict[str, JsonValue] = {}
     """Free variables of the templates."""
 
 
@@ -125,11 +131,19 @@ class Source:
     lines: Mapping[Key, int] = field(default_factory=dict)
     """Line of each key and list item, from 1."""
 
-    def place(self, key: Key) -> str:
-        """Return ``file, line n`` of a key, or of its nearest parent that has one."""
+    def line(self, key: Key) -> int:
+        """Return the line of a key, or of its nearest parent that has one; 0 for none."""
         while key and key not in self.lines:
             key = key[:-1]
-        return f"{self.path}, line {self.lines[key]}" if key else str(self.path)
+        return self.lines[key] if key else 0
+
+    def place(self, key: Key) -> str:
+        """Return ``file, line n`` of a key, or of its nearest parent that has one."""
+        line = self.line(key)
+        return f"{self.path}, line {line}" if line else str(self.path)
+
+
+_KIND = {yaml.SequenceNode: "list", yaml.ScalarNode: "single value"}
 
 
 class _Loader(yaml.SafeLoader):
@@ -137,7 +151,9 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if "timestamp" not in tag and "merge" not in tag]
+    first: [
+        (tag, regexp) for tag, regexp in resolvers if "timestamp" not in tag and "merge" not in tag
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
@@ -166,14 +182,15 @@ def read_yaml(path: Path) -> Source:
         raise SpecError(
             "the file is not UTF-8.", place=str(path), hint="Save it as UTF-8 text."
         ) from None
-    loader = _Loader(text)
+    loader: _Loader | None = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return Source(path, {})
         if not isinstance(node, yaml.MappingNode):
             raise SpecError(
-                f"found a {node.id}, not settings.",
+                f"found a {_KIND[type(node)]}, not settings.",
                 place=f"{path}, line {node.start_mark.line + 1}",
                 expected="Expected lines of the form  key: value.",
                 hint="See any bot.yaml that promptbot new makes.",
@@ -185,14 +202,17 @@ def read_yaml(path: Path) -> Source:
         raise _syntax_error(path, text, error) from None
     except yaml.YAMLError as error:
         raise SpecError(
-            f"this is not YAML: {error}.", place=str(path), hint="Save it as plain UTF-8 text."
+            f"this is not YAML: {' '.join(str(error).split())}.",
+            place=str(path),
+            hint="Save it as plain UTF-8 text.",
         ) from None
     except RecursionError:
         raise SpecError(
             "the settings are nested too deeply.", place=str(path), hint="Flatten them."
         ) from None
     finally:
-        loader.dispose()
+        if loader:
+            loader.dispose()
     return Source(path, values, lines)
 
 
@@ -263,8 +283,10 @@ def parse_spec(base: Source, variant: Source | None = None) -> BotSpec:
     try:
         spec = BotSpec.model_validate(values)
     except ValidationError as error:
-        errors = [_explain(detail, values, base, variant) for detail in error.errors()]
-        raise join_errors(errors) from None
+        details = sorted(
+            error.errors(), key=lambda d: _source(d["loc"], base, variant).line(d["loc"])
+        )
+        raise join_errors([_explain(detail, base, variant) for detail in details]) from None
     problems = list(_contradictions(spec, base, variant))
     if problems:
         raise join_errors(problems)
@@ -280,10 +302,15 @@ def join_errors(errors: list[SpecError]) -> SpecError:
     return joined
 
 
-def _place(key: Key, base: Source, variant: Source | None) -> str:
+def _source(key: Key, base: Source, variant: Source | None) -> Source:
+    """Return the file that says a setting: the variant's where it does, else bot.yaml."""
     if variant and (key in variant.lines or (len(key) > 1 and key[:-1] in variant.lines)):
-        return variant.place(key)
-    return base.place(key)
+        return variant
+    return base
+
+
+def _place(key: Key, base: Source, variant: Source | None) -> str:
+    return _source(key, base, variant).place(key)
 
 
 def _contradictions(spec: BotSpec, base: Source, variant: Source | None) -> Iterable[SpecError]:
@@ -320,11 +347,9 @@ RESERVED_VARIABLES = frozenset({"examples", "fallback", "input", "knowledge", "l
 """Names that templates see beside the bot's own `vars`."""
 
 
-def _explain(
-    detail: ErrorDetails, values: Mapping[str, Any], base: Source, variant: Source | None
-) -> SpecError:
+def _explain(detail: ErrorDetails, base: Source, variant: Source | None) -> SpecError:
     """Return pydantic's complaint in promptbot's words."""
-    key: Key = tuple(part for part in detail["loc"] if not _is_union_branch(part, detail["loc"]))
+    key: Key = detail["loc"]
     place, name = _place(key, base, variant), ".".join(map(str, key))
     if detail["type"] == "missing":
         return SpecError(
@@ -345,7 +370,9 @@ def _explain(
             place=place,
             hint=known_words("Known", str(found), choices),
         )
-    expected = _EXPECTED.get(detail["type"]) or detail["msg"].replace("Input should be", "Expected")
+    expected = _EXPECTED.get(detail["type"]) or detail["msg"].replace(
+        "Input should be", "Expected a value"
+    )
     return SpecError(
         f"{name} is {found!r}.",
         place=place,
@@ -364,13 +391,6 @@ _EXPECTED = {
     "string_too_short": "Expected a text that is not empty",
     "string_pattern_mismatch": "Expected letters, digits, underscore, dot and hyphen only",
 }
-
-
-def _is_union_branch(part: str | int, location: tuple[str | int, ...]) -> bool:
-    """Say whether pydantic put this part there to name a branch of a union type."""
-    return location[0] == "vars" and part in {"str", "int", "float", "bool"} or (
-        location[0] == "vars" and str(part).startswith(("list[", "dict["))
-    )
 
 
 def _section(key: Key) -> type[BaseModel] | None:

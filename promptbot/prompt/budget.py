@@ -76,8 +76,8 @@ def fit(
         raise ContextOverflow(
             f"system prompt and message have {n_tokens} tokens together.",
             expected=f"The model's context leaves {max_tokens} tokens for the prompt.",
-            hint="Send a shorter message, shorten the system prompt, lower decoding.max_new_tokens, "
-            "or choose a model with a longer context.",
+            hint="Send a shorter message, shorten the system prompt, "
+            "lower decoding.max_new_tokens, or choose a model with a longer context.",
         )
     return contents, tuple(dropped)
 

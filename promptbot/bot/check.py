@@ -1,0 +1,166 @@
+"""Everything that can be wrong in a bot's folder, found at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from promptbot.bot.folder import (
+    TemplateSource,
+    bot_folders,
+    check_k,
+    find_bot,
+    find_turn_template,
+    inside,
+    read_partials,
+    read_spec,
+    read_template,
+    variant_files,
+)
+from promptbot.bot.spec import RESERVED_VARIABLES, BotSpec
+from promptbot.data import scan_examples, scan_notes
+from promptbot.errors import DataError, PromptbotError, SpecError
+from promptbot.prompt.template import Template
+from promptbot.prompt.verbalizer import Verbalizer
+from promptbot.types import Example
+
+T = TypeVar("T")
+
+SYSTEM_VARIABLES = RESERVED_VARIABLES - {"input"}
+"""What promptbot fills in a system prompt's template."""
+TURN_VARIABLES = RESERVED_VARIABLES - {"examples", "knowledge"}
+"""What promptbot fills in the template around a user message."""
+
+
+def check_bot(name: str | Path) -> list[PromptbotError]:
+    """Return everything that is wrong with a bot: settings, variants, templates, data.
+
+    Each problem is reported once, in the file that holds it, even where several variants meet it.
+
+    Raises:
+        BotNotFound: There is no such folder, or it holds no bot.yaml.
+    """
+    folder = find_bot(name)
+    found: dict[str, PromptbotError] = {}
+    for variant in (None, *variant_files(folder)):
+        for problem in _check_variant(folder, variant):
+            found.setdefault(str(problem), problem)
+        if variant is None and found:
+            # A broken bot.yaml makes every variant wrong in the same way.
+            try:
+                read_spec(folder)
+            except PromptbotError:
+                break
+    return list(found.values())
+
+
+def check_names(names: list[str]) -> list[str]:
+    """Return the bots to check: those named, or all that are found."""
+    return names or list(bot_folders())
+
+
+def _check_variant(folder: Path, variant: str | None) -> Iterator[PromptbotError]:
+    try:
+        spec = read_spec(folder, variant)
+    except PromptbotError as error:
+        yield error
+        return
+    yield from _check_templates(folder, spec)
+    yield from _check_labels(folder, spec)
+    if spec.examples:
+        yield from _check_examples(folder, spec)
+    if spec.knowledge:
+        yield from _check_knowledge(folder, spec.knowledge.file)
+
+
+def _check_templates(folder: Path, spec: BotSpec) -> Iterator[PromptbotError]:
+    partials, problem = _attempt(lambda: read_partials(folder))
+    if partials is None:
+        assert problem is not None
+        yield problem
+        return
+    readers: list[tuple[Callable[[], TemplateSource | None], frozenset[str]]] = [
+        (lambda: read_template(folder, spec.template), SYSTEM_VARIABLES),
+        (lambda: find_turn_template(folder, spec), TURN_VARIABLES),
+    ]
+    for read, filled in readers:
+        source, problem = _attempt(read)
+        if problem:
+            yield problem
+        elif source:
+            template = Template(name=source.name, source=source.text, partials=partials)
+            yield from template.check([*spec.vars, *sorted(filled)])
+
+
+def _check_labels(folder: Path, spec: BotSpec) -> Iterator[PromptbotError]:
+    if spec.labels:
+        labels = spec.labels
+        problem = _attempt(lambda: Verbalizer(labels))[1]
+        if problem:
+            problem.place = problem.place or str(folder / "bot.yaml")
+            yield problem
+
+
+def _check_examples(folder: Path, spec: BotSpec) -> Iterator[PromptbotError]:
+    assert spec.examples is not None
+    path, problem = _attempt(lambda: inside(folder, spec.examples.file))  # type: ignore[union-attr]
+    if path is None:
+        assert problem is not None
+        yield problem
+        return
+    examples: list[Example] = []
+    first_seen: dict[str, Example] = {}
+    broken = False
+    for item in scan_examples(path, spec.labels):
+        if isinstance(item, DataError):
+            broken = True
+            yield item
+            continue
+        examples.append(item)
+        key = " ".join(item.input.lower().split())
+        twin = first_seen.setdefault(key, item)
+        if twin is not item and (twin.label, twin.output) != (item.label, item.output):
+            yield DataError(
+                f'"{item.input}" is answered "{item.output}", but on line {twin.line} '
+                f'"{twin.output}".',
+                place=f"{path}, line {item.line}",
+                hint="Keep the right one: a model cannot follow both.",
+            )
+    if not broken:
+        problem = _attempt(lambda: check_k(len(examples), spec, folder))[1]
+        if problem:
+            yield problem
+    unused = set(spec.labels or ()) - {example.label for example in examples}
+    if unused and not broken:
+        yield SpecError(
+            f"no example shows the labels {', '.join(sorted(unused))}.",
+            place=str(path),
+            hint="Add at least one example of each, or take the labels out of bot.yaml.",
+        )
+
+
+def _check_knowledge(folder: Path, name: str) -> Iterator[PromptbotError]:
+    path, problem = _attempt(lambda: inside(folder, name))
+    if path is None:
+        assert problem is not None
+        yield problem
+        return
+    notes = 0
+    for item in scan_notes(path):
+        notes += 1
+        if isinstance(item, DataError):
+            yield item
+    if not notes:
+        yield DataError(
+            "the knowledge is empty.",
+            place=str(path),
+            hint="Add notes, or take knowledge: out of bot.yaml.",
+        )
+
+
+def _attempt(function: Callable[[], T]) -> tuple[T | None, PromptbotError | None]:
+    try:
+        return function(), None
+    except PromptbotError as error:
+        return None, error
