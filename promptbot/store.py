@@ -1,0 +1,477 @@
+"""Conversations, kept in a database: SQLite in the user's data folder, or any SQLAlchemy URL."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from promptbot.errors import StoreError
+from promptbot.types import Message, Role
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine, MetaData, Table
+
+SCHEMA_VERSION = 1
+"""Version of the tables below; a store of a newer one is refused, never guessed at."""
+
+BUSY_TIMEOUT_S = 20
+"""How long a writer waits for the writers before it."""
+
+MAX_NAME_LENGTH = 200
+"""Characters of a session's name at most."""
+
+PLACE_HINT = "Check its permissions and the space left, or give another with --db sqlite:///FILE."
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """One stored conversation, without its messages."""
+
+    name: str
+    """Its session name."""
+    bot: str
+    """The bot it was held with."""
+    n_messages: int
+    """Messages of both sides."""
+    started: datetime
+    """When it was first written to, in UTC."""
+    updated: datetime
+    """When it was last written to, in UTC."""
+
+
+class Store:
+    """Keeps the messages of sessions in a database.
+
+    Every method is one transaction: what `append` took is on the disk when it returns, whole or not
+    at all, and any number of processes may write at the same time.
+
+    Args:
+        url: An SQLAlchemy URL; None for ``conversations.db`` in the user's data folder.
+        bot: The bot that new sessions are held with.
+    """
+
+    def __init__(self, url: str | None = None, *, bot: str = "") -> None:
+        self._url = url
+        self._bot = bot
+
+    @property
+    def place(self) -> str:
+        """Where the conversations are, for a person to read; without a password."""
+        if self._url is None:
+            return str(_default_file())
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError
+
+        try:
+            url = make_url(self._url)
+        except ArgumentError:
+            return self._url
+        is_file = url.drivername.startswith("sqlite") and url.database
+        return str(url.database) if is_file else url.render_as_string(hide_password=True)
+
+    def load(self, session: str) -> list[Message]:
+        """Return the messages of a session, oldest first; an empty list for a new one.
+
+        Raises:
+            StoreError: The store cannot be opened or read.
+        """
+        t = _tables()
+        query = (
+            t.messages.select()
+            .join(t.sessions, t.sessions.c.id == t.messages.c.session_id)
+            .where(t.sessions.c.name == session)
+            .order_by(t.messages.c.position)
+        )
+        with self._transaction() as connection:
+            return _messages(connection.execute(query).all())
+
+    def append(self, session: str, messages: Sequence[Message]) -> None:
+        """Add messages to a session; all of them are on the disk on return, or none.
+
+        Raises:
+            StoreError: The store cannot be opened or written.
+        """
+        from sqlalchemy.exc import IntegrityError
+
+        if not messages:
+            return
+        with self._explained():
+            try:
+                self._append(session, messages)
+            except IntegrityError:  # another process has just begun the same session
+                self._append(session, messages)
+
+    def sessions(self) -> list[StoredSession]:
+        """Return every stored session, the newest first.
+
+        Raises:
+            StoreError: The store cannot be opened or read.
+        """
+        sessions = _tables().sessions
+        query = sessions.select().order_by(sessions.c.updated.desc(), sessions.c.id.desc())
+        with self._transaction() as connection:
+            return [_stored_session(row) for row in connection.execute(query)]
+
+    def find(self, session: str) -> StoredSession | None:
+        """Return a session without its messages; None when nothing of it is stored.
+
+        Raises:
+            StoreError: The store cannot be opened or read.
+        """
+        sessions = _tables().sessions
+        with self._transaction() as connection:
+            row = connection.execute(
+                sessions.select().where(sessions.c.name == session)
+            ).one_or_none()
+            return _stored_session(row) if row else None
+
+    def drop_last_turn(self, session: str) -> list[Message]:
+        """Take the newest user message and everything after it out of a session.
+
+        Returns:
+            What was taken out, oldest first; empty when the session holds no turn.
+
+        Raises:
+            StoreError: The store cannot be opened or written.
+        """
+        messages = _tables().messages
+        with self._transaction() as connection:
+            key = _lock(connection, session)
+            if key is None:
+                return []
+            of_session = messages.select().where(messages.c.session_id == key)
+            newest = connection.execute(
+                of_session.where(messages.c.role == "user").order_by(messages.c.position.desc())
+            ).first()
+            if newest is None:
+                return []
+            is_last_turn = messages.c.position >= newest.position
+            taken = connection.execute(
+                of_session.where(is_last_turn).order_by(messages.c.position)
+            ).all()
+            connection.execute(messages.delete().where(messages.c.session_id == key, is_last_turn))
+            _count_messages(connection, key, -len(taken))
+            return _messages(taken)
+
+    def delete(self, session: str) -> None:
+        """Delete a session with its messages; nothing happens where there is none.
+
+        Raises:
+            StoreError: The store cannot be opened or written.
+        """
+        t = _tables()
+        with self._transaction() as connection:
+            key = _lock(connection, session)
+            connection.execute(t.messages.delete().where(t.messages.c.session_id == key))
+            connection.execute(t.sessions.delete().where(t.sessions.c.id == key))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        if "_engine" in self.__dict__:
+            self._engine.dispose()
+
+    def _append(self, session: str, messages: Sequence[Message]) -> None:
+        t, now = _tables(), datetime.now(UTC)
+        with self._engine.begin() as connection:
+            key = _lock(connection, session)
+            if key is None:
+                new = {"name": session, "bot": self._bot, "n_messages": 0, "started": now}
+                inserted = connection.execute(t.sessions.insert().values(**new, updated=now))
+                key = int(cast(Any, inserted.inserted_primary_key)[0])
+            n_messages = _count_messages(connection, key, len(messages))
+            rows = [
+                {
+                    "session_id": key,
+                    "position": position,
+                    "role": message.role,
+                    "content": _storable(message.content),
+                    "said": now,
+                }
+                for position, message in enumerate(messages, start=n_messages - len(messages))
+            ]
+            connection.execute(t.messages.insert(), rows)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._explained(), self._engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the database complains about into a StoreError that says where."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except (SQLAlchemyError, OSError) as error:
+            cause = getattr(error, "orig", None) or error
+            reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
+            if "not a database" in reason:
+                hint = "Move that file away, or give another place with --db sqlite:///FILE."
+            else:
+                hint = PLACE_HINT
+            raise StoreError(
+                f"the conversations cannot be read or written ({reason.rstrip('.')}).",
+                place=self.place,
+                hint=hint,
+            ) from error
+
+    @cached_property
+    def _engine(self) -> Engine:
+        engine = self._create_engine()
+        try:
+            _prepare(engine, self.place)
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine
+
+    def _create_engine(self) -> Engine:
+        from sqlalchemy import create_engine, event
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+        if self._url is None:
+            file = _default_file()
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file.touch(mode=0o600)  # conversations are nobody else's business
+        try:
+            url = make_url(self._url if self._url is not None else f"sqlite:///{_default_file()}")
+            sqlite = url.get_backend_name() == "sqlite"
+            arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_S} if sqlite else {}
+            engine = create_engine(url, connect_args=arguments)
+        except (ArgumentError, NoSuchModuleError):
+            raise StoreError(
+                f'"{self.place}" is not the URL of a database.',
+                place="--db",
+                expected="Expected one like sqlite:///chats.db or postgresql://user@host/name.",
+                hint="Correct it, or leave --db out.",
+            ) from None
+        except ModuleNotFoundError as error:
+            raise StoreError(
+                f"this database needs the package {error.name}.",
+                place=f"--db {self.place}",
+                hint=f"Install it with: pip install {error.name}",
+            ) from None
+        if sqlite:
+            event.listen(engine, "connect", _set_up_sqlite)
+        return engine
+
+
+class SafeHistory:
+    """Keeps sessions in a store, and in memory from the moment the store fails.
+
+    Args:
+        store: The store; None to keep everything in memory.
+        on_failure: Told once, with what went wrong.
+    """
+
+    def __init__(self, store: Store | None, on_failure: Callable[[StoreError], None]) -> None:
+        self._store = store
+        self._on_failure = on_failure
+        self._messages: dict[str, list[Message]] = {}
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether what is said is kept when the program ends."""
+        return self._store is not None
+
+    def load(self, session: str) -> list[Message]:
+        """Return the messages of a session, oldest first."""
+        stored = self._attempt(lambda store: store.load(session))
+        if stored is not None:
+            self._messages[session] = stored
+        return list(self._messages.get(session, ()))
+
+    def append(self, session: str, messages: Sequence[Message]) -> None:
+        """Add messages to a session."""
+        self._attempt(lambda store: store.append(session, messages))
+        self._messages.setdefault(session, []).extend(messages)
+
+    def drop_last_turn(self, session: str) -> list[Message]:
+        """Take the newest turn out of a session and return its messages; see `Store`."""
+        self.load(session)
+        self._attempt(lambda store: store.drop_last_turn(session))
+        said = self._messages.get(session, [])
+        first = max((i for i, message in enumerate(said) if message.role == "user"), default=None)
+        if first is None:
+            return []
+        taken, self._messages[session] = said[first:], said[:first]
+        return taken
+
+    def delete(self, session: str) -> None:
+        """Forget a session."""
+        self._attempt(lambda store: store.delete(session))
+        self._messages.pop(session, None)
+
+    def _attempt(self, action: Callable[[Store], Any]) -> Any:
+        if self._store is None:
+            return None
+        try:
+            return action(self._store)
+        except StoreError as error:
+            self._store = None
+            self._on_failure(error)
+            return None
+
+
+class _Tables(NamedTuple):
+    metadata: MetaData
+    schema: Table
+    sessions: Table
+    messages: Table
+
+
+@cache
+def _tables() -> _Tables:
+    from sqlalchemy import (
+        Column,
+        DateTime,
+        ForeignKey,
+        Integer,
+        MetaData,
+        String,
+        Table,
+        Text,
+    )
+
+    metadata, moment = MetaData(), DateTime(timezone=True)
+    return _Tables(
+        metadata,
+        schema=Table(
+            "promptbot_schema",
+            metadata,
+            Column("id", Integer, primary_key=True),
+            Column("version", Integer, nullable=False),
+        ),
+        sessions=Table(
+            "sessions",
+            metadata,
+            Column("id", Integer, primary_key=True),
+            Column("name", String(MAX_NAME_LENGTH), nullable=False, unique=True),
+            Column("bot", String(200), nullable=False),
+            Column("n_messages", Integer, nullable=False),
+            Column("started", moment, nullable=False),
+            Column("updated", moment, nullable=False, index=True),
+        ),
+        messages=Table(
+            "messages",
+            metadata,
+            Column("session_id", Integer, ForeignKey("sessions.id"), primary_key=True),
+            Column("position", Integer, primary_key=True),
+            Column("role", String(20), nullable=False),
+            Column("content", Text, nullable=False),
+            Column("said", moment, nullable=False),
+        ),
+    )
+
+
+def _default_file() -> Path:
+    from platformdirs import user_data_dir
+
+    return Path(user_data_dir("promptbot", appauthor=False)) / "conversations.db"
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    # WAL lets readers go on while one process writes; each commit still reaches the disk. Changing
+    # to it needs the file alone, and SQLite does not always wait for that by itself.
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _prepare(engine: Engine, place: str) -> None:
+    """Make the tables where there are none, and refuse those of a newer promptbot."""
+    version = _read_version(engine) or _create_tables(engine)
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"the conversations were stored by a newer promptbot (schema {version}).",
+            place=place,
+            expected=f"This one knows schema {SCHEMA_VERSION}.",
+            hint="Update promptbot, or give another place with --db sqlite:///FILE.",
+        )
+
+
+def _read_version(engine: Engine) -> int | None:
+    from sqlalchemy import inspect
+
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("promptbot_schema"):
+            return None
+        row = connection.execute(_tables().schema.select()).first()
+        return int(row.version) if row else None
+
+
+def _create_tables(engine: Engine) -> int:
+    from sqlalchemy.exc import DBAPIError
+
+    t = _tables()
+    try:
+        with engine.begin() as connection:
+            t.metadata.create_all(connection)
+            connection.execute(t.schema.insert().values(id=1, version=SCHEMA_VERSION))
+    except DBAPIError:
+        # Another process may have made them at the same moment: what it made stands.
+        for _ in range(50):
+            if version := _read_version(engine):
+                return version
+            time.sleep(0.02)
+        raise
+    return SCHEMA_VERSION
+
+
+def _lock(connection: Connection, session: str) -> int | None:
+    """Return the key of a session, locked until the transaction ends; None where there is none.
+
+    Writing comes before reading, because that takes SQLite's write lock and PostgreSQL's lock on
+    the row: two writers never see the same state and then both change it.
+    """
+    sessions = _tables().sessions
+    connection.execute(
+        sessions.update().where(sessions.c.name == session).values(updated=datetime.now(UTC))
+    )
+    row = connection.execute(sessions.select().where(sessions.c.name == session)).one_or_none()
+    return int(row.id) if row else None
+
+
+def _count_messages(connection: Connection, key: int, more: int) -> int:
+    """Return how many messages a session holds with `more` added, and note it."""
+    sessions = _tables().sessions
+    this = sessions.c.id == key
+    counted = sessions.c.n_messages + more
+    connection.execute(sessions.update().where(this).values(n_messages=counted))
+    return int(connection.execute(sessions.select().where(this)).one().n_messages)
+
+
+def _messages(rows: Sequence[Any]) -> list[Message]:
+    return [Message(cast(Role, row.role), row.content) for row in rows]
+
+
+def _stored_session(row: Any) -> StoredSession:
+    return StoredSession(row.name, row.bot, row.n_messages, _utc(row.started), _utc(row.updated))
+
+
+def _utc(moment: datetime) -> datetime:
+    # SQLite keeps no time zones; what was written is UTC.
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _storable(text: str) -> str:
+    """Return a text that every database takes: no lone surrogates, no NUL."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
