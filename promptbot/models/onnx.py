@@ -1,0 +1,209 @@
+"""The ONNX engine: a frozen model on ONNX Runtime, numpy and tokenizers alone, on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptbot.errors import ModelError
+from promptbot.models.causal import CausalEngine
+from promptbot.models.chat_format import load_chat_format
+from promptbot.models.codec import Codec
+from promptbot.models.layouts import graph_weights, read_layout
+from promptbot.models.local import LocalChatModel
+from promptbot.models.weights import digest, load_tensors, read_json, read_verified
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from onnxruntime import InferenceSession
+
+    from promptbot.models.layouts import Layout
+    from promptbot.models.prefix_cache import KeyValues
+
+GRAPH = "model.onnx"
+_BLOCK = 128
+
+
+def load_onnx(folder: Path, spec: str, *, threads: int = 1) -> LocalChatModel:
+    """Return the chat model in a folder that holds ``model.onnx`` beside its checkpoint.
+
+    Args:
+        folder: With config.json, tokenizer.json, safetensors and model.onnx.
+        spec: The text that the model is known by.
+        threads: Cores for one matrix product; more than one slows small models down.
+
+    Raises:
+        ModelError: A file is missing or damaged, or the architecture is not supported.
+    """
+    codec = Codec.load(folder)
+    network = OnnxNetwork.load(folder, threads=threads)
+    chat_format = load_chat_format(codec, folder, eos_ids=_eos_ids(folder), place=spec)
+    if codec.n_vocabulary > network.n_vocabulary:
+        raise ModelError(
+            f"the tokenizer has {codec.n_vocabulary:,} tokens.",
+            place=str(folder),
+            expected=f"The model knows {network.n_vocabulary:,}.",
+            hint="Tokenizer and weights belong to different models; copy the folder again.",
+        )
+    engine = CausalEngine(network, chat_format, context_tokens=network.layout.context)
+    return LocalChatModel(engine=engine, spec=spec)
+
+
+class ArrayKeyValues:
+    """Keys and values in buffers that grow by blocks, so that appending copies the new part alone.
+
+    Keys are kept transposed, as the product with the queries reads them.
+    """
+
+    def __init__(self, layout: Layout, capacity: int = 0) -> None:
+        import numpy as np
+
+        self._layout = layout
+        kv, dim = layout.n_kv_heads, layout.head_dim
+        # One unused (masked) position stands for an empty past: graphs dislike empty arrays.
+        size = max(capacity, 1)
+        self.keys = np.zeros((layout.n_layers, kv, 1, dim, size), dtype=np.float32)
+        self.values = np.zeros((layout.n_layers, kv, 1, size, dim), dtype=np.float32)
+        self.n_tokens = 0
+
+    @property
+    def capacity(self) -> int:
+        """How many tokens fit without growing."""
+        return int(self.keys.shape[-1])
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the buffers."""
+        return int(self.keys.nbytes + self.values.nbytes)
+
+    def crop(self, n_tokens: int) -> None:
+        """Forget everything after the first n tokens."""
+        self.n_tokens = n_tokens
+
+    def copy(self, n_tokens: int) -> ArrayKeyValues:
+        """Return a copy of the first n tokens."""
+        twin = ArrayKeyValues(self._layout, _in_blocks(n_tokens))
+        twin.keys[..., :n_tokens] = self.keys[..., :n_tokens]
+        twin.values[..., :n_tokens, :] = self.values[..., :n_tokens, :]
+        twin.n_tokens = n_tokens
+        return twin
+
+    def append(self, new: list[NDArray[np.float32]], n_new: int) -> None:
+        """Take the graph's new keys and values, alternating by layer."""
+        end = self.n_tokens + n_new
+        if end > self.capacity:
+            grown = ArrayKeyValues(self._layout, _in_blocks(end + self.n_tokens // 4))
+            grown.keys[..., : self.n_tokens] = self.keys[..., : self.n_tokens]
+            grown.values[..., : self.n_tokens, :] = self.values[..., : self.n_tokens, :]
+            self.keys, self.values = grown.keys, grown.values
+        for i in range(self._layout.n_layers):
+            self.keys[i][..., self.n_tokens : end] = new[2 * i]
+            self.values[i][..., self.n_tokens : end, :] = new[2 * i + 1]
+        self.n_tokens = end
+
+
+class OnnxNetwork:
+    """A causal language model as an ONNX graph with its weights."""
+
+    reads_trees = True
+
+    def __init__(
+        self, session: InferenceSession, layout: Layout, weights: dict[str, NDArray[np.float32]]
+    ) -> None:
+        self.layout = layout
+        self._session = session
+        self._weights = weights
+        self._input_names = [(f"past_keys.{i}", f"past_values.{i}") for i in range(layout.n_layers)]
+        self._output_names = ["logits"]
+        for i in range(layout.n_layers):
+            self._output_names += [f"keys.{i}", f"values.{i}"]
+
+    @classmethod
+    def load(cls, folder: Path, *, threads: int = 1) -> OnnxNetwork:
+        """Return the network in a folder; see `load_onnx`."""
+        import onnxruntime
+
+        place = str(folder)
+        layout = read_layout(read_json(folder / "config.json"), place)
+        graph = read_verified(folder, [GRAPH])[GRAPH]
+        weights = graph_weights(layout, load_tensors(folder), place)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(one) for one in weights.values()]
+        try:
+            options.add_external_initializers(list(weights), values)
+            session = onnxruntime.InferenceSession(
+                graph, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's errors share no base class
+            raise ModelError(
+                f"ONNX Runtime cannot load the graph ({error}).",
+                place=f"{folder / GRAPH}",
+                hint=f"Write it again: python -m promptbot.models.export {folder}",
+            ) from error
+        return cls(session, layout, weights)
+
+    @property
+    def n_vocabulary(self) -> int:
+        """Width of the logits."""
+        return self.layout.n_vocabulary
+
+    def new_key_values(self) -> ArrayKeyValues:
+        """Return the memory of an empty sequence."""
+        return ArrayKeyValues(self.layout)
+
+    def digest(self) -> str:
+        """Return the content hash of the weights, which the session reads in place."""
+        return digest(self._weights)
+
+    def forward(
+        self,
+        past: KeyValues,
+        ids: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        visible: NDArray[np.bool_] | None,
+        wanted: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """Read new tokens and append them to the past; see `CausalNetwork.forward`."""
+        import numpy as np
+
+        assert isinstance(past, ArrayKeyValues)
+        n_new, capacity = len(ids), past.capacity
+        hidden = np.finfo(np.float32).min
+        bias = np.zeros((1, 1, n_new, capacity + n_new), dtype=np.float32)
+        bias[..., past.n_tokens : capacity] = hidden
+        if visible is not None:
+            bias[0, 0, :, capacity:][~visible] = hidden
+        elif n_new > 1:
+            bias[0, 0, :, capacity:][np.triu_indices(n_new, 1)] = hidden
+        feed: dict[str, Any] = {
+            "ids": ids,
+            "positions": positions[None],
+            "bias": bias,
+            "wanted": wanted,
+        }
+        for (keys, values), layer_keys, layer_values in zip(
+            self._input_names, past.keys, past.values, strict=True
+        ):
+            feed[keys], feed[values] = layer_keys, layer_values
+        logits, *new = self._session.run(self._output_names, feed)
+        past.append(new, n_new)
+        return np.asarray(logits)
+
+
+def _in_blocks(n_tokens: int) -> int:
+    """Round up, so that buffers rarely grow and little of them is empty."""
+    return -(-n_tokens // _BLOCK) * _BLOCK
+
+
+def _eos_ids(folder: Path) -> list[int]:
+    """Return the end tokens that the folder's configuration names."""
+    found: list[int] = []
+    for name in ("generation_config.json", "config.json"):
+        if (folder / name).is_file():
+            value = read_json(folder / name).get("eos_token_id")
+            found += value if isinstance(value, list) else [value] if value is not None else []
+    return list(dict.fromkeys(found))
