@@ -89,9 +89,7 @@ class FrozenModel(Protocol):
         """Whether `score` gives log-probabilities."""
         ...
 
-    def invoke(
-        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AIMessage:
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
         """Return the whole answer to a list of LangChain messages."""
         ...
 

@@ -188,9 +188,7 @@ class Composer:
         spec = self._bot.spec.examples
         assert spec is not None
         encoder = self._encoder if spec.selector == "nearest" else None
-        return make_selector(
-            spec.selector, self._bot.examples, encoder=encoder, seed=self._seed
-        )
+        return make_selector(spec.selector, self._bot.examples, encoder=encoder, seed=self._seed)
 
     @cached_property
     def _knowledge(self) -> Knowledge:

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from promptbot.bot.check import check_bot
+from promptbot.bot.folder import bot_folders
+from promptbot.errors import BotNotFound, UserError
+from tests.conftest import CLASSIFY_EXAMPLES, CLASSIFY_YAML, EXAMPLES, BotMaker
+
+
+def problems(folder: Path) -> str:
+    return "\n\n".join(str(error) for error in check_bot(folder))
+
+
+def test_a_good_bot_has_no_problems(make_bot: BotMaker, make_classifier: BotMaker) -> None:
+    assert check_bot(make_bot()) == []
+    assert check_bot(make_classifier()) == []
+
+
+@pytest.mark.parametrize("name", sorted(bot_folders()))
+def test_shipped_bots_have_no_problems(name: str) -> None:
+    assert check_bot(name) == []
+
+
+def test_everything_wrong_is_found_at_once(make_bot: BotMaker) -> None:
+    folder = make_bot(
+        files={
+            "system.j2": "{{ compny }}\n{% if knowledge %}\n",
+            "examples.jsonl": EXAMPLES + '{"input": "x"}\nnot json\n',
+            "knowledge.jsonl": '{"question": "Q"}\n',
+            "variants/typo.yaml": "exmples: {k: 1}\n",
+            "variants/lost.yaml": "template: lost.j2\n",
+        }
+    )
+    found = problems(folder)
+    for part in (
+        "system.j2, line 2",
+        'examples.jsonl, line 4: field "output" is missing',
+        "examples.jsonl, line 5: this line is not JSON",
+        'knowledge.jsonl, line 1: field "answer" is missing',
+        'typo.yaml, line 1: unknown setting "exmples"',
+        'there is no template "lost.j2"',
+    ):
+        assert part in found
+
+
+def test_undeclared_variable_is_found_with_its_line(make_bot: BotMaker) -> None:
+    found = problems(make_bot(files={"system.j2": "Hi\n{{ compny }}"}))
+    assert 'system.j2, line 2: variable "compny" is not declared.' in found
+    assert 'Did you mean "company"?' in found
+
+
+def test_input_is_declared_in_the_turn_template_only(make_bot: BotMaker) -> None:
+    assert check_bot(make_bot("a", {"turn.j2": "{{ input }}"})) == []
+    found = problems(make_bot("b", {"system.j2": "{{ input }}", "turn.j2": "{{ knowledge }}"}))
+    assert 'variable "input" is not declared' in found
+    assert 'variable "knowledge" is not declared' in found
+
+
+def test_a_problem_that_every_variant_meets_is_reported_once(make_bot: BotMaker) -> None:
+    folder = make_bot(files={"examples.jsonl": "broken\n", "variants/a.yaml": "language: de\n"})
+    assert problems(folder).count("this line is not JSON") == 1
+
+
+def test_broken_settings_are_reported_once_and_not_for_each_variant(make_bot: BotMaker) -> None:
+    assert len(check_bot(make_bot(files={"bot.yaml": "nme: x\n"}))) == 1
+
+
+def test_k_of_a_variant_larger_than_the_pool_is_found(make_bot: BotMaker) -> None:
+    assert "examples.k is 9" in problems(make_bot(files={"variants/k9.yaml": "examples: {k: 9}\n"}))
+
+
+def test_one_input_with_two_answers_is_found(make_bot: BotMaker) -> None:
+    again = EXAMPLES + '{"input": "hello ", "output": "Go away!"}\n'
+    found = problems(make_bot(files={"examples.jsonl": again}))
+    assert 'line 4: "hello" is answered "Go away!", but on line 1 "Hi there!"' in found
+
+
+def test_label_that_no_example_shows_is_found(make_classifier: BotMaker) -> None:
+    yaml = CLASSIFY_YAML + "  fees: [fees]\n"
+    assert "no example shows the labels fees." in problems(
+        make_classifier(files={"bot.yaml": yaml})
+    )
+
+
+def test_one_wording_for_two_labels_is_found(make_classifier: BotMaker) -> None:
+    yaml = CLASSIFY_YAML + "  other: [lost card]\n"
+    examples = CLASSIFY_EXAMPLES + '{"input": "x", "label": "other"}\n'
+    found = problems(make_classifier(files={"bot.yaml": yaml, "examples.jsonl": examples}))
+    assert "lost card" in found
+
+
+def test_empty_knowledge_is_found(make_bot: BotMaker) -> None:
+    assert "the knowledge is empty" in problems(make_bot(files={"knowledge.jsonl": "\n"}))
+
+
+def test_missing_files_are_found(make_bot: BotMaker) -> None:
+    found = problems(make_bot(files={"system.j2": None, "examples.jsonl": None}))
+    assert 'there is no template "system.j2"' in found
+    assert "examples.jsonl: there is no such file" in found
+
+
+def test_empty_folder_is_no_bot(tmp_path: Path) -> None:
+    with pytest.raises(BotNotFound):
+        check_bot(tmp_path)
+
+
+def test_every_problem_is_a_users_mistake_with_a_next_step(make_bot: BotMaker) -> None:
+    folder = make_bot(files={"examples.jsonl": "x\n", "system.j2": "{{ a.b }} {% bogus %}"})
+    for error in check_bot(folder):
+        assert isinstance(error, UserError)
+        assert error.hint
+        assert error.place
