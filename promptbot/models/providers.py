@@ -122,8 +122,9 @@ def _check_address(base_url: str, place: str, form: str) -> None:
     except ValueError:
         host = None
     if not host:
+        shown = re.sub(r"//.*@", "//***@", base_url)
         raise ModelError(
-            f'"{base_url}" is not an address.',
+            f'"{shown}" is not an address.',
             place=place,
             expected=form,
             hint="Check host and port.",
