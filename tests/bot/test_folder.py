@@ -101,7 +101,7 @@ def test_unknown_bot_is_one_clear_message(name: str) -> None:
 
 
 def test_folder_without_bot_yaml_says_so(tmp_path: Path) -> None:
-    with pytest.raises(BotNotFound, match="holds no bot.yaml"):
+    with pytest.raises(BotNotFound, match=r"holds no bot\.yaml"):
         find_bot(tmp_path)
 
 

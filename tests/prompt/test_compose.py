@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_dropped_and_recorded(make_bot: BotMaker) -> None:
 
 
 def test_message_longer_than_the_context_is_refused(make_bot: BotMaker) -> None:
-    with pytest.raises(ContextOverflow, match="500013 tokens|5000[0-9]+ tokens"):
+    with pytest.raises(ContextOverflow, match=r"5000\d\d tokens together"):
         compose(load_bot(make_bot()), "a " * 500_000, context_tokens=1000)
 
 
