@@ -28,9 +28,20 @@ from promptbot.interfaces import Encoder
 from promptbot.prompt.selectors import arrange, make_selector
 from promptbot.types import Example, Message
 
-SUBJECTS = "parcel order refund invoice card account kettle lamp chair voucher".split()
-EVENTS = "has not arrived|came broken|is lost|was charged twice|must be changed".split("|")
-PLACES = "abroad|at work|at home|in Berlin|in the shop".split("|")
+SUBJECTS = [
+    "parcel",
+    "order",
+    "refund",
+    "invoice",
+    "card",
+    "account",
+    "kettle",
+    "lamp",
+    "chair",
+    "voucher",
+]
+EVENTS = ["has not arrived", "came broken", "is lost", "was charged twice", "must be changed"]
+PLACES = ["abroad", "at work", "at home", "in Berlin", "in the shop"]
 FRAMES = "My {} {} {}.|Hello, the {} {} {}, what now?|Help: {} {} {}|Why is it that my {} {} {}?"
 
 

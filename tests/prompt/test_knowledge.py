@@ -10,7 +10,7 @@ from tests.encoders import HashingEncoder
 
 NOTES = [
     Note("When are you open?", "From nine to five.", "knowledge.jsonl:1"),
-    Note("Where are you?", "In Mill Street, behind the church.", "knowledge.jsonl:2"),
+    Note("What is the address?", "In Mill Street, behind the church.", "knowledge.jsonl:2"),
     Note("", "Delivery costs four euros.", "prices.md:1"),
 ]
 
