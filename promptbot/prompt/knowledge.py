@@ -16,10 +16,9 @@ class Knowledge:
     """Retrieves the notes that lie nearest to a message.
 
     A note is compared by the mean of two unit vectors, its question's and its answer's; a note
-    without a question by its answer's. With all-MiniLM-L6-v2 the right note was among the nearest
-    three for 91.9 / 88.3 / 100 / 92.5% of the samples of customer_service, clinic, tutor and
-    character; by the question alone 87.2 / 76.7 / 92.4 / 79.1%, by both as one text
-    86.0 / 88.3 / 100 / 85.1%.
+    without a question by its answer's. With all-MiniLM-L6-v2 that puts the right note among the
+    nearest three for 94.8% of the 306 samples that have one in customer_service, clinic, tutor and
+    character; comparing the question alone 85.3%, the answer alone 78.8%, both as one text 90.2%.
 
     Args:
         notes: The bot's notes.
