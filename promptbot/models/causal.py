@@ -85,7 +85,7 @@ class CausalEngine:
             wanted = np.array([len(chunk) - 1], dtype=np.int64)
             logits = self.network.forward(sequence.key_values, chunk, positions, None, wanted)
             sequence.ids += chunk.tolist()
-        return logits[0]
+        return np.asarray(logits[0])
 
 
 class CausalWriting:

@@ -114,7 +114,7 @@ class ChatFormat:
 
     def encode_answer(self, text: str, *, end_of_turn: bool) -> list[int]:
         """Return the ids of an answer, as they follow ``encode(messages, answer=True)``."""
-        lead, _ = self._around_answer
+        lead = "" if self._encoder_input else self._around_answer[0]
         ids = self.codec.encode_plain(lead + text) if text else []
         return [*ids, *self.end_ids[:1]] if end_of_turn else ids
 

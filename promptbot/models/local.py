@@ -12,14 +12,14 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from promptbot.errors import ContextOverflow, InputError
+from promptbot.models.messages import from_langchain
 from promptbot.models.sampling import Decoding, Sampler
 from promptbot.models.text_stream import TextStream
-from promptbot.types import Completion, Message, OptionScore, Role
+from promptbot.types import Completion, Message, OptionScore
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import CallbackManagerForLLMRun
 
-_ROLES: dict[str, Role] = {"system": "system", "human": "user", "ai": "assistant"}
 _FINISH = {"end": "stop", "stop": "stop", "length": "length"}
 
 
@@ -166,7 +166,7 @@ class LocalChatModel(BaseChatModel):
         """Yield the answer in pieces, and at last the completion."""
         decoding = Decoding.of(settings)
         chat_format = self.engine.chat_format
-        prompt = chat_format.encode([_to_message(message) for message in messages])
+        prompt = chat_format.encode(from_langchain(messages))
         room = self._room_for(len(prompt.ids), 1)
         max_new = decoding.max_new_tokens if room is None else min(decoding.max_new_tokens, room)
         sampler = Sampler(decoding, prompt.ids)
@@ -235,14 +235,3 @@ def _usage(completion: Completion) -> UsageMetadata:
         total_tokens=completion.n_prompt_tokens + completion.n_generated_tokens,
         input_token_details={"cache_read": completion.n_cached_tokens},
     )
-
-
-def _to_message(message: BaseMessage) -> Message:
-    """Return a LangChain message as one of ours."""
-    if message.type not in _ROLES:
-        raise InputError(
-            f'a local model cannot read a message of type "{message.type}".',
-            place="messages",
-            hint=f"It reads: {', '.join(_ROLES)}.",
-        )
-    return Message(_ROLES[message.type], str(message.text))

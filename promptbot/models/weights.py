@@ -112,7 +112,7 @@ def load_tensors(folder: Path) -> dict[str, NDArray[np.float32]]:
     names = [path.name for path in weight_files(folder)]
     for name, data in read_verified(folder, names).items():
         try:
-            entries = deserialize(data)
+            entries: Any = deserialize(data)  # type: ignore[no-untyped-call]
         except SafetensorError as error:
             raise ModelError(
                 f"{name} cannot be read ({error}).",

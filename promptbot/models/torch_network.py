@@ -1,0 +1,200 @@
+"""A causal Transformers model as the arrays-in, arrays-out network of the prefix cache."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from promptbot.errors import FrozenModelChanged
+from promptbot.models.scoring import build_trie
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from promptbot.models.prefix_cache import KeyValues
+
+_SMALL = 100_000_000
+
+
+class TorchKeyValues:
+    """Keys and values in a Transformers `DynamicCache`."""
+
+    def __init__(self) -> None:
+        from transformers import DynamicCache
+
+        self.cache: Any = DynamicCache()
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens were read."""
+        return int(self.cache.get_seq_length())
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the tensors."""
+        return sum(
+            layer.keys.nbytes + layer.values.nbytes
+            for layer in self.cache.layers
+            if layer.is_initialized
+        )
+
+    def crop(self, n_tokens: int) -> None:
+        """Forget everything after the first n tokens."""
+        surplus = self.n_tokens - n_tokens
+        if surplus:
+            self.cache.crop(-surplus)
+
+    def copy(self, n_tokens: int) -> TorchKeyValues:
+        """Return a copy of the first n tokens."""
+        twin = TorchKeyValues()
+        for i, layer in enumerate(self.cache.layers):
+            keys, values = layer.keys[..., :n_tokens, :], layer.values[..., :n_tokens, :]
+            twin.cache.update(keys.clone(), values.clone(), i)
+        return twin
+
+
+class TorchNetwork:
+    """A causal language model of Transformers.
+
+    Args:
+        model: Frozen, in evaluation mode, on its device.
+        accepted: The arguments that its forward pass takes.
+    """
+
+    def __init__(self, model: Any, accepted: frozenset[str]) -> None:
+        self.model = model
+        self._accepted = accepted
+
+    @property
+    def n_vocabulary(self) -> int:
+        """Width of the logits."""
+        return int(self.model.config.get_text_config().vocab_size)
+
+    @cached_property
+    def reads_trees(self) -> bool:
+        """Whether a mask and explicit positions give the same logits as a plain pass; measured.
+
+        Architectures with other positions (ALiBi) take the arguments and ignore them.
+        """
+        import numpy as np
+
+        window = getattr(self.model.config.get_text_config(), "sliding_window", None)
+        if "position_ids" not in self._accepted or window:
+            return False
+        low, high = self.n_vocabulary // 3, self.n_vocabulary // 2
+        branches = [[low, low + 1, high], [low, high, low]]
+        trie = build_trie(branches)
+        past, prompt = self.new_key_values(), np.array([high, low], dtype=np.int64)
+        self.forward(past, prompt, np.arange(2), None, np.array([1]))
+        everything = np.arange(len(trie.ids))
+        found = self.forward(past, trie.ids, 2 + trie.depths, trie.visible, everything)
+        for branch, path in zip(branches, trie.paths, strict=True):
+            ids = np.array([*prompt, *branch], dtype=np.int64)
+            plain = self.forward(self.new_key_values(), ids, np.arange(5), None, np.arange(2, 5))
+            bound = 1e-4 if self._is_exact else 2e-2
+            if np.abs(plain - found[list(path)]).max() > bound * max(1.0, np.abs(plain).max()):
+                return False
+        return True
+
+    def new_key_values(self) -> TorchKeyValues:
+        """Return the memory of an empty sequence."""
+        return TorchKeyValues()
+
+    def forward(
+        self,
+        past: KeyValues,
+        ids: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        visible: NDArray[np.bool_] | None,
+        wanted: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """Read new tokens and append them to the past; see `CausalNetwork.forward`."""
+        import numpy as np
+        import torch
+
+        assert isinstance(past, TorchKeyValues)
+        device = self.model.device
+        rows = torch.from_numpy(wanted).to(device)
+        arguments: dict[str, Any] = {}
+        if "position_ids" in self._accepted:
+            arguments["position_ids"] = torch.from_numpy(positions)[None].to(device)
+        if "logits_to_keep" in self._accepted:
+            arguments["logits_to_keep"] = rows
+        if visible is not None:
+            arguments["attention_mask"] = self._mask(visible, past.n_tokens)
+        with torch.inference_mode(), few_threads(self.model):
+            output = self.model(
+                input_ids=torch.from_numpy(ids)[None].to(device),
+                past_key_values=past.cache,
+                use_cache=True,
+                **arguments,
+            )
+            logits = output.logits[0]
+            if "logits_to_keep" not in self._accepted:
+                logits = logits[rows]
+            return np.asarray(logits.float().cpu().numpy())
+
+    def digest(self) -> str:
+        """Return the content hash of parameters and buffers."""
+        return digest_of(self.model)
+
+    @property
+    def _is_exact(self) -> bool:
+        import torch
+
+        return bool(self.model.dtype == torch.float32)
+
+    def _mask(self, visible: NDArray[np.bool_], n_past: int) -> torch.Tensor:
+        """Return what is added to the attention scores.  # (1, 1, n_new, n_past + n_new)"""
+        import torch
+
+        seen = torch.from_numpy(visible).to(self.model.device)
+        mask = torch.zeros(
+            (1, 1, len(visible), n_past + len(visible)),
+            dtype=self.model.dtype,
+            device=self.model.device,
+        )
+        mask[0, 0, :, n_past:].masked_fill_(~seen, torch.finfo(self.model.dtype).min)
+        return mask
+
+
+def digest_of(model: Any) -> str:
+    """Return the content hash of a Transformers model's parameters and buffers.
+
+    Raises:
+        FrozenModelChanged: A parameter would receive a gradient.
+    """
+    import torch
+
+    total = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            raise FrozenModelChanged(
+                f"the parameter {name} would receive a gradient.",
+                hint="Load the model again; something unfroze it in this process.",
+            )
+    for name, tensor in sorted(model.state_dict().items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def few_threads(model: Any) -> Iterator[None]:
+    """Compute small models on one CPU thread: handing work over costs more than it saves."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    if model.device.type != "cpu" or model.num_parameters() > _SMALL or n_threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)

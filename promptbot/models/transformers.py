@@ -1,0 +1,265 @@
+"""The Transformers engine: any causal or seq2seq checkpoint, folder or hub id, CPU or GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from promptbot.errors import MissingExtra, ModelError, UnsafeWeights
+from promptbot.models.causal import CausalEngine
+from promptbot.models.chat_format import ChatFormat
+from promptbot.models.codec import Codec
+from promptbot.models.local import LocalChatModel
+from promptbot.models.weights import read_json, weight_files
+
+if TYPE_CHECKING:
+    from promptbot.models.engine import Engine
+
+_ATTENTION_LAYERS = {"full_attention", "sliding_attention", "chunked_attention", "attention"}
+
+
+def load_transformers(name_or_folder: str, spec: str) -> LocalChatModel:
+    """Return the chat model of a checkpoint.
+
+    On a GPU it computes in bfloat16, otherwise in float32. Only safetensors are read and code
+    that a checkpoint brings is never run.
+
+    Args:
+        name_or_folder: A folder, or an id on the Hugging Face hub.
+        spec: The text that the model is known by.
+
+    Raises:
+        MissingExtra: torch is not installed.
+        UnsafeWeights: There are only weights that could run code when they are read.
+        ModelError: Weights, tokenizer or configuration are missing, or of an unknown architecture.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtra("The Transformers engine", "torch", "hf") from error
+    is_folder = Path(name_or_folder).is_dir()
+    if is_folder:
+        read_json(Path(name_or_folder) / "config.json")
+        weight_files(Path(name_or_folder))
+    source = _Source(name_or_folder, spec, offline=is_folder or not _hub_is_reachable())
+    with _quiet():
+        config = source.load("AutoConfig", "configuration")
+        tokenizer = source.load("AutoTokenizer", "tokenizer")
+        model = source.load_model(config)
+    _refuse_running_state(model, spec)
+    model.eval().requires_grad_(False)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return LocalChatModel(engine=_engine(model, tokenizer, spec), spec=spec)
+
+
+class _Source:
+    """Where a checkpoint comes from; turns every failure into a message that helps."""
+
+    def __init__(self, name: str, spec: str, *, offline: bool) -> None:
+        self.name = name
+        self.spec = spec
+        self.is_folder = Path(name).is_dir()
+        self.offline = offline
+
+    def load(self, auto_class: str, what: str, **options: Any) -> Any:
+        """Return what one of Transformers' Auto classes loads."""
+        import transformers
+
+        try:
+            return getattr(transformers, auto_class).from_pretrained(
+                self.name, trust_remote_code=False, local_files_only=self.offline, **options
+            )
+        except Exception as error:  # Transformers lets through whatever its parsers raise
+            raise self._explained(error, what) from error
+
+    def load_model(self, config: Any) -> Any:
+        """Return the model with every weight in place."""
+        import torch
+
+        auto_class = (
+            "AutoModelForSeq2SeqLM" if config.is_encoder_decoder else "AutoModelForCausalLM"
+        )
+        model, report = self.load(
+            auto_class,
+            "model",
+            use_safetensors=True,
+            output_loading_info=True,
+            dtype=torch.bfloat16 if torch.cuda.is_available() else torch.float32,
+        )
+        missing = sorted(report["missing_keys"])
+        if missing:  # Transformers would go on with random numbers
+            raise ModelError(
+                f"{len(missing)} weights of a {config.model_type} model that writes text are "
+                f"missing, such as {missing[0]}.",
+                place=self.spec,
+                expected="The checkpoint of a causal or seq2seq language model.",
+                hint="Choose a checkpoint that was trained to write text.",
+            )
+        return model
+
+    def _explained(self, error: Exception, what: str) -> ModelError:
+        text = " ".join(str(error).split())
+        first = text.split(". ")[0][:300].rstrip(".")
+        if "trust_remote_code" in text:
+            return ModelError(
+                f"the {what} needs code that the checkpoint brings, which promptbot never runs.",
+                place=self.spec,
+                hint="Choose a checkpoint whose architecture Transformers itself has.",
+            )
+        if "safetensors" in text and isinstance(error, OSError):
+            return UnsafeWeights(
+                "there are no weights in safetensors.",
+                place=self.spec,
+                expected="promptbot reads safetensors only; other formats can run code.",
+                hint="Choose a revision with safetensors, or convert it into a folder with "
+                "model.save_pretrained(folder).",
+            )
+        if "model type" in text or "Unrecognized configuration class" in text:
+            return ModelError(
+                f"the architecture is not one that writes text ({first}).",
+                place=self.spec,
+                expected="Any causal or seq2seq model of the installed Transformers.",
+                hint="Choose another checkpoint, or a newer Transformers.",
+            )
+        if self.is_folder:
+            return ModelError(
+                f"the {what} cannot be loaded ({first}).",
+                place=self.spec,
+                expected="config.json, tokenizer files and *.safetensors of one checkpoint.",
+                hint="Save all of it again with model.save_pretrained(folder) and "
+                "tokenizer.save_pretrained(folder).",
+            )
+        tried = (
+            "the local cache only, because the hub cannot be reached"
+            if self.offline
+            else ("the local cache and the hub")
+        )
+        return ModelError(
+            f"the {what} of {self.name} cannot be loaded ({first}).",
+            place=self.spec,
+            expected=f"Tried {tried}.",
+            hint="Check the name and the network; or give a local folder as the model; or set "
+            "HF_HOME to a cache that holds it.",
+        )
+
+
+def _engine(model: Any, tokenizer: Any, spec: str) -> Engine:
+    """Return the engine for a loaded model."""
+    config = model.config
+    ends = [
+        getattr(model.generation_config, "eos_token_id", None),
+        getattr(config, "eos_token_id", None),
+        tokenizer.eos_token_id,
+    ]
+    eos_ids = [
+        i for one in ends if one is not None for i in (one if isinstance(one, list) else [one])
+    ]
+    chat_format = ChatFormat(
+        _codec(tokenizer),
+        template=_template(tokenizer),
+        special={name: str(value) for name, value in tokenizer.special_tokens_map.items()},
+        eos_ids=list(dict.fromkeys(eos_ids)),
+        place=spec,
+        encoder_input=bool(config.is_encoder_decoder),
+    )
+    if config.is_encoder_decoder:
+        from promptbot.models.seq2seq import Seq2SeqEngine
+
+        return Seq2SeqEngine(model, chat_format, context_tokens=_context(config, tokenizer))
+    from promptbot.models.torch_network import TorchNetwork
+
+    return CausalEngine(
+        TorchNetwork(model, _accepted(model)),
+        chat_format,
+        context_tokens=_context(config, tokenizer),
+    )
+
+
+def _codec(tokenizer: Any) -> Codec:
+    """Return the codec of a Transformers tokenizer, with or without a Rust backend."""
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    if fast is not None:
+        return Codec.of(fast)
+    return Codec(
+        marked=lambda text: list(tokenizer.encode(text, add_special_tokens=False)),
+        plain=lambda text: list(
+            tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        ),
+        full=lambda text: list(tokenizer.encode(text)),
+        decode=lambda ids: str(tokenizer.decode(list(ids), skip_special_tokens=True)),
+        added=tokenizer.added_tokens_decoder,
+        unknown_id=tokenizer.unk_token_id,
+        n_vocabulary=len(tokenizer),
+    )
+
+
+def _template(tokenizer: Any) -> str | None:
+    template = tokenizer.chat_template
+    return template.get("default") if isinstance(template, dict) else template
+
+
+def _context(config: Any, tokenizer: Any) -> int | None:
+    """Return how many tokens the model reads; None where neither file says so."""
+    text_config = config.get_text_config()
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
+        value = getattr(text_config, name, None)
+        # T5 names n_positions but has relative positions; its tokenizer knows the trained length.
+        if isinstance(value, int) and not (name == "n_positions" and config.is_encoder_decoder):
+            return value
+    limit = tokenizer.model_max_length
+    return int(limit) if limit < 10**7 else None
+
+
+def _accepted(model: Any) -> frozenset[str]:
+    """Return the arguments that the model's forward pass takes."""
+    return frozenset(inspect.signature(model.forward).parameters)
+
+
+def _refuse_running_state(model: Any, spec: str) -> None:
+    """Refuse models without keys and values for each token: their past cannot be cropped."""
+    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
+    if model._is_stateful or kinds - _ATTENTION_LAYERS:
+        raise ModelError(
+            f"a {model.config.model_type} model keeps a running state instead of keys and values.",
+            place=spec,
+            expected="A model whose layers are all attention.",
+            hint="Serve it, for example with vLLM, and use it as openai:NAME@URL.",
+        )
+
+
+def _hub_is_reachable() -> bool:
+    """Return whether asking the hub makes sense; without it, Transformers waits half a minute."""
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
+        return True
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+        return False
+    address = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    port = address.port or (80 if address.scheme == "http" else 443)
+    try:
+        socket.create_connection((address.hostname or "", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Transformers' progress bars and advice off the terminal; errors are raised anyway."""
+    from transformers import utils
+
+    logging: Any = utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
