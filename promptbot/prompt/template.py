@@ -99,8 +99,8 @@ class Template:
         return frozenset(
             name
             for file, known, is_import in _walk(facts, frozenset())
-            for name, _, _ in file["reads"]
-            if not is_import and name not in known and name not in file["exported"]
+            for name, _, _, is_hidden in file["reads"]
+            if not is_import and not is_hidden and name not in known
         )
 
     @cached_property
@@ -200,12 +200,12 @@ class Template:
             problem = file["syntax"] | {"file": file["file"]}
             yield problem["line"] or 0, self._error(problem, {})
         reported: set[str] = set()
-        for name, line, is_optional in file["reads"]:
-            if is_optional or name in known or name in file["exported"] or name in reported:
+        for name, line, is_optional, is_hidden in file["reads"]:
+            if is_optional or name in reported or (name in known and not is_hidden):
                 continue
             reported.add(name)
             place = self._place(file["file"], line)
-            if is_import and name in declared:
+            if is_import and name in declared and not is_hidden:
                 yield (
                     line,
                     TemplateError(
@@ -214,15 +214,15 @@ class Template:
                         hint='Import the file "with context", or give the macro an argument.',
                     ),
                 )
-            elif file["stored"].get(name):
+            elif name in file["stored"]:
                 yield (
                     line,
                     TemplateError(
                         f'variable "{name}" has no value here.',
                         place=place,
-                        expected=f"It is set at line {file['stored'][name]}, "
-                        "inside a loop, a macro or a block, and ends with it.",
-                        hint="Set it outside, or keep it in a namespace.",
+                        expected=f"It is set at line {file['stored'][name]}, but only from there "
+                        "on, and only within that loop, macro or block.",
+                        hint="Set it earlier or further out, or keep it in a namespace.",
                     ),
                 )
             else:
@@ -257,13 +257,17 @@ def _sentence(text: str) -> str:
 
 
 def _not_declared(place: str, name: str, declared: list[str]) -> TemplateError:
-    hint = known_words("Declared", name, declared)
-    advice = 'Declare it under "vars" in bot.yaml.'
+    if name in declared:
+        return TemplateError(
+            f'variable "{name}" has no value here.',
+            place=place,
+            hint="The template sets it further down, or an import does not pass it on.",
+        )
+    problem, listed = f'variable "{name}" is not declared.', known_words("Declared", name, declared)
     if did_you_mean(name, declared):
-        return TemplateError(f'variable "{name}" is not declared.', place=place, hint=hint)
-    return TemplateError(
-        f'variable "{name}" is not declared.', place=place, expected=hint, hint=advice
-    )
+        return TemplateError(problem, place=place, hint=listed)
+    hint = 'Declare it under "vars" in bot.yaml.'
+    return TemplateError(problem, place=place, expected=listed, hint=hint)
 
 
 def _walk(
@@ -284,11 +288,10 @@ def _walk(
         name, known, is_import = step
         file = files[name]
         yield file, known, is_import
-        optional = {read for read, _, is_optional in file["reads"] if is_optional}
-        inner = known | set(file["stored"]) | optional
+        optional = {read for read, _, is_optional, _ in file["reads"] if is_optional}
         for ref in file["refs"]:
             for target in ref["names"]:
                 if ref["context"]:
-                    waiting.append((target, inner, is_import))
+                    waiting.append((target, known | optional | set(ref["visible"]), is_import))
                 else:
                     waiting.append((target, frozenset(), True))

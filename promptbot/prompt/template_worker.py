@@ -249,14 +249,19 @@ class Reads(CodeGenerator):
     def __init__(self, sandbox: Sandbox) -> None:
         super().__init__(sandbox, "<template>", "<template>", optimized=False)
         self.nodes: list[nodes.Name | nodes.NSRef] = []
+        self.unset: list[nodes.Name | nodes.NSRef] = []
+        """Reads of the template's own variables: whoever sets one later hides what was given."""
 
     def write(self, x: str) -> None:
         """Write nothing."""
 
     def _note(self, node: nodes.Name | nodes.NSRef, frame: Frame) -> None:
         load = frame.symbols.find_load(frame.symbols.ref(node.name))
-        if load is not None and load[0] == "resolve" and node.name not in self.environment.globals:
+        kind = load[0] if load is not None else None
+        if kind == "resolve" and node.name not in self.environment.globals:
             self.nodes.append(node)
+        elif kind == "undefined":
+            self.unset.append(node)
 
     def visit_Name(self, node: nodes.Name, frame: Frame) -> None:  # noqa: N802
         """Note a name that is read."""
@@ -273,8 +278,7 @@ class Reads(CodeGenerator):
 def facts_of(source: str) -> dict[str, Any]:
     """Return what one file reads, sets and refers to, and its first syntax error."""
     facts: dict[str, Any] = {
-        "syntax": None, "reads": [], "exported": [], "stored": {}, "filters": [], "tests": [],
-        "refs": [],
+        "syntax": None, "reads": [], "stored": {}, "filters": [], "tests": [], "refs": [],
     }  # fmt: skip
     sandbox = Sandbox({})
     try:
@@ -306,56 +310,81 @@ def facts_of(source: str) -> dict[str, Any]:
         for filtered in tree.find_all(nodes.Filter)
         if filtered.name in ("default", "d")
     }
-    facts["reads"] = [
-        [node.name, node.lineno, node.name in optional or id(node) in defaulted]
-        for node in reads.nodes
-    ]
-    facts["exported"] = sorted(exported(tree.body))
-    facts["stored"] = dict.fromkeys(facts["exported"], 0)
+    place = {id(node): index for index, node in enumerate(tree.find_all(nodes.Node))}
+    set_from: dict[str, int] = {}
+    for name, setter in exported(tree.body):
+        facts["stored"].setdefault(name, setter.lineno)
+        # In {% set x = x ~ "!" %} the x on the right is still the outer one.
+        is_set = not isinstance(setter, nodes.Macro)
+        end = max([place[id(node)] for node in setter.find_all(nodes.Node) if is_set], default=0)
+        set_from.setdefault(name, max(place[id(setter)], end))
     for node in tree.find_all(nodes.Name):
         if node.ctx in ("store", "param"):
-            facts["stored"][node.name] = facts["stored"].get(node.name) or node.lineno
-    facts["refs"] = list(references(tree))
+            facts["stored"].setdefault(node.name, node.lineno)
+    # A macro's body runs when it is called, by when the template may have set everything.
+    deferred = {
+        id(node) for macro in tree.find_all(nodes.Macro) for node in macro.find_all(nodes.Node)
+    }
+    for is_hidden, found in ((False, reads.nodes), (True, reads.unset)):
+        for read in found:
+            is_optional = read.name in optional or id(read) in defaulted
+            end = set_from.get(read.name, -1 if is_hidden else len(place))
+            if place[id(read)] <= end and not (is_hidden and id(read) in deferred):
+                facts["reads"].append([read.name, read.lineno, is_optional, is_hidden])
+    for ref in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+        is_late = isinstance(ref, nodes.Extends) or id(ref) in deferred
+        set_before = {name for name, end in set_from.items() if is_late or end < place[id(ref)]}
+        facts["refs"] += reference(tree, ref, set_before)
     return facts
 
 
-def exported(body: Iterable[nodes.Node]) -> set[str]:
-    """Return the names that a template sets for all that follows, not only inside a loop."""
-    names: set[str] = set()
+def exported(body: Iterable[nodes.Node]) -> Iterator[tuple[str, nodes.Node]]:
+    """Yield the names that a template sets for all that follows, each with what sets it.
+
+    A name that is set inside an ``if`` counts: whether it has a value, only rendering shows.
+    """
     for node in body:
         if isinstance(node, nodes.If):
-            names |= exported([*node.body, *node.elif_, *node.else_])
+            yield from exported([*node.body, *node.elif_, *node.else_])
         elif isinstance(node, (nodes.Assign, nodes.AssignBlock)):
-            target = node.target
-            names |= {name.name for name in target.find_all(nodes.Name)}
-            if isinstance(target, nodes.Name):
-                names.add(target.name)
+            targets = [node.target, *node.target.find_all(nodes.Name)]
+            yield from ((target.name, node) for target in targets if isinstance(target, nodes.Name))
         elif isinstance(node, nodes.Macro):
-            names.add(node.name)
+            yield node.name, node
         elif isinstance(node, nodes.Import):
-            names.add(node.target)
+            yield node.target, node
         elif isinstance(node, nodes.FromImport):
-            names |= {name if isinstance(name, str) else name[1] for name in node.names}
-    return names
+            for name in node.names:
+                yield name if isinstance(name, str) else name[1], node
 
 
-def references(tree: nodes.Template) -> Iterator[dict[str, Any]]:
-    """Yield the files that a template names in include, import and extends.
+def reference(tree: nodes.Template, node: nodes.Node, set_before: set[str]) -> list[dict[str, Any]]:
+    """Return the files that an include, import or extends names, and the variables they can see.
 
-    Names that are only known while rendering are left out.
+    Names of files that are only known while rendering are left out.
     """
-    kinds = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
-    for node in tree.find_all(kinds):
-        target: nodes.Node = node.template  # type: ignore[attr-defined]  # all four have one
-        items = target.items if isinstance(target, (nodes.Tuple, nodes.List)) else [target]
-        names = [item.value for item in items if isinstance(item, nodes.Const)]
-        if len(names) == len(items) and all(isinstance(name, str) for name in names):
-            yield {
-                "names": names,
-                "line": node.lineno,
-                "context": getattr(node, "with_context", True),
-                "optional": getattr(node, "ignore_missing", False),
-            }
+    target: nodes.Node = node.template  # type: ignore[attr-defined]  # all of them have one
+    items = target.items if isinstance(target, (nodes.Tuple, nodes.List)) else [target]
+    names = [item.value for item in items if isinstance(item, nodes.Const)]
+    if len(names) != len(items) or not all(isinstance(name, str) for name in names):
+        return []
+    scopes = [
+        scope
+        for scope in tree.find_all((nodes.For, nodes.With, nodes.Macro, nodes.CallBlock))
+        if any(inner is node for inner in scope.find_all(type(node)))
+    ]
+    visible = set_before.union(
+        name.name for scope in scopes for name in scope.find_all(nodes.Name) if name.ctx != "load"
+    )
+    return [
+        {
+            "names": names,
+            "line": node.lineno,
+            "context": getattr(node, "with_context", True),
+            "optional": getattr(node, "ignore_missing", False),
+            "visible": sorted(visible),
+        }
+    ]
 
 
 def problem_of(error: BaseException) -> Problem:
