@@ -83,7 +83,7 @@ def _load_folder(folder: Path, spec: str) -> FrozenModel:
 
 def _load_scheme(scheme: str, rest: str, spec: str, seed: int) -> FrozenModel:
     if scheme == "hf":
-        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", rest):
+        if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", rest):
             raise ModelError(
                 f'"{rest}" is not the name of a model on the hub.',
                 place=spec,

@@ -76,7 +76,7 @@ def diagnose(error: Exception, asked: Asked) -> Fault:
         return Fault(fault, error.may_pass)
     chain = list(_causes(error))
     said = mask(_said(chain), asked.keys)
-    if any(type(e).__name__.endswith("ContextOverflowError") for e in chain):
+    if any(_is_overflow(e) for e in chain):
         overflow = ContextOverflow(
             f"the prompt is longer than the model's context: {said}",
             place=asked.spec,
@@ -198,6 +198,16 @@ def _said(chain: Sequence[BaseException]) -> str:
     ]
     text = " ".join((messages[0] if messages else str(chain[0])).split())
     return text[:300] or type(chain[0]).__name__
+
+
+def _is_overflow(error: BaseException) -> bool:
+    if type(error).__name__.endswith("ContextOverflowError"):
+        return True
+    codes = {str(getattr(error, "code", "")), *(str(body.get("code")) for body in _bodies(error))}
+    words = r"maximum context length|context window|context size|prompt is too long"
+    return "context_length_exceeded" in codes or (
+        _status(error) in (400, 413, 422) and bool(re.search(words, str(error), re.IGNORECASE))
+    )
 
 
 def _is_timeout(error: BaseException) -> bool:
