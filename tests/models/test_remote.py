@@ -468,3 +468,48 @@ def test_keys_are_masked_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("SOME_KEY", "topsecretvalue")
     text = remote_faults.mask("a topsecretvalue, sk-proj-12345678, Bearer abcdef.ghi", ["SOME_KEY"])
     assert text == "a ***, sk-***, Bearer ***"
+
+
+def test_ollama_gets_its_own_names_of_the_settings(server: Server) -> None:
+    pytest.importorskip("langchain_ollama")
+    lines = [
+        {"model": "m", "message": {"role": "assistant", "content": "Hello."}, "done": False},
+        {
+            "model": "m",
+            "message": {"role": "assistant", "content": ""},
+            "done": True,
+            "done_reason": "length",
+            "prompt_eval_count": 3,
+            "eval_count": 2,
+        },
+    ]
+    server.answers = [Answer(b"".join(json.dumps(line).encode() + b"\n" for line in lines))]
+    model = RemoteChatModel(spec=f"ollama:m@{server.url.removesuffix('/v1')}", timeout_s=5)
+    answer = model.invoke("hi", temperature=0.0, top_p=1.0, max_new_tokens=8, seed=4, stop=["\n"])
+    assert answer.text == "Hello."
+    assert answer.response_metadata["finish_reason"] == "length"
+    assert server.asked[0]["options"] == {
+        "temperature": 0.0,
+        "num_predict": 8,
+        "seed": 4,
+        "stop": ["\n"],
+    }
+
+
+@BOTH
+def test_an_unknown_model_of_ollama_is_the_users(server: Server, verb: Callable[..., str]) -> None:
+    pytest.importorskip("langchain_ollama")
+    server.answers = [Answer(b'{"error": "model not found, try pulling it first"}', 404)]
+    model = RemoteChatModel(spec=f"ollama:m@{server.url.removesuffix('/v1')}", timeout_s=5)
+    with pytest.raises(ModelError, match=r'no model "m" \(404\): model not found'):
+        verb(model)
+
+
+def test_ollama_that_is_not_running_is_the_providers(server: Server) -> None:
+    pytest.importorskip("langchain_ollama")
+    server.shutdown()
+    server.server_close()
+    address = server.url.removesuffix("/v1")
+    model = RemoteChatModel(spec=f"ollama:m@{address}", max_retries=0)
+    with pytest.raises(ProviderError, match="cannot be reached"):
+        ask(model)
