@@ -1,0 +1,46 @@
+"""`promptbot check`: everything that is wrong with bots, at once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def check(
+    bots: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[BOT]...", help="Names or folders; every bot found when left out."),
+    ] = None,
+) -> None:
+    """Say everything that is wrong with bots, file and line, at once."""
+    from promptbot.bot.check import check_bot, check_names
+    from promptbot.cli.style import print_error
+    from promptbot.errors import PromptbotError, UserError
+
+    status = 0
+    for name in check_names(list(bots or ())):
+        try:
+            problems = check_bot(name)
+        except PromptbotError as error:
+            problems = [error]
+        for problem in problems:
+            print_error(problem)
+        if problems:
+            status = UserError.exit_status
+        else:
+            print(f"ok: {name} ({summarise(name)})")
+    raise typer.Exit(status)
+
+
+def summarise(name: str) -> str:
+    """Return what a bot consists of, in a few words."""
+    from promptbot.bot.folder import load_bot, variant_files
+
+    bot = load_bot(name)
+    counted = [
+        (len(variant_files(bot.folder)), "variant"),
+        (len(bot.examples), "example"),
+        (len(bot.notes), "note"),
+    ]
+    return ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in counted)

@@ -1,0 +1,258 @@
+"""What went into a prompt and into a reply, for a person to read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from promptbot.cli.style import ACCENT, QUIET, shorten, visible
+from promptbot.types import Chosen, Completion, Dropped, Example, Note, Part, Prompt, Reply, Trace
+
+ROLE_STYLES = {"system": "magenta", "user": ACCENT, "assistant": "green"}
+
+BAR_WIDTH = 24
+"""Columns of the longest bar."""
+
+MAX_LABELS = 8
+"""Labels that are listed; the unlikely rest is counted."""
+
+
+def why(reply: Reply, width: int) -> RenderableType:
+    """Return what explains a reply: its prompt, what was chosen and left out, scores and cost."""
+    trace = reply.trace
+    assert trace is not None
+    tree = Tree(Text("why this reply", "bold"), guide_style=QUIET)
+    if trace.label_logprobs:
+        _branch(tree, "labels", "", _labels(trace.label_logprobs, width))
+    _add_prompt(tree, trace.prompt, width)
+    _branch(tree, "cost", "", _grid([(Text(line),) for line in _cost(trace)]))
+    _branch(tree, "made by", "", _makers(trace))
+    return tree
+
+
+def prompt_tree(prompt: Prompt, width: int) -> RenderableType:
+    """Return a prompt's sizes, and what was chosen for it and left out."""
+    tree = Tree(Text("what went in", "bold"), guide_style=QUIET)
+    _add_prompt(tree, prompt, width)
+    return tree
+
+
+def prompt_panels(prompt: Prompt) -> RenderableType:
+    """Return the exact messages of a prompt, one panel each."""
+    panels: list[RenderableType] = []
+    for part in prompt.parts:
+        for number, message in enumerate(part.messages):
+            style = ROLE_STYLES[message.role]
+            size = _tokens(part.n_tokens) if number == 0 else None
+            panels.append(
+                Panel(
+                    Text(visible(message.content)),
+                    title=Text(f"{message.role} · {part.kind}", style),
+                    title_align="left",
+                    subtitle=Text(f"{part.kind}: {size}", QUIET) if size else None,
+                    subtitle_align="right",
+                    border_style=style,
+                )
+            )
+    return Group(*panels)
+
+
+def plain_prompt(prompt: Prompt) -> str:
+    """Return the exact messages of a prompt as text, each below its role, and its sizes."""
+    lines = []
+    for part in prompt.parts:
+        for message in part.messages:
+            lines += [f"[{message.role} · {part.kind}]", message.content, ""]
+    sizes = ", ".join(f"{part.kind} {part.n_tokens}" for part in prompt.parts)
+    lines.append(f"tokens: {_budget(prompt)} ({sizes})")
+    lines += [f"note {_similarity(c)}: {_note_title(c.item)}" for c in prompt.notes]
+    lines += [f"example {_similarity(c)}: {shorten(c.item.input, 200)}" for c in prompt.examples]
+    lines += [f"left out {d.kind}: {shorten(d.text, 200)} ({d.reason})" for d in prompt.dropped]
+    return "\n".join(lines)
+
+
+def label_line(logprobs: Mapping[str, float], n_labels: int = 3) -> Text:
+    """Return the likeliest labels with their probabilities, on one line."""
+    likeliest = sorted(logprobs.items(), key=lambda item: -item[1])[:n_labels]
+    shown = " · ".join(f"{label} {_percent(logprob)}" for label, logprob in likeliest)
+    return Text(shown, QUIET)
+
+
+def _add_prompt(tree: Tree, prompt: Prompt, width: int) -> None:
+    _branch(tree, "prompt", _budget(prompt), _parts(prompt.parts))
+    if prompt.notes:
+        rows = [(_similarity(c), _note_title(c.item), c.item.source) for c in prompt.notes]
+        _branch(tree, "notes", str(len(rows)), _chosen(rows, width))
+    if prompt.examples:
+        rows = [(_similarity(c), c.item.input, _example_place(c.item)) for c in prompt.examples]
+        _branch(tree, "examples", str(len(rows)), _chosen(rows, width))
+    if prompt.dropped:
+        _branch(tree, "left out", str(len(prompt.dropped)), _dropped(prompt.dropped))
+
+
+def _branch(tree: Tree, title: str, detail: str, content: RenderableType) -> None:
+    heading = Text.assemble((title, ACCENT), ("  " + detail if detail else "", QUIET))
+    tree.add(Group(heading, content))
+
+
+def _parts(parts: Sequence[Part]) -> Table:
+    most = max(part.n_tokens for part in parts)
+    rows = [
+        (
+            Text(part.kind),
+            Text(str(part.n_tokens), justify="right"),
+            Text(_bar(part.n_tokens / most, BAR_WIDTH), QUIET, overflow="crop", no_wrap=True),
+        )
+        for part in parts
+    ]
+    return _grid(rows)
+
+
+def _chosen(rows: Iterable[tuple[str, str, str]], width: int) -> Table:
+    """Return similarity, text and place of what was chosen; a narrow window drops the place."""
+    return _grid(
+        (
+            Text(similarity, ACCENT, no_wrap=True),
+            Text(shorten(text, max(width - 16, 20) if width < 80 else 200)),
+            *((Text(place, QUIET, no_wrap=True),) if width >= 80 else ()),
+        )
+        for similarity, text, place in rows
+    )
+
+
+def _dropped(dropped: Sequence[Dropped]) -> Table:
+    """Return what was left out; the reason is said once for all that share it."""
+    rows: list[tuple[Text, ...]] = []
+    reason = ""
+    for item in dropped:
+        if item.reason != reason:
+            reason = item.reason
+            rows.append((Text("because"), Text(reason, QUIET)))
+        rows.append((Text(item.kind), Text(shorten(item.text, 60))))
+    return _grid(rows)
+
+
+def _labels(logprobs: Mapping[str, float], width: int) -> Table:
+    likeliest = sorted(logprobs.items(), key=lambda item: -item[1])
+    rows = [
+        (
+            Text(label, "bold" if rank == 0 else ""),
+            Text(_percent(logprob), justify="right"),
+            Text(_bar(math.exp(logprob), BAR_WIDTH), ACCENT if rank == 0 else QUIET),
+        )
+        for rank, (label, logprob) in enumerate(likeliest[:MAX_LABELS])
+    ]
+    rest = likeliest[MAX_LABELS:]
+    if rest:
+        together = sum(math.exp(logprob) for _, logprob in rest)
+        words = f"{len(rest)} other{'s' if len(rest) > 1 else ''}"
+        rows.append((Text(words, QUIET), Text(f"{together:.1%}", QUIET, justify="right"), Text()))
+    return _grid(row if width >= 60 else row[:2] for row in rows)
+
+
+def _cost(trace: Trace) -> list[str]:
+    """Return time and tokens of a reply, a line each."""
+    seconds, completion = trace.seconds, trace.completion
+    steps = [("compose", "compose"), ("first_token", "first token"), ("model", "whole answer")]
+    lines = [" · ".join(f"{name} {_duration(seconds[k])}" for k, name in steps if k in seconds)]
+    tokens = [f"read {trace.prompt.n_tokens}"]
+    if completion.n_cached_tokens:
+        tokens.append(f"{completion.n_cached_tokens} of them from the cache")
+    if completion.stop_reason == "scored":
+        tokens.append("labels scored, nothing written")
+    else:
+        tokens.append(f"wrote {completion.n_generated_tokens}")
+        if speed := tokens_per_second(trace):
+            tokens.append(f"{speed:.0f} tokens/s")
+    lines.append(" · ".join(tokens))
+    if completion.stop_reason == "length":
+        lines.append("cut at decoding.max_new_tokens")
+    return [line for line in lines if line]
+
+
+def cost_in_brief(trace: Trace) -> list[str]:
+    """Return tokens, time and speed of a reply, for a status line."""
+    brief = [_budget(trace.prompt)]
+    if "model" in trace.seconds:
+        brief.append(_duration(trace.seconds["model"]))
+    if speed := tokens_per_second(trace):
+        brief.append(f"{speed:.0f} tokens/s")
+    return brief
+
+
+def tokens_per_second(trace: Trace) -> float | None:
+    """Return how fast the answer was written after its first token; None where it was too short."""
+    completion: Completion = trace.completion
+    writing = trace.seconds.get("model", 0.0) - trace.seconds.get("first_token", 0.0)
+    if completion.n_generated_tokens < 2 or writing <= 0:
+        return None
+    return (completion.n_generated_tokens - 1) / writing
+
+
+def _makers(trace: Trace) -> Table:
+    rows = [
+        ("bot", f"{trace.bot}, variant {trace.variant}", trace.bot_hash),
+        ("model", trace.model, trace.model_revision),
+    ]
+    if trace.encoder_revision:
+        rows.append(("encoder", "", trace.encoder_revision))
+    rows.append(("seed", str(trace.seed), ""))
+    return _grid(
+        (Text(kind), Text.assemble(visible(name), "  " if name else "", (_short(revision), QUIET)))
+        for kind, name, revision in rows
+    )
+
+
+def _short(revision: str) -> str:
+    """Return enough of a content hash to tell two apart; a provider's name stays whole."""
+    is_hash = all(character in "0123456789abcdef" for character in revision[-16:])
+    return revision.removeprefix("sha256:")[:12] if is_hash else visible(revision)
+
+
+def _grid(rows: Iterable[tuple[Text, ...]]) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for row in rows:
+        grid.add_row(*row)
+    return grid
+
+
+def _bar(fraction: float, width: int) -> str:
+    """Return a bar; what is not nothing has at least half a column."""
+    halves = round(max(0.0, min(fraction, 1.0)) * width * 2)
+    halves = max(halves, 1) if fraction > 0.001 else halves
+    return "━" * (halves // 2) + "╸" * (halves % 2)
+
+
+def _similarity(chosen: Chosen[Note] | Chosen[Example]) -> str:
+    return f"{chosen.similarity:.2f}" if chosen.similarity is not None else "   –"
+
+
+def _note_title(note: Note) -> str:
+    return shorten(note.question or note.answer, 200)
+
+
+def _example_place(example: Example) -> str:
+    return f"line {example.line}" if example.line else ""
+
+
+def _budget(prompt: Prompt) -> str:
+    bound = f" of {prompt.max_tokens}" if prompt.max_tokens is not None else ""
+    return f"{prompt.n_tokens}{bound} tokens"
+
+
+def _tokens(n_tokens: int) -> str:
+    return f"{n_tokens} token{'' if n_tokens == 1 else 's'}"
+
+
+def _percent(logprob: float) -> str:
+    return f"{math.exp(logprob):.1%}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"

@@ -1,0 +1,139 @@
+"""The line at which a message is typed: keys, completion, history, status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition, completion_is_selected
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.history import FileHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.styles import Style
+
+from promptbot.cli.commands import COMMANDS, is_command
+
+SIGN = "› "
+"""In front of what the user writes."""
+
+STYLE = Style.from_dict(
+    {
+        "sign": "ansicyan bold",
+        "bottom-toolbar": "noreverse dim",
+        "completion-menu": "bg:default",
+        "completion-menu.completion": "bg:default fg:default",
+        "completion-menu.completion.current": "bg:default fg:ansicyan bold noreverse",
+        "completion-menu.meta.completion": "bg:default fg:default dim",
+        "completion-menu.meta.completion.current": "bg:default fg:default noreverse",
+        "scrollbar.background": "bg:default",
+        "scrollbar.button": "bg:default",
+    }
+)
+
+
+def make_line(
+    status: Callable[[int], str], variants: Callable[[], Iterable[str]]
+) -> PromptSession[str]:
+    """Return the line at which messages are typed.
+
+    Enter sends, Alt-Enter begins a new line, and a pasted block stays one message. Ctrl-C clears
+    what is written; where nothing is, it raises KeyboardInterrupt. Ctrl-D raises EOFError.
+
+    Args:
+        status: The line below, given the width of the window.
+        variants: The names that complete ``/variant``.
+    """
+    session: PromptSession[str] = PromptSession(
+        [("class:sign", SIGN)],
+        multiline=True,
+        prompt_continuation=" " * len(SIGN),
+        key_bindings=_keys(),
+        completer=_SlashCompleter(variants),
+        complete_while_typing=Condition(lambda: is_command(session.default_buffer.text)),
+        reserve_space_for_menu=len(COMMANDS) + 1,
+        history=_history(),
+        enable_history_search=False,
+        style=STYLE,
+        mouse_support=False,
+    )
+
+    def toolbar() -> StyleAndTextTuples:
+        return [("", status(session.app.output.get_size().columns))]
+
+    session.bottom_toolbar = toolbar
+    return session
+
+
+def _keys() -> KeyBindings:
+    keys = KeyBindings()
+
+    @keys.add("enter", filter=~completion_is_selected)
+    def send(event: KeyPressEvent) -> None:
+        event.current_buffer.validate_and_handle()
+
+    @keys.add("enter", filter=completion_is_selected)
+    def take_completion(event: KeyPressEvent) -> None:
+        event.current_buffer.complete_state = None
+
+    @keys.add("escape", "enter")
+    def new_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    @keys.add("c-c")
+    def clear_or_interrupt(event: KeyPressEvent) -> None:
+        if event.current_buffer.text:
+            event.current_buffer.reset()
+        else:
+            event.app.exit(exception=KeyboardInterrupt())
+
+    return keys
+
+
+class _SlashCompleter(Completer):
+    """Completes commands and, behind ``/variant``, the bot's variants."""
+
+    def __init__(self, variants: Callable[[], Iterable[str]]) -> None:
+        self._variants = variants
+
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterable[Completion]:
+        typed = document.text_before_cursor
+        if not is_command(typed) or "\n" in document.text:
+            return
+        name, space, argument = typed.partition(" ")
+        if not space:
+            for command in COMMANDS:
+                if command.startswith(name):
+                    help_line = COMMANDS[command].help
+                    yield Completion(command, start_position=-len(name), display_meta=help_line)
+        elif name == "/variant":
+            for variant in self._variants():
+                if variant.startswith(argument):
+                    yield Completion(variant, start_position=-len(argument))
+
+
+class _LenientHistory(FileHistory):
+    """What was typed before, kept in a file where that is possible."""
+
+    def load_history_strings(self) -> Iterable[str]:
+        with suppress(OSError):
+            yield from super().load_history_strings()
+
+    def store_string(self, string: str) -> None:
+        with suppress(OSError):
+            super().store_string(string)
+
+
+def _history() -> _LenientHistory:
+    from platformdirs import user_data_dir
+
+    file = Path(user_data_dir("promptbot", appauthor=False)) / "history"
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.touch(mode=0o600)
+    return _LenientHistory(str(file))

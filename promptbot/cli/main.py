@@ -1,0 +1,72 @@
+"""The `promptbot` command: which commands there are, and what an error looks like.
+
+Each command's module imports what it needs when it runs, so that ``promptbot --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from io import TextIOWrapper
+from typing import Annotated
+
+import typer
+
+from promptbot import __version__
+from promptbot.cli.bots import bots
+from promptbot.cli.check import check
+from promptbot.cli.new import new
+from promptbot.cli.run import run
+from promptbot.cli.show import show
+from promptbot.errors import PromptbotError
+
+app = typer.Typer(
+    name="promptbot",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and leave, where it is asked for."""
+    if wanted:
+        print(f"promptbot {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def promptbot(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Prompt learning for frozen language models: a bot is a folder of templates.
+
+    Talk to one that comes with promptbot:  promptbot run customer_service
+    """
+
+
+for command in (run, show, bots, new, check):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; the exit status is 0, 1, 2 for a user's mistake, or 130."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a reply may hold what a terminal cannot show
+    try:
+        app()
+    except PromptbotError as error:
+        from promptbot.cli.style import print_error
+
+        print_error(error)
+        sys.exit(error.exit_status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Markdown on a screen while it is being written."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.markdown import Heading, Markdown
+from rich.segment import Segment
+from rich.spinner import Spinner
+from rich.text import Text
+
+from promptbot.cli.style import QUIET, visible
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+
+INDENT = "  "
+"""In front of each line, so that replies stand under what the user wrote."""
+
+FRAME_S = 1 / 30
+"""Seconds between two drawings of the block that is being written."""
+
+OPEN_LINES = 12
+"""Lines that may still be redrawn; what is above them in a long block stays as it is."""
+
+Line = list[Segment]
+
+
+class _Heading(Heading):
+    """A heading at the left margin, bold; without rich's boxes and centring."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        self.text.justify = "left"
+        yield self.text
+
+
+class ReplyMarkdown(Markdown):
+    """Markdown as chat models write it.
+
+    A line break stays a line break, HTML and indented lines are plain text, and links show where
+    they lead.
+    """
+
+    elements = {**Markdown.elements, "heading_open": _Heading}  # noqa: RUF012
+
+    def __init__(self, text: str) -> None:
+        super().__init__("", code_theme="ansi_dark", hyperlinks=False)
+        self.markup = text
+        self.parsed = _parser().parse(text)
+        for token in self.parsed:
+            for child in token.children or ():
+                if child.type == "softbreak":
+                    child.type = "hardbreak"
+
+
+class _Lines:
+    """Lines that are already rendered."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self._lines = list(lines)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in self._lines:
+            yield Segment(INDENT if line else "")
+            yield from line
+            yield Segment.line()
+
+
+class MarkdownStream:
+    """Prints Markdown that arrives in pieces, without flicker.
+
+    A finished block (paragraph, list, table, code) is printed once and never touched again. Only
+    the block that is being written is drawn anew, and of a long one only the last lines. On screens
+    that cannot move the cursor the pieces are printed as they come.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.text = ""
+        """Everything that was shown."""
+        self._console = console
+        self._width = max(console.width - len(INDENT), 20)
+        self._source = ""  # of the block that is being written
+        self._n_fixed = 0  # its lines that are printed for good
+        self._n_blocks = 0
+        self._drawn_at = 0.0
+        self._live: Live | None = None
+        if console.is_terminal and not console.is_dumb_terminal:
+            self._live = Live(
+                Spinner("dots", style=QUIET),
+                console=console,
+                refresh_per_second=12,
+                transient=True,
+            )
+
+    def __enter__(self) -> MarkdownStream:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Print what is left of the last block."""
+        if self._live is None:
+            if self._source and not self._source.endswith("\n"):
+                print(flush=True)
+            return
+        lines = self._finish_blocks() + self._lines(self._source)[self._n_fixed :]
+        self._live.update(Text(""))
+        self._live.stop()
+        self._console.print(_Lines(lines), end="")
+
+    def add(self, piece: str) -> None:
+        """Show one more piece."""
+        piece = visible(piece)
+        self.text += piece
+        self._source += piece
+        if self._live is None:
+            self._source = self._source[-1:]
+            print(piece, end="", flush=True)
+        elif time.monotonic() - self._drawn_at >= FRAME_S:
+            self._draw(self._live)
+
+    def _draw(self, live: Live) -> None:
+        finished = self._finish_blocks()
+        lines = self._lines(self._source)
+        n_open = max(min(OPEN_LINES, self._console.height - 3), 1)
+        n_fixed = self._n_fixed
+        if not _is_table(self._source):  # the columns of a table may still grow wider
+            n_fixed = max(n_fixed, len(lines) - n_open)
+        finished += lines[self._n_fixed : n_fixed]
+        self._n_fixed = n_fixed
+        live.update(_Lines(lines[n_fixed:][-n_open:]))
+        if finished:
+            self._console.print(_Lines(finished), end="")
+        else:
+            live.refresh()
+        self._drawn_at = time.monotonic()
+
+    def _finish_blocks(self) -> list[Line]:
+        """Return what is not printed yet of every block but the last, and let go of these."""
+        finished: list[Line] = []
+        *done, self._source = _blocks(self._source)
+        for block in done:
+            finished += self._lines(block)[self._n_fixed :]
+            self._n_blocks += 1
+            self._n_fixed = 0
+        return finished
+
+    def _lines(self, block: str) -> list[Line]:
+        """Return a block as lines, with the empty line that parts it from the block before."""
+        if not block.strip():
+            return []
+        options = self._console.options.update(width=self._width, height=None)
+        rendered = self._console.render_lines(ReplyMarkdown(block), options, pad=False)
+        lines = list(_without_margins(rendered))
+        return [[], *lines] if self._n_blocks and lines else lines
+
+
+def _blocks(source: str) -> list[str]:
+    """Return the source of each top-level block; joined, they are the whole source."""
+    starts = [
+        token.map[0]
+        for token in _parser().parse(source)
+        if token.level == 0 and token.map and token.nesting >= 0
+    ]
+    lines = re.split(r"(?<=\n)", source)  # not splitlines(): a text may hold U+2028 and the like
+    bounds = [0, *starts[1:], len(lines)]
+    return ["".join(lines[start:end]) for start, end in pairwise(bounds)]
+
+
+def _without_margins(lines: list[Line]) -> Iterator[Line]:
+    blank = [not "".join(segment.text for segment in line).strip() for line in lines]
+    first = next((i for i, is_blank in enumerate(blank) if not is_blank), len(lines))
+    last = next((i for i in reversed(range(len(lines))) if not blank[i]), -1)
+    return iter(lines[first : last + 1])
+
+
+def _is_table(source: str) -> bool:
+    return any(token.type == "table_open" for token in _parser().parse(source))
+
+
+@cache
+def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
+    options: dict[str, Any] = {"html": False}
+    return MarkdownIt("commonmark", options).enable(["table", "strikethrough"]).disable("code")

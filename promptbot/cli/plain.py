@@ -1,0 +1,84 @@
+"""Conversations without a prompt to type at: ``--once``, pipes and ``--json``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, BinaryIO
+
+from promptbot.cli.style import print_error, visible
+from promptbot.errors import PromptbotError
+
+if TYPE_CHECKING:
+    from promptbot.session import Session
+    from promptbot.types import Reply
+
+
+def answer_once(session: Session, text: str, *, as_json: bool) -> None:
+    """Print the reply to one message as it is written, or as one line of JSON."""
+    if as_json:
+        print_json(session.say(text))
+    elif sys.stdout.isatty():
+        from promptbot.cli.markdown import MarkdownStream
+        from promptbot.cli.style import make_console
+
+        with MarkdownStream(make_console()) as screen:
+            for piece in session.stream(text):
+                screen.add(piece.text)
+    else:
+        said = ""
+        try:
+            for piece in session.stream(text):
+                said = piece.text or said
+                print(piece.text, end="", flush=True)
+        finally:
+            if said and not said.endswith("\n"):
+                print(flush=True)
+
+
+def answer_lines(session: Session, lines: Iterable[str], *, as_json: bool) -> int:
+    """Print one line for each message, all of one conversation, as soon as it is answered.
+
+    The line breaks of a reply become spaces, so that the n-th line answers the n-th message; with
+    `as_json` they are kept, as in every JSON text. A message that fails gives an empty line, or
+    JSON with an ``error``, and the conversation goes on.
+
+    Returns:
+        The exit status: 0, or that of the first message that failed.
+    """
+    status = 0
+    for text in lines:
+        try:
+            reply = session.say(text)
+        except PromptbotError as error:
+            status = status or error.exit_status
+            print_error(error)
+            if as_json:
+                failed = {"text": "", "label": None, "session": session.name, "trace": None}
+                print(json.dumps(failed | {"error": str(error)}, ensure_ascii=False), flush=True)
+            else:
+                print(flush=True)
+            continue
+        if as_json:
+            print_json(reply)
+        else:
+            line = " ".join(reply.text.split())
+            print(visible(line) if sys.stdout.isatty() else line, flush=True)
+    return status
+
+
+def read_messages(stream: BinaryIO) -> Iterator[str]:
+    """Yield the messages of a stream, one a line; blank lines are none.
+
+    What is not UTF-8 is replaced, because one broken byte must not end a conversation.
+    """
+    for number, line in enumerate(iter(stream.readline, b"")):
+        text = line.decode("utf-8-sig" if number == 0 else "utf-8", "replace").strip()
+        if text:
+            yield text
+
+
+def print_json(reply: Reply) -> None:
+    """Print a reply as one line of JSON."""
+    print(json.dumps(reply.to_dict(), ensure_ascii=False), flush=True)

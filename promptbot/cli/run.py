@@ -1,0 +1,152 @@
+"""`promptbot run`: talk to a bot."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import uuid
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from promptbot.bot.folder import Bot
+    from promptbot.errors import StoreError
+    from promptbot.session import Session
+    from promptbot.store import SafeHistory, Store
+
+
+def run(
+    bot: Annotated[str, typer.Argument(metavar="BOT", help="A bot's name or folder.")],
+    once: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Answer this message and leave."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print each reply with its trace as a line of JSON.")
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC", help="Which frozen model answers: embedded, a folder, openai:NAME, ..."
+        ),
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="One of the bot's variants.")] = None,
+    session: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Continue or begin a stored conversation.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    db: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Keep conversations in this database (SQLAlchemy URL)."),
+    ] = None,
+) -> None:
+    """Talk to a bot, or send it messages through a pipe, one a line.
+
+    Conversations at a terminal are kept; those of --once and of pipes only with --session.
+    """
+    from promptbot.bot.folder import load_bot
+    from promptbot.cli.names import check_session_name
+    from promptbot.errors import InputError
+    from promptbot.store import SafeHistory, Store
+
+    if once is not None and not once.strip():
+        raise InputError(
+            "the message is empty.", place="--once", hint='Write something, as --once "Hello".'
+        )
+    if session is not None:
+        session = check_session_name(session)
+    loaded = load_bot(bot, variant)
+    at_terminal = once is None and not as_json and _is_terminal()
+    if db is not None and session is None and not at_terminal:
+        raise InputError(
+            "nothing would be kept there.",
+            place="--db",
+            expected="Messages of --once and of pipes are kept only with a session's name.",
+            hint="Add --session NAME.",
+        )
+    store = None
+    if session is not None or at_terminal:
+        store = Store(db, bot=loaded.name)
+    if session is not None and store is not None:
+        check_same_bot(store, session, loaded.name)
+    if at_terminal:
+        again = shlex.join(["promptbot", "run", bot, *(["--db", db] if db else [])])
+        status = _talk(loaded, store, model, session, seed, again)
+    else:
+        opened = _open(loaded, SafeHistory(store, _warn_not_kept), model, session, seed)
+        status = _answer(opened, once, as_json=as_json)
+    raise typer.Exit(status)
+
+
+def check_same_bot(store: Store, session: str, bot: str) -> None:
+    """Raise InputError when a stored conversation was held with another bot."""
+    from promptbot.errors import InputError
+
+    stored = store.find(session)
+    if stored and stored.bot != bot:
+        raise InputError(
+            f'the conversation "{session}" was held with {stored.bot}.',
+            place="--session",
+            expected=f"This is {bot}.",
+            hint=f"Give another name, or: promptbot run {stored.bot} --session {session}",
+        )
+
+
+def _talk(
+    bot: Bot, store: Store | None, model: str | None, name: str | None, seed: int, again: str
+) -> int:
+    from promptbot.cli.names import new_session_name
+    from promptbot.cli.terminal import Talk
+    from promptbot.store import SafeHistory
+
+    failures: list[StoreError] = []
+    history = SafeHistory(store, failures.append)
+
+    def open_session() -> Session:
+        chosen = name or new_session_name(lambda made_up: bool(history.load(made_up)))
+        return _open(bot, history, model, chosen, seed)
+
+    return Talk(
+        bot,
+        history=history,
+        open_session=open_session,
+        model=model or bot.spec.model,
+        again=again,
+        failures=failures,
+        resumed=name,
+    ).hold()
+
+
+def _open(
+    bot: Bot, history: SafeHistory, model: str | None, name: str | None, seed: int
+) -> Session:
+    from promptbot.chain import load_chain
+    from promptbot.session import Session
+
+    chain = load_chain(bot, model=model, history=history, seed=seed)
+    return Session(chain, name or uuid.uuid4().hex)
+
+
+def _answer(session: Session, once: str | None, *, as_json: bool) -> int:
+    from promptbot.cli.plain import answer_lines, answer_once, read_messages
+
+    status = 0
+    if once is not None:
+        answer_once(session, once, as_json=as_json)
+    elif sys.stdin is not None:
+        messages = read_messages(sys.stdin.buffer)
+        status = answer_lines(session, messages, as_json=as_json)
+    if session.last:
+        session.check_frozen()
+    return status
+
+
+def _warn_not_kept(error: StoreError) -> None:
+    from promptbot.cli.style import NOT_KEPT
+
+    print(f"warning: {error}\n{NOT_KEPT}", file=sys.stderr)
+
+
+def _is_terminal() -> bool:
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))

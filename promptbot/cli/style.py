@@ -1,0 +1,56 @@
+"""How promptbot looks in a terminal: consoles, errors, and texts that cannot harm a screen."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from promptbot.errors import PromptbotError
+
+ACCENT = "cyan"
+QUIET = "dim"
+"""For what may be overlooked; readable on light and on dark screens."""
+
+NOT_KEPT = "The conversation goes on in memory; it is lost when you leave."
+"""What follows when the store fails."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """Return a console for a standard stream; it never guesses at colours in texts."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+def visible(text: str) -> str:
+    """Return a text without control characters: they could move the cursor or hide text."""
+    return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def shorten(text: str, n_characters: int) -> str:
+    """Return a text on one line, cut with an ellipsis where it is longer."""
+    line = " ".join(visible(text).split())
+    return line if len(line) <= n_characters else line[: max(n_characters - 1, 0)].rstrip() + "…"
+
+
+def print_error(error: PromptbotError) -> None:
+    """Print an error's message to the standard error stream."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        make_console(stderr=True).print(error_text(error))
+    else:
+        print(f"error: {error}", file=sys.stderr)
+
+
+def error_text(error: PromptbotError) -> Text:
+    """Return an error's message: its first line stands out, expectation and next step follow."""
+    from rich.text import Text
+
+    first, _, rest = visible(str(error)).partition("\n")
+    return Text.assemble(("error: ", "bold red"), first, ("\n" + rest if rest else "", "default"))
