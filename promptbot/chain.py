@@ -15,24 +15,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from langchain_core.messages import (
-    AIMessage,
-    AIMessageChunk,
-    BaseMessage,
-    HumanMessage,
-    SystemMessage,
-)
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import patch_config
 
 from promptbot.bot.folder import Bot, load_bot
 from promptbot.errors import InputError
+from promptbot.models.messages import to_langchain
 from promptbot.prompt.compose import Composer
 from promptbot.prompt.verbalizer import Verbalizer
 from promptbot.types import Completion, Message, Prediction, Prompt, Reply, Sample, Trace
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import CallbackManagerForChainRun
+    from langchain_core.messages import AIMessageChunk
 
     from promptbot.interfaces import Encoder, FrozenModel, History
 
@@ -297,22 +292,16 @@ def load_chain(
     Raises:
         UserError: The bot or the model cannot be loaded; the message says why.
     """
-    from promptbot.models.registry import load_model
+    from promptbot.models.registry import load_model, refuse_foreign_server
 
     loaded = bot if isinstance(bot, Bot) else load_bot(bot, variant)
-    if model is None or isinstance(model, str):
-        model = load_model(model or loaded.spec.model, seed=seed)
+    if model is None:
+        # A bot's folder may come from a stranger: only the user sends messages and keys elsewhere.
+        refuse_foreign_server(loaded.spec.model, place=str(loaded.folder / "bot.yaml"))
+        model = load_model(loaded.spec.model, seed=seed)
+    elif isinstance(model, str):
+        model = load_model(model, seed=seed)
     return Chain(loaded, model, encoder=encoder, history=history, seed=seed)
-
-
-def to_langchain(messages: Sequence[Message]) -> list[BaseMessage]:
-    """Return the same messages as LangChain's."""
-    kinds: dict[str, type[BaseMessage]] = {
-        "system": SystemMessage,
-        "user": HumanMessage,
-        "assistant": AIMessage,
-    }
-    return [kinds[message.role](content=message.content) for message in messages]
 
 
 def _parse_input(input: ChatInput) -> _Request:

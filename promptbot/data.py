@@ -238,6 +238,27 @@ def load_notes(path: Path) -> list[Note]:
     return _all_or_first_error(scan_notes(path))
 
 
+def check_k(k: int, n_examples: int, place: str = "examples.k") -> None:
+    """Check that k examples can be chosen from a pool.
+
+    Args:
+        k: How many are asked for.
+        n_examples: How many the pool holds.
+        place: File or setting that asks, for the message.
+
+    Raises:
+        DataError: k is negative or larger than the pool.
+    """
+    if 0 <= k <= n_examples:
+        return
+    raise DataError(
+        f"asks for k = {k} examples, the pool holds {n_examples}.",
+        place=place,
+        expected=f"Expected a k from 0 to {n_examples}.",
+        hint="Lower k, or add examples." if k > 0 else "Use 0 for a prompt without examples.",
+    )
+
+
 def _all_or_first_error(items: Iterator[Any]) -> list[Any]:
     found = []
     for item in items:

@@ -10,9 +10,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from promptbot.chain import to_langchain
 from promptbot.errors import DataError, StoreError
-from promptbot.models.messages import from_langchain
+from promptbot.models.messages import from_langchain, to_langchain
 from promptbot.types import Chosen, Example, Message, Note
 
 if TYPE_CHECKING:

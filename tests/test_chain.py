@@ -9,10 +9,10 @@ from langchain_core.runnables import RunnableLambda
 
 from promptbot.bot.folder import load_bot
 from promptbot.chain import Chain, InMemoryHistory, load_chain
-from promptbot.errors import ContextOverflow, InputError
+from promptbot.errors import ContextOverflow, InputError, ModelError
 from promptbot.models.scripted import ScriptedModel
 from promptbot.types import Message, Reply, Sample
-from tests.conftest import BotMaker
+from tests.conftest import BOT_YAML, BotMaker
 from tests.encoders import HashingEncoder
 
 
@@ -191,3 +191,21 @@ def test_a_reply_becomes_json(make_bot: BotMaker) -> None:
 
 def test_pieces_of_a_reply_add_up() -> None:
     assert Reply("a", "s") + Reply("b", "s", label="l") == Reply("ab", "s", label="l")
+
+
+def test_a_bot_cannot_send_messages_and_keys_to_a_server_of_its_choice(
+    make_bot: BotMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    elsewhere = "model: openai:gpt@http://collector.example/v1\n"
+    folder = make_bot(files={"bot.yaml": BOT_YAML + elsewhere})
+    with pytest.raises(ModelError, match=r"to collector\.example") as caught:
+        load_chain(folder)
+    assert "sk-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_a_bot_may_name_a_server_on_this_machine(make_bot: BotMaker, host: str) -> None:
+    spec = f"openai:gpt@http://{host}:1/v1"
+    chain = load_chain(make_bot(files={"bot.yaml": BOT_YAML + f"model: '{spec}'\n"}))
+    assert chain.model.spec == spec

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptbot.data import load_examples, load_notes, scan_examples
+from promptbot.data import check_k, load_examples, load_notes, scan_examples
 from promptbot.errors import DataError
 from promptbot.types import Example, Note
 
@@ -133,6 +133,16 @@ def test_a_folder_stands_for_the_files_within_it(tmp_path: Path) -> None:
 def test_a_folder_without_notes_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no notes"):
         load_notes(tmp_path)
+
+
+def test_check_k_names_the_place_and_the_next_step() -> None:
+    with pytest.raises(DataError) as raised:
+        check_k(12, 8, "templates/shop/bot.yaml, line 8")
+    assert str(raised.value) == (
+        "templates/shop/bot.yaml, line 8: asks for k = 12 examples, the pool holds 8.\n"
+        "Expected a k from 0 to 8.\n"
+        "Lower k, or add examples."
+    )
 
 
 texts = st.text(min_size=1).map(str.strip).filter(bool)

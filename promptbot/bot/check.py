@@ -9,7 +9,6 @@ from typing import TypeVar
 from promptbot.bot.folder import (
     TemplateSource,
     bot_folders,
-    check_k,
     find_bot,
     find_turn_template,
     inside,
@@ -19,7 +18,7 @@ from promptbot.bot.folder import (
     variant_files,
 )
 from promptbot.bot.spec import RESERVED_VARIABLES, BotSpec
-from promptbot.data import scan_examples, scan_notes
+from promptbot.data import check_k, scan_examples, scan_notes
 from promptbot.errors import DataError, PromptbotError, SpecError
 from promptbot.prompt.template import Template
 from promptbot.prompt.verbalizer import Verbalizer
@@ -128,9 +127,10 @@ def _check_examples(folder: Path, spec: BotSpec) -> Iterator[PromptbotError]:
                 hint="Keep the right one: a model cannot follow both.",
             )
     if not broken:
-        problem = _attempt(lambda: check_k(len(examples), spec, folder))[1]
-        if problem:
-            yield problem
+        try:
+            check_k(spec.examples.k, len(examples), place=str(path))
+        except DataError as error:
+            yield error
     unused = set(spec.labels or ()) - {example.label for example in examples}
     if unused and not broken:
         yield SpecError(

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from promptbot.bot.spec import BotSpec, Source, parse_spec, read_yaml
-from promptbot.data import load_examples, load_notes
+from promptbot.data import check_k, load_examples, load_notes
 from promptbot.errors import BotNotFound, DataError, SpecError, TemplateError, known_words
 from promptbot.types import Example, Note
 
@@ -165,7 +165,7 @@ def load_bot(name: str | Path, variant: str | None = None) -> Bot:
     examples: list[Example] = []
     if spec.examples:
         examples = load_examples(inside(folder, spec.examples.file), spec.labels)
-        check_k(len(examples), spec, folder)
+        check_k(spec.examples.k, len(examples), place=str(folder / spec.examples.file))
     notes = load_notes(inside(folder, spec.knowledge.file)) if spec.knowledge else []
     return Bot(
         folder=folder,
@@ -177,17 +177,6 @@ def load_bot(name: str | Path, variant: str | None = None) -> Bot:
         examples=tuple(examples),
         notes=tuple(notes),
     )
-
-
-def check_k(n_examples: int, spec: BotSpec, folder: Path) -> None:
-    """Raise DataError when the prompt is to show more examples than the pool holds."""
-    if spec.examples and spec.examples.k > n_examples:
-        raise DataError(
-            f"examples.k is {spec.examples.k}, the pool holds {n_examples} examples.",
-            place=str(folder / spec.examples.file),
-            expected="Expected k to be at most the size of the pool.",
-            hint="Lower examples.k, or add examples.",
-        )
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -1,8 +1,8 @@
-"""LangChain messages as ours, for every engine behind LangChain's chat model interface."""
+"""Our messages as LangChain's, and LangChain's as ours."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from promptbot.errors import InputError
@@ -31,6 +31,18 @@ def from_langchain(messages: Iterable[BaseMessage]) -> list[Message]:
         InputError: A message of a kind that a prompt does not hold, such as a tool's.
     """
     return [Message(_role(message), str(message.text)) for message in messages]
+
+
+def to_langchain(messages: Sequence[Message]) -> list[BaseMessage]:
+    """Return the same messages as LangChain's."""
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+
+    kinds: dict[Role, type[BaseMessage]] = {
+        "system": SystemMessage,
+        "user": HumanMessage,
+        "assistant": AIMessage,
+    }
+    return [kinds[message.role](content=message.content) for message in messages]
 
 
 def _role(message: BaseMessage) -> Role:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from promptbot.errors import ModelError, did_you_mean
-from promptbot.models.providers import PROVIDERS
+from promptbot.models.providers import PROVIDERS, parse_remote
 
 if TYPE_CHECKING:
     from promptbot.interfaces import FrozenModel
@@ -56,6 +58,33 @@ def load_model(spec: str, *, seed: int = 0) -> FrozenModel:
     if spec and folder.is_dir():
         return _load_folder(folder, spec)
     raise _unknown(spec, folder)
+
+
+def refuse_foreign_server(spec: str, place: str) -> None:
+    """Raise ModelError where a spec names a server by address that is not on this machine.
+
+    Raises:
+        ModelError: It does; whoever wrote the spec would get every message, and the API key.
+    """
+    provider = spec.strip().partition(":")[0].replace("-", "_").lower()
+    if provider not in PROVIDERS:
+        return
+    address = parse_remote(spec.strip()).base_url
+    host = urlsplit(address).hostname if address else None
+    if host and host != "localhost" and not _is_loopback(host):
+        raise ModelError(
+            f"the bot sends every message, and your API key, to {host}.",
+            place=place,
+            expected="Expected a server of the provider's own, or one on this machine.",
+            hint=f"If you trust it, say so: --model {spec.strip()}",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _load_embedded() -> FrozenModel:

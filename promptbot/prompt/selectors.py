@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from promptbot.data import check_k
 from promptbot.errors import DataError, InputError, SpecError, known_words
 from promptbot.types import Chosen, Example
 
@@ -129,27 +130,6 @@ def make_selector(
             hint=known_words("Known", kind, SELECTORS),
         )
     return SELECTORS[kind](examples, encoder, seed, cache_dir)
-
-
-def check_k(k: int, n_examples: int, place: str = "examples.k") -> None:
-    """Check that k examples can be chosen from a pool.
-
-    Args:
-        k: How many are asked for.
-        n_examples: How many the pool holds.
-        place: File or setting that asks, for the message.
-
-    Raises:
-        DataError: k is negative or larger than the pool.
-    """
-    if 0 <= k <= n_examples:
-        return
-    raise DataError(
-        f"asks for k = {k} examples, the pool holds {n_examples}.",
-        place=place,
-        expected=f"Expected a k from 0 to {n_examples}.",
-        hint="Lower k, or add examples." if k > 0 else "Use 0 for a prompt without examples.",
-    )
 
 
 def arrange(

@@ -69,7 +69,9 @@ def test_broken_settings_are_reported_once_and_not_for_each_variant(make_bot: Bo
 
 
 def test_k_of_a_variant_larger_than_the_pool_is_found(make_bot: BotMaker) -> None:
-    assert "examples.k is 9" in problems(make_bot(files={"variants/k9.yaml": "examples: {k: 9}\n"}))
+    assert "asks for k = 9 examples" in problems(
+        make_bot(files={"variants/k9.yaml": "examples: {k: 9}\n"})
+    )
 
 
 def test_one_input_with_two_answers_is_found(make_bot: BotMaker) -> None:

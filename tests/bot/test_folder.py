@@ -107,7 +107,7 @@ def test_folder_without_bot_yaml_says_so(tmp_path: Path) -> None:
 
 def test_k_larger_than_the_pool_is_refused(make_bot: BotMaker) -> None:
     folder = make_bot(files={"bot.yaml": BOT_YAML.replace("k: 2, order", "k: 4, order")})
-    with pytest.raises(DataError, match=r"examples\.k is 4, the pool holds 3"):
+    with pytest.raises(DataError, match=r"asks for k = 4 examples, the pool holds 3"):
         load_bot(folder)
 
 

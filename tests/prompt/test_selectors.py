@@ -20,7 +20,6 @@ from promptbot.prompt.selectors import (
     Order,
     arrange,
     as_langchain,
-    check_k,
     make_selector,
 )
 from promptbot.types import Chosen, Example
@@ -59,16 +58,6 @@ def test_an_empty_pool_gives_no_examples_and_an_error_beyond() -> None:
         assert selector.select("hello", 0) == []
         with pytest.raises(DataError, match="the pool holds 0"):
             selector.select("hello", 1)
-
-
-def test_check_k_names_the_place_and_the_next_step() -> None:
-    with pytest.raises(DataError) as raised:
-        check_k(12, 8, "templates/shop/bot.yaml, line 8")
-    assert str(raised.value) == (
-        "templates/shop/bot.yaml, line 8: asks for k = 12 examples, the pool holds 8.\n"
-        "Expected a k from 0 to 8.\n"
-        "Lower k, or add examples."
-    )
 
 
 def test_fixed_returns_the_first_of_the_file_for_any_query() -> None:
