@@ -102,15 +102,24 @@ class ChatFormat:
         ids = self._with_affixes(self.codec.encode_marked(text))
         return EncodedPrompt(ids, text, plain=True)
 
-    def remember(self, prompt: EncodedPrompt, reply_ids: Sequence[int], reply: str) -> None:
+    def remember(self, prompt: EncodedPrompt, written: Sequence[int], answer: str) -> None:
         """Keep the ids that the model wrote, for the next turn of this conversation.
 
-        The same text may be tokenised otherwise than it was written; then the model would not
+        The answer's text may be tokenised otherwise than it was written; then the model would not
         recognise its own words, and the prefix cache would lose them.
+
+        Args:
+            prompt: What was answered.
+            written: The ids of the answer.
+            answer: Its text, without white space at its ends and without a stop text.
         """
-        if prompt.plain and reply and not self._encoder_input:
-            entry = (prompt.text + reply, [*prompt.ids, *reply_ids])
-            self._known = (entry, *self._known[: _N_KNOWN - 1])
+        if not prompt.plain or not answer or self._encoder_input:
+            return
+        text = self.codec.decode(written)
+        if text.strip() == answer:
+            text = self._around_answer[0] + answer  # as the template will write it
+        entry = (prompt.text + text, [*prompt.ids, *written])
+        self._known = (entry, *self._known[: _N_KNOWN - 1])
 
     def encode_answer(self, text: str, *, end_of_turn: bool) -> list[int]:
         """Return the ids of an answer, as they follow ``encode(messages, answer=True)``."""

@@ -196,7 +196,7 @@ class LocalChatModel(BaseChatModel):
                 reason = "stop"
         finally:  # also when the reader of a stream leaves
             writing.close()
-            chat_format.remember(prompt, written, chat_format.codec.decode(written))
+            chat_format.remember(prompt, written, shown)
         yield Completion(
             text=shown,
             n_prompt_tokens=len(prompt.ids),

@@ -123,8 +123,10 @@ def _read(
     k = len(new_prompt)
     ids = np.concatenate([new_prompt, trie.ids])
     positions = np.concatenate([past.n_tokens + np.arange(k), n_prompt + trie.depths])
-    visible = np.tri(len(ids), dtype=np.bool_)
-    visible[k:, k:] = trie.visible
+    visible = None  # a trie without branches is a plain continuation
+    if network.reads_trees:
+        visible = np.tri(len(ids), dtype=np.bool_)
+        visible[k:, k:] = trie.visible
     wanted = k + trie.inner
     if k:
         wanted = np.concatenate([[k - 1], wanted])
