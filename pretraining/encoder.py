@@ -1,12 +1,14 @@
 """The recipe of the embedded encoder: a small student of all-MiniLM-L6-v2.
 
-    python -m pretraining.encoder            prepare, train, export, measure
+    python -m pretraining.encoder            prepare, train, chinese, export, measure
     python -m pretraining.encoder train      one step of it
 
 It reads `texts.jsonl` and `teacher.npy` (`pretraining.corpus`, `pretraining.teacher`), adds
 sentences of its own (`pretraining.encoder_texts`), and teaches the student to give every sentence
 the teacher's vector, and every pair of sentences of a batch the teacher's similarity. Half of what
 makes a batch useful are neighbours, so sentences come in chunks from one cluster.
+
+Chinese, which the teacher hardly reads, is added afterwards: `pretraining.encoder_chinese`.
 
 The student's word-piece vectors start from the teacher's vectors of single word pieces, as
 distillation into static vectors does; no weight of the teacher is copied.
@@ -61,6 +63,8 @@ TEMPERATURE = 0.05
 """Of the softmax over a sentence's similarities to the rest of its batch."""
 FREQUENT = 2e-3
 """Share of all tokens at which a word piece starts with half the weight of a rare one."""
+N_STEPS = 2300
+"""Training steps of 256 sentences: each sentence is seen twice."""
 PIECE_RMS = 1.0
 """Size of the word-piece vectors' entries at the start."""
 
@@ -448,9 +452,9 @@ def export(student: Student, tokenizer: Tokenizer, folder: Path) -> None:
         (folder / name).write_bytes(content)
 
 
-def load_trained(work: Path, sizes: StudentConfig = SIZES) -> Student:
-    """Return the student of the last checkpoint."""
-    state = torch.load(work / "encoder.pt", weights_only=True)["student"]
+def load_trained(path: Path, sizes: StudentConfig = SIZES) -> Student:
+    """Return the student of a checkpoint."""
+    state = torch.load(path, weights_only=True)["student"]
     student = Student(sizes, len(state["rows.weight"]))
     student.load_state_dict(state)
     return student
@@ -461,24 +465,36 @@ def main() -> None:
     import argparse
 
     parser = argparse.ArgumentParser(description="Make the embedded encoder.")
-    steps = ("prepare", "train", "export", "measure")
+    steps = ("prepare", "train", "chinese", "export", "measure")
     parser.add_argument("step", nargs="?", choices=steps, help="only this step; default: all")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, default=Path("pretraining/work"))
     parser.add_argument("--out", type=Path, default=EMBEDDED_FOLDER)
-    parser.add_argument("--steps", type=int, default=4000, help="training steps of 256 sentences")
+    parser.add_argument("--steps", type=int, default=N_STEPS, help="of training")
     options = parser.parse_args()
+    data, work = options.data, options.work
+    if not data.is_dir():
+        parser.error(f"{data}: no such folder. Give the folder of the public data sets as --data.")
     wanted = [options.step] if options.step else list(steps)
+    both, tokenizer = work / "encoder_both.pt", work / "encoder_tokenizer.json"
     if "prepare" in wanted:
-        prepare(options.data, options.work)
+        prepare(data, work)
     if "train" in wanted:
-        train(options.work, options.steps)
+        train(work, options.steps)
+    if "chinese" in wanted:
+        from pretraining import encoder_chinese
+
+        english = load_trained(work / "encoder.pt")
+        texts = encoder_chinese.load_texts(data)
+        student, pieces = encoder_chinese.train(english, make_tokenizer()[0], texts)
+        torch.save({"student": student.state_dict()}, both)
+        pieces.save(str(tokenizer))
     if "export" in wanted:
-        export(load_trained(options.work), make_tokenizer()[0], options.out)
+        export(load_trained(both), Tokenizer.from_file(str(tokenizer)), options.out)
     if "measure" in wanted:
         from benchmarks.encoder import measure
 
-        measure(options.data, [str(options.out)])
+        measure(data, [str(options.out), "teacher"])
 
 
 if __name__ == "__main__":
