@@ -126,6 +126,13 @@ class OnnxNetwork:
 
         place = str(folder)
         layout = read_layout(read_json(folder / "config.json"), place)
+        if not (folder / GRAPH).is_file():
+            raise ModelError(
+                f"{GRAPH} is missing.",
+                place=place,
+                expected="The ONNX engine needs the graph beside the weights.",
+                hint=f"Write it: python -m promptbot.models.export {folder}",
+            )
         graph = read_verified(folder, [GRAPH])[GRAPH]
         weights = graph_weights(layout, load_tensors(folder), place)
         options = onnxruntime.SessionOptions()
