@@ -26,7 +26,6 @@ import hashlib
 import json
 import math
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -348,8 +347,9 @@ def train(work: Path, n_steps: int, seed: int = 0, sizes: StudentConfig = SIZES)
     texts, targets = load_targets(work)
     tokenizer, _ = make_tokenizer()
     tokenizer.enable_truncation(TRAIN_TOKENS)
+    unknown = tokenizer.get_vocab()["[UNK]"]
     tokens = [
-        np.array(encoding.ids or [tokenizer.token_to_id("[UNK]")], dtype=np.int32)
+        np.array(encoding.ids or [unknown], dtype=np.int32)
         for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     ]
     cluster = clusters(targets, N_CLUSTERS, seed)
@@ -391,7 +391,7 @@ def train(work: Path, n_steps: int, seed: int = 0, sizes: StudentConfig = SIZES)
         part.replace(checkpoint)
 
     began = time.monotonic()
-    sums = Counter[str]()
+    sums = np.zeros(2)
     for step, batch in enumerate(batches(cluster, seed), 1):
         if step <= done:
             continue
@@ -405,15 +405,15 @@ def train(work: Path, n_steps: int, seed: int = 0, sizes: StudentConfig = SIZES)
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        sums.update(direct=float(direct.detach()), ranking=float(ranking.detach()))
+        sums += float(direct.detach()), float(ranking.detach())
         if step % 50 == 0:
             spent = (time.monotonic() - began) / (step - done)
             print(
-                f"step {step} of {n_steps}: 1 - cosine {sums['direct'] / 50:.4f}, "
-                f"ranking {sums['ranking'] / 50:.4f}, {spent:.2f} s a step",
+                f"step {step} of {n_steps}: 1 - cosine {sums[0] / 50:.4f}, "
+                f"ranking {sums[1] / 50:.4f}, {spent:.2f} s a step",
                 flush=True,
             )
-            sums.clear()
+            sums[:] = 0
         if step % 250 == 0 or step == n_steps:
             save(step)
     return student

@@ -42,9 +42,9 @@ NEVER = (
 """Sets and splits that only measure."""
 MIN_COUNT = 3
 """A character that stands in fewer texts stays unknown."""
-MAX_CHARS = 40
+MAX_CHARS = 32
 """Texts are cut here while training."""
-BATCH_INTENTS, BATCH_PAIRS, BATCH_VIEWS = 32, 64, 64
+BATCH_INTENTS, BATCH_PAIRS, BATCH_VIEWS = 24, 40, 48
 """Pairs of a batch: phrasings of different intents, title and question, views of one text."""
 N_STEPS = 100
 TEMPERATURE = 0.05
