@@ -79,6 +79,13 @@ def test_a_damaged_graph_is_named(folder: Path) -> None:
         load_onnx(without_card(folder), "x")
 
 
+def test_a_changed_tokenizer_is_named(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text() + " ")
+    with pytest.raises(ModelError, match=r"tokenizer\.json is damaged"):
+        load_onnx(folder, "x")
+
+
 def test_a_missing_shard_is_named(folder: Path) -> None:
     sorted(folder.glob("*.safetensors"))[0].unlink()
     with pytest.raises(ModelError, match="1 of 2 weight files are missing: model-00001"):
