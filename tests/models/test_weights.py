@@ -100,7 +100,7 @@ def test_a_truncated_shard_is_an_error_without_a_card_too(folder: Path) -> None:
 
 
 def test_pickles_are_refused_with_the_way_to_convert_them(folder: Path) -> None:
-    for path in folder.glob("*.safetensors*"):
+    for path in without_card(folder).glob("*.safetensors*"):
         path.unlink()
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x04")
     with pytest.raises(UnsafeWeights, match="save_pretrained"):
@@ -108,7 +108,7 @@ def test_pickles_are_refused_with_the_way_to_convert_them(folder: Path) -> None:
 
 
 def test_no_weights_at_all(folder: Path) -> None:
-    for path in folder.glob("*.safetensors*"):
+    for path in without_card(folder).glob("*.safetensors*"):
         path.unlink()
     with pytest.raises(ModelError, match="there are no weights"):
         load_onnx(folder, "x")
