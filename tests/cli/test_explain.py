@@ -98,6 +98,9 @@ def test_label_scores_are_percentages_the_likeliest_first() -> None:
     assert "│   card_lost  91.0%  ━━━━" in text
     assert "2 others    2.0%" in text
     assert "labels scored, nothing written" in text
+    sure = {"card_lost": -0.0001, "balance": -10.0}
+    assert label_line(sure).plain == "card_lost 100.0%"
+    assert "1 other      0.0%" in rendered(why(make_reply(label_logprobs=sure), 100))
     assert label_line(scores, 2).plain == "card_lost 91.0% · rare0 1.0%"
 
 
@@ -110,7 +113,7 @@ def test_a_choice_without_similarity_has_a_dash() -> None:
 
 def test_panels_show_the_messages_as_they_are() -> None:
     text = rendered(prompt_panels(PROMPT), width=60)
-    assert "system · system" in text
+    assert "╭─ system ─" in text
     assert "You work [bold]here[/bold]." in text
     assert "examples: 30 tokens" in text
 
@@ -119,7 +122,7 @@ def test_the_plain_prompt_holds_every_message_and_size() -> None:
     assert (
         plain_prompt(PROMPT)
         == """\
-[system · system]
+[system]
 You work [bold]here[/bold].
 
 [user · examples]

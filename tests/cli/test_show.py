@@ -10,7 +10,7 @@ from tests.cli.conftest import Cli, ScriptMaker
 def test_show_prints_the_messages_and_their_sizes(cli: Cli, shop: str, script: ScriptMaker) -> None:
     result = cli("show", shop, "--input", "Are you open?", "--model", script("unused"))
     assert result.status == 0
-    assert "[system · system]\nYou work at Acme." in result.out
+    assert "[system]\nYou work at Acme." in result.out
     assert "[user · question]\nAre you open?" in result.out
     assert "[assistant · examples]\nHi there!" in result.out
     assert "tokens: " in result.out
