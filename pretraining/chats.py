@@ -426,8 +426,16 @@ def persona(r: Random, world: World, scene: Scene, n_facts: int) -> list[Piece]:
     return pieces
 
 
-def notes_part(r: Random, fallback: str, notes: Sequence[tuple[str, str]]) -> list[Piece]:
-    """Return the part of the system prompt with the notes and what to say when none fits."""
+def notes_part(
+    r: Random,
+    fallback: str,
+    notes: Sequence[tuple[str, str]],
+    rows: Sequence[int | str] | None = None,
+) -> list[Piece]:
+    """Return the part of the system prompt with the notes and what to say when none fits.
+
+    `rows` are the questions' rows in the corpus, where they stand there.
+    """
     before, after = r.choice(NOTE_RULES)
     pieces: list[Piece] = [before, Mark(fallback), after]
     x = r.random()
@@ -437,8 +445,9 @@ def notes_part(r: Random, fallback: str, notes: Sequence[tuple[str, str]]) -> li
         x -= share
         if x < 0:
             break
-    for question, answer in notes:
-        pieces += ["\n\n" + layout.replace("{q}", question), Mark(answer)]
+    abouts = rows or [question for question, _ in notes]
+    for (question, answer), about in zip(notes, abouts, strict=True):
+        pieces += ["\n\n" + layout.replace("{q}", question), Mark(answer, about)]
     return pieces
 
 

@@ -19,8 +19,12 @@ TARGET = 1.0
 """Loss weight of what the assistant must say."""
 SHOWN = 0.1
 """Weight of the assistant's messages inside examples."""
+FIRST = 3.0
+"""How much more the first token of an answer, or of a detail in it, counts: it is the choice."""
 READ = 0.02
 """Weight of the user's messages."""
+MAX_SUMMARY = 120
+"""Longer messages are not summarised."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,10 @@ class Mark:
     """A piece of a message that may be copied, or is a copy of an equal mark before it."""
 
     text: str
+    about: int | str | None = None
+    """What the mark answers, where it is a note: a row of the corpus or a text. The token before
+    the mark then learns to hold the summary of that question, as `<|assistant|>` does for a
+    user's message; so notes and examples are found by the same means."""
 
 
 Piece = str | Mark
@@ -41,8 +49,8 @@ class Turn:
     pieces: tuple[Piece, ...]
     weight: float
     """Loss weight of its tokens."""
-    row: int | None = None
-    """Row of the text in the corpus, where the teacher's vector of the message is known."""
+    about: int | str | None = None
+    """The text that the next token summarises: a row of the corpus, or the text itself."""
 
     @property
     def content(self) -> str:
@@ -56,8 +64,11 @@ def system(*pieces: Piece) -> Turn:
 
 
 def user(*pieces: Piece, row: int | None = None, weight: float = READ) -> Turn:
-    """Return a user message."""
-    return Turn("user", pieces, weight, row)
+    """Return a user message; `row` is its row in the corpus, where it stands there."""
+    if row is not None or weight != READ:
+        return Turn("user", pieces, weight, row)
+    content = Turn("user", pieces, weight).content
+    return Turn("user", pieces, weight, content if len(content) <= MAX_SUMMARY else None)
 
 
 def shown(*pieces: Piece, weight: float = SHOWN) -> Turn:
@@ -77,8 +88,8 @@ class Encoded:
     ids: list[int]
     weights: list[float]
     """Loss weight of each token as a prediction target."""
-    summaries: list[tuple[int, int]]
-    """(position, row): where the summary of a user's message is read, and the text's row."""
+    summaries: list[tuple[int, int | str]]
+    """(position, text or its row): where the summary of a message or note is read."""
     guides: list[tuple[int, tuple[int, ...]]]
     """(position, sources): the token after `position` also stands at each of the sources."""
 
@@ -102,19 +113,20 @@ def encode(turns: list[Turn], tokenizer: Tokenizer) -> Encoded:
     """Return an episode's tokens; every message is encoded as one string, as deployed."""
     ids: list[int] = []
     weights: list[float] = []
-    summaries: list[tuple[int, int]] = []
+    summaries: list[tuple[int, int | str]] = []
     guides: list[tuple[int, tuple[int, ...]]] = []
     seen: dict[str, list[dict[tuple[int, int], int]]] = {}
-    row: int | None = None
+    about: int | str | None = None
     for turn in turns:
-        if turn.role == "assistant" and row is not None:
-            summaries.append((len(ids), row))
-        row = turn.row if turn.role == "user" else None
+        if turn.role == "assistant" and about is not None:
+            summaries.append((len(ids), about))
+        about = turn.about
         ids.append(ROLES[turn.role])
         weights.append(0.0)
         start = len(ids)
         new, offsets = _tokens(tokenizer, turn.content.strip())
         at = 0
+        firsts = {0} if turn.role == "assistant" and turn.weight >= TARGET else set()
         for piece in turn.pieces:
             if isinstance(piece, str):
                 at += len(piece)
@@ -125,6 +137,10 @@ def encode(turns: list[Turn], tokenizer: Tokenizer) -> Encoded:
                 for t, (a, b) in enumerate(offsets)
                 if a >= at - 1 and b <= at + len(piece.text) and b > at
             }
+            if piece.about is not None and place:
+                summaries.append((min(place.values()) - 1, piece.about))
+            if firsts and place:
+                firsts.add(min(place.values()) - start)
             earlier = seen.setdefault(piece.text, [])
             if turn.role == "assistant" and turn.weight >= 0.7 and earlier:
                 for span, position in place.items():
@@ -138,11 +154,11 @@ def encode(turns: list[Turn], tokenizer: Tokenizer) -> Encoded:
             earlier.append(place)
             at += len(piece.text)
         ids += new
-        weights += [turn.weight] * len(new)
+        weights += [turn.weight * FIRST if i in firsts else turn.weight for i in range(len(new))]
         ids.append(END)
         weights.append(turn.weight)
-    if row is not None:
-        summaries.append((len(ids), row))
+    if about is not None:
+        summaries.append((len(ids), about))
         ids.append(ASSISTANT)
         weights.append(0.0)
     return Encoded(ids, weights, summaries, guides)

@@ -209,7 +209,7 @@ def retrieved_notes(r: Random, world: World) -> list[Turn]:
     if r.random() < 0.12:
         r.shuffle(rows)
     notes = [(world.texts[i], answers[world.labels[i]]) for i in rows]
-    rules = notes_part(r, scene.fallback, notes)
+    rules = notes_part(r, scene.fallback, notes, rows)
     turns = [system(*opening, *(["\n"] if opening else []), *rules)]
     known: dict[str, str] = {}
     if r.random() < 0.35:
@@ -249,15 +249,14 @@ EARLY: tuple[tuple[Generator, float], ...] = (
 )
 MIXTURE: tuple[tuple[Generator, float], ...] = (
     (chat, 0.24),
-    (many_notes, 0.13),
-    (retrieved_notes, 0.15),
-    (medical_notes, 0.03),
-    (classification, 0.17),
-    (dense, 0.07),
+    (many_notes, 0.22),
+    (retrieved_notes, 0.12),
+    (medical_notes, 0.02),
+    (classification, 0.13),
+    (dense, 0.09),
     (talk, 0.06),
     (remember, 0.05),
     (copying, 0.05),
-    (one_word, 0.02),
-    (key_value, 0.01),
-    (dialogue, 0.02),
+    (one_word, 0.01),
+    (dialogue, 0.01),
 )

@@ -115,11 +115,15 @@ def label_score(
         prompt = [*prompt, ASSISTANT]
     rows = [[*tokenizer.encode(" " + o, add_special_tokens=False).ids, END] for o in options]
     longest = max(map(len, rows))
-    ids = torch.zeros(len(rows), len(prompt) + longest, dtype=torch.long)
+    answers = torch.zeros(len(rows), longest, dtype=torch.long)
     for i, row in enumerate(rows):
-        ids[i, : len(prompt) + len(row)] = torch.tensor(prompt + row)
-    hidden = network.model(ids).last_hidden_state[:, len(prompt) - 1 :]
-    logs = network.lm_head(hidden).log_softmax(-1)
+        answers[i, : len(row)] = torch.tensor(row)
+    start = network(torch.tensor([prompt]), use_cache=True, logits_to_keep=1)
+    past = start.past_key_values
+    past.batch_repeat_interleave(len(rows))
+    rest = network(answers, past_key_values=past, use_cache=True).logits[:, :-1]
+    logits = torch.cat([start.logits.expand(len(rows), -1, -1), rest], dim=1)
+    logs = logits.log_softmax(-1)  # (n_options, longest, n_tokens)
     scores = [sum(logs[i, j, t].item() for j, t in enumerate(row)) for i, row in enumerate(rows)]
     return options[max(range(len(options)), key=scores.__getitem__)]
 
@@ -418,14 +422,14 @@ def full(
     network: LlamaForCausalLM, tokenizer: Tokenizer, world: World, work: Path
 ) -> tuple[list[Figure], float]:
     """Return every figure of the model card, and the bits per byte."""
-    figures = banking(network, tokenizer, world, work, n=400, seeds=3)
-    figures += held_intents(network, tokenizer, world, 300)
+    figures = banking(network, tokenizer, world, work, n=200, seeds=3)
+    figures += held_intents(network, tokenizer, world, 200)
     figures += notes(network, tokenizer, note_cases(world, work), show=12)
     for name, cases in (
-        ("small talk, held-out phrasings", chitchat_cases(world, 200)),
-        ("facts of the system prompt, held-out wordings", fact_cases(world, 150)),
-        ("details copied into the reply", copy_cases(world, 150)),
-        ("something said 1 to 4 turns before", memory_cases(world, 150)),
+        ("small talk, held-out phrasings", chitchat_cases(world, 150)),
+        ("facts of the system prompt, held-out wordings", fact_cases(world, 100)),
+        ("details copied into the reply", copy_cases(world, 100)),
+        ("something said 1 to 4 turns before", memory_cases(world, 100)),
     ):
         figures.append(count(name, network, tokenizer, cases, show=3))
     return figures, bits_per_byte(network, tokenizer, world, 100)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,35 +34,48 @@ def model_path() -> Path:
     return folder
 
 
-def embed(texts: Sequence[str], batch: int = 256, threads: int = 2) -> np.ndarray:
-    """Return the teacher's unit vectors, float16 (n_texts, 384): mean over the word pieces."""
-    import numpy as np
-    import torch
-    from transformers import AutoModel, AutoTokenizer
+class Teacher:
+    """The loaded teacher."""
 
-    torch.set_num_threads(threads)
-    folder = model_path()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModel.from_pretrained(folder).eval()
-    vectors = np.zeros((len(texts), 384), dtype=np.float16)
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    with torch.inference_mode():
+    def __init__(self, threads: int = 2) -> None:
+        """Load the teacher."""
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+
+        torch.set_num_threads(threads)
+        folder = model_path()
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self.model: Any = AutoModel.from_pretrained(folder).eval()
+
+    def embed(self, texts: Sequence[str], batch: int = 128) -> np.ndarray:
+        """Return unit vectors, float16 (n_texts, 384): the mean over the word pieces."""
+        import numpy as np
+        import torch
+
+        vectors = np.zeros((len(texts), 384), dtype=np.float16)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            inputs = tokenizer(
+            inputs = self.tokenizer(
                 [texts[i] for i in rows],
                 padding=True,
                 truncation=True,
                 max_length=64,
                 return_tensors="pt",
             )
-            hidden = model(**inputs).last_hidden_state  # (batch, n_tokens, 384)
-            mask = inputs["attention_mask"][..., None].float()
-            mean = (hidden * mask).sum(1) / mask.sum(1)
-            vectors[rows] = torch.nn.functional.normalize(mean, dim=-1).numpy()
-            if start // batch % 50 == 0:
+            with torch.inference_mode():
+                hidden = self.model(**inputs).last_hidden_state  # (batch, n_tokens, 384)
+                mask = inputs["attention_mask"][..., None].float()
+                mean = (hidden * mask).sum(1) / mask.sum(1)
+                vectors[rows] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+            if len(order) > 20_000 and start // batch % 100 == 0:
                 print(f"teacher: {start + len(rows)} of {len(order)} texts", flush=True)
-    return vectors
+        return vectors
+
+
+def embed(texts: Sequence[str], batch: int = 128, threads: int = 2) -> np.ndarray:
+    """Return the teacher's unit vectors of texts, float16 (n_texts, 384)."""
+    return Teacher(threads).embed(texts, batch)
 
 
 def main(folder: Path, names: Sequence[str] = ("texts", "eval_texts", "made")) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
@@ -41,9 +42,9 @@ DENSE_UNTIL = 1_200_000
 """Tokens until which dense episodes prevail; then the mixture."""
 GUIDE_FULL = 2_400_000
 """Until here the guidance has weight 1 and the copying heads' matrices are frozen."""
-GUIDE_LOW = 4_800_000
+GUIDE_LOW = 5_600_000
 """From here on the guidance keeps its smallest weight."""
-GUIDE_FLOOR = 0.05
+GUIDE_FLOOR = 0.1
 MAX_GUIDES = 400
 DECAY_SHARE = 0.4
 RATE_MATRICES, RATE_EMBEDDINGS, RATE_REST = 1.2e-3, 2e-3, 1e-3
@@ -92,8 +93,8 @@ class Batch:
     """(n, length)"""
     weights: torch.Tensor
     """(n, length): loss weight of each token as a prediction target."""
-    summaries: list[tuple[int, int, int]]
-    """(episode, position, row)"""
+    summaries: list[tuple[int, int, int | str]]
+    """(episode, position, text or its row)"""
     guides: list[tuple[int, int, tuple[int, ...]]]
     """(episode, position, sources)"""
 
@@ -137,6 +138,7 @@ def make_pool(
         e = encode(choose(r, tokens)(r, world), tokenizer)
         if 1 < len(e.ids) <= settings.max_length:
             episodes.append(e)
+    world.learn({about for e in episodes for _, about in e.summaries if isinstance(about, str)})
     episodes.sort(key=lambda e: len(e.ids))
     batches: list[Batch] = []
     group: list[Encoded] = []
@@ -220,7 +222,7 @@ class Trainer:
         return max(GUIDE_FLOOR, min(1.0, 1.0 - past))
 
     def guidance(
-        self, guides: list[tuple[int, int, tuple[int, ...]]]
+        self, guides: list[tuple[int, int, tuple[int, ...]]], weights: torch.Tensor
     ) -> tuple[torch.Tensor, float]:
         """Return minus the log of the copying heads' attention to the sources, and its mean.
 
@@ -252,9 +254,10 @@ class Trainer:
         for i, g in enumerate(guides):
             mask[i, list(g[2])] = 0.0
         found = (scores + mask[:, None]).logsumexp(-1)  # (n_guides, n_heads)
-        return -found.mean(), found.exp().mean().item()
+        mean = (found.mean(1) * weights).sum() / weights.sum()
+        return -mean, found.exp().mean().item()
 
-    def loss(self, batch: Batch, vectors: Any) -> torch.Tensor:
+    def loss(self, batch: Batch, world: World) -> torch.Tensor:
         """Return the loss of a batch: next tokens, sentence summaries, guided attention."""
         tokens = self.progress.tokens
         hidden = self.network.model(batch.ids).last_hidden_state
@@ -270,7 +273,8 @@ class Trainer:
             self.note("answer loss", each[wanted].mean().item())
         if batch.summaries:
             where = torch.tensor([s[:2] for s in batch.summaries])
-            goal = torch.from_numpy(vectors[[s[2] for s in batch.summaries]]).float()
+            goal = torch.from_numpy(np.stack([world.vector(s[2]) for s in batch.summaries]))
+            goal = goal.float()
             tapped = self.tap["summary"][where[:, 0], where[:, 1]]
             read = F.normalize(self.reader(tapped).float(), dim=-1)
             cosine = (read * goal).sum(-1).mean()
@@ -280,17 +284,17 @@ class Trainer:
                 same = torch.arange(len(batch.summaries))
                 extra = extra + 0.1 * F.cross_entropy((read @ goal.T).float() * 20.0, same)
             early = tokens < DENSE_UNTIL
-            total = total * (0.5 if tokens < SHORT_UNTIL else 1.0) + extra * (2.0 if early else 0.5)
+            total = total * (0.5 if tokens < SHORT_UNTIL else 1.0) + extra * (2.0 if early else 1.0)
         guides = batch.guides
         if len(guides) > MAX_GUIDES:
             guides = Random(self.progress.step).sample(guides, MAX_GUIDES)
         if guides:
-            guide, seen = self.guidance(guides)
+            e = torch.tensor([g[0] for g in guides])
+            p = torch.tensor([g[1] for g in guides])
+            guide, seen = self.guidance(guides, batch.weights[e, p + 1])
             total = total + self.guide_weight() * guide
             self.note("attention on source", seen)
             with torch.no_grad():
-                e = torch.tensor([g[0] for g in guides])
-                p = torch.tensor([g[1] for g in guides])
                 right = self.network.lm_head(hidden[e, p]).argmax(-1) == batch.ids[e, p + 1]
                 self.note("copied", right.float().mean().item())
                 first = batch.ids[e, p] == ASSISTANT
@@ -298,14 +302,14 @@ class Trainer:
                     self.note("first token", right[first].float().mean().item())
         return total
 
-    def step(self, batch: Batch, vectors: Any) -> None:
+    def step(self, batch: Batch, world: World) -> None:
         """Train on one batch."""
         factor = self.rate()
         for optimiser, rate in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate * factor
         with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bf16):
-            loss = self.loss(batch, vectors)
+            loss = self.loss(batch, world)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         if self.progress.tokens < GUIDE_FULL:
@@ -380,7 +384,7 @@ def run(
             # This batch was taken from the stream but not trained on.
             trainer.progress.taken -= 1
             break
-        trainer.step(batch, world.vectors)
+        trainer.step(batch, world)
         now = time.monotonic()
         if trainer.progress.step % 20 == 0:
             print(trainer.line(now - began, trainer.progress.tokens - start), flush=True)
@@ -399,10 +403,11 @@ def run(
 
 def main(data: Path, work: Path, settings: Settings, threads: int) -> bool:
     """Train, or go on training, the model in the folder `work`."""
-    from pretraining import measure, tokenizer, world
+    from pretraining import measure, teacher, tokenizer, world
 
     torch.set_num_threads(threads)
     material = world.load(data, work)
+    material.embed = teacher.Teacher(threads).embed
     vocabulary = tokenizer.load(work)
     start = work / "start.pt"
     if not start.exists():

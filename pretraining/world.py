@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +67,24 @@ class World:
     """Rows of general questions, which no bot's notes answer."""
     sayings: list[str] = field(default_factory=list)
     """Short sentences that can be a bot's own reply to small talk."""
+    embed: Callable[[list[str]], np.ndarray] | None = None
+    """Gives the teacher's vectors of texts that are not in the corpus."""
+    made: dict[str, np.ndarray] = field(default_factory=dict)
+    """The vectors of made-up texts seen so far."""
+
+    def learn(self, texts: set[str]) -> None:
+        """Compute the teacher's vectors of made-up texts that are new."""
+        new = sorted(texts - self.made.keys())
+        if new and self.embed is not None:
+            if len(self.made) > 500_000:
+                self.made.clear()
+                new = sorted(texts)
+            self.made.update(zip(new, self.embed(new), strict=True))
+
+    def vector(self, about: int | str) -> np.ndarray:
+        """Return the teacher's vector of a text of the corpus, or of one that was learnt."""
+        found: np.ndarray = self.vectors[about] if isinstance(about, int) else self.made[about]
+        return found
 
     @cached_property
     def classes(self) -> dict[str, list[int]]:

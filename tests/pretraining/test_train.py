@@ -26,7 +26,7 @@ def trainer(tokenizer: Tokenizer, **changes: int) -> train.Trainer:
 
 def steps(t: train.Trainer, world: World, tokenizer: Tokenizer, n: int) -> None:
     for batch in train.stream(world, tokenizer, t.settings, t.progress):
-        t.step(batch, world.vectors)
+        t.step(batch, world)
         n -= 1
         if n == 0:
             return
