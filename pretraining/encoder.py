@@ -62,8 +62,8 @@ TEMPERATURE = 0.05
 """Of the softmax over a sentence's similarities to the rest of its batch."""
 FREQUENT = 2e-3
 """Share of all tokens at which a word piece starts with half the weight of a rare one."""
-N_STEPS = 2300
-"""Training steps of 256 sentences: each sentence is seen twice."""
+N_STEPS = 2000
+"""Training steps of 256 sentences: each sentence is seen about twice."""
 PIECE_RMS = 1.0
 """Size of the word-piece vectors' entries at the start."""
 
