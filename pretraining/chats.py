@@ -580,7 +580,7 @@ def chat(r: Random, world: World) -> list[Turn]:
     pieces = persona(r, world, scene, r.choice((0, 0, 0, 1, 2)))
     k = r.choice((1, 2, 3, 3, 3, 3, 3, 4, 5))
     note = r.choice(b.notes)
-    absent = r.random() < 0.34
+    absent = r.random() < 0.15
     candidates = similar_notes(r, world, b, note.topic, k + 1)
     if absent:
         if r.random() < 0.35:
