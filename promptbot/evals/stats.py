@@ -106,7 +106,8 @@ def cluster(values: ArrayLike, groups: Sequence[str] | None = None) -> Clusters:
     if len(groups) != len(array):
         raise ValueError(f"{len(array)} values, but {len(groups)} groups")
     _, index = np.unique(np.asarray(groups), return_inverse=True)
-    return Clusters(np.bincount(index, weights=array), np.bincount(index).astype(np.float64))
+    sums = np.bincount(index, weights=array).astype(np.float64)
+    return Clusters(sums, np.bincount(index).astype(np.float64))
 
 
 def wilson(n_right: float, n: float, confidence: float = 0.95) -> Interval:

@@ -72,7 +72,7 @@ class SuiteSpec(Settings):
     """A bot's name, or its folder."""
     data: DataSpec
     pool: PoolSpec | None = None
-    variants: Annotated[list[Text], Field(min_length=1)] = [DEFAULT_VARIANT]
+    variants: Annotated[list[Text], Field(min_length=1)] = Field(default=[DEFAULT_VARIANT])
     """Variants of the bot; ``default`` is bot.yaml as it stands."""
     models: Annotated[list[Text], Field(min_length=1)] | None = None
     """Models that answer with each variant; what the bot names if unset."""
@@ -82,9 +82,9 @@ class SuiteSpec(Settings):
     """What is measured; the first one decides the verdict. Every metric of the task if unset."""
     margin: Annotated[float, Field(gt=0)] = MARGIN
     """The smallest difference that matters, in the unit of the first metric; 0.05 is 5 points."""
-    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    seeds: Annotated[list[int], Field(min_length=1)] = Field(default=[0])
     """Of everything random; a sample's score is its mean over them."""
-    gate: list[Text] = []
+    gate: list[Text] = Field(default=[])
     """What must hold, as ``accuracy(nearest) >= 0.8``; see `promptbot.evals.gate`."""
 
 

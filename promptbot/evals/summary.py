@@ -97,7 +97,13 @@ class Summary:
         n_answers = len(self.samples) * len(self.manifest["seeds"])
         for column, n in self.n_failed.items():
             if n:
-                said.append(f"{column}: {n} of {n_answers} answers failed and count as wrong.")
+                first = next(
+                    r.error for r in self.records.values() if r.column == column and r.error
+                )
+                said.append(
+                    f"{column}: {n} of {n_answers} answers failed and count as wrong; "
+                    f"the first: {' '.join(first.split())[:200]}"
+                )
         if leaks := self.manifest["leaks"]:
             said.append(
                 f"{len(leaks)} samples are also shown as examples (--allow-leaks): "

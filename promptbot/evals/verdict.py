@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from promptbot.evals.stats import (
     paired_interval,
     sign_flip_test,
 )
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Outcome = Literal["better", "worse", "no_difference", "underpowered"]
 
@@ -179,18 +182,21 @@ def detectable_before(
     return detectable_share(n, discordance, alpha=alpha / max(n_comparisons, 1), power=POWER)
 
 
-def _differences(other: Scores, reference: Scores) -> np.ndarray:
+def _differences(other: Scores, reference: Scores) -> NDArray[np.float64]:
     if len(other.values) != len(reference.values):
         raise ValueError(
             f"{other.name} has {len(other.values)} scores, "
             f"{reference.name} {len(reference.values)}: they must be of the same samples"
         )
     # Means over seeds as 1/3 + 1/3 + 1/3 must tie exactly with those of the other column.
-    return np.round(np.asarray(other.values, float) - np.asarray(reference.values, float), 12)
+    differences: NDArray[np.float64] = np.round(
+        np.asarray(other.values, np.float64) - np.asarray(reference.values, np.float64), 12
+    )
+    return differences
 
 
 def _test(
-    differences: np.ndarray, groups: Sequence[str] | None, scale: Scale, seed: int
+    differences: NDArray[np.float64], groups: Sequence[str] | None, scale: Scale, seed: int
 ) -> tuple[Literal["mcnemar", "permutation"], float]:
     clusters = cluster(differences, groups)
     if scale.bounded and clusters.single and np.isin(differences, (-1, 0, 1)).all():
@@ -202,7 +208,7 @@ def _test(
 def _compare(
     other: Scores,
     reference: Scores,
-    differences: np.ndarray,
+    differences: NDArray[np.float64],
     groups: Sequence[str] | None,
     *,
     scale: Scale,

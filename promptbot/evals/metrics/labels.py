@@ -11,9 +11,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Weights = Sequence[float]
-"""How often each sample counts; once when None."""
-
 
 @dataclass(frozen=True, slots=True)
 class LabelCounts:
@@ -63,21 +60,23 @@ class LabelCoder:
             [len(number) if p is None else number[p] for p in predicted], dtype=np.int64
         )
 
-    def counts(self, weights: Weights | None = None) -> LabelCounts:
+    def counts(self, weights: Sequence[float] | NDArray[np.float64] | None = None) -> LabelCounts:
         """Return the counts, each sample as often as its weight says."""
         w = np.ones(len(self._targets)) if weights is None else np.asarray(weights, np.float64)
         n_labels, hit = len(self.labels), self._targets == self._predicted
         return LabelCounts(
             labels=self.labels,
-            wanted=np.bincount(self._targets, w, n_labels),
-            predicted=np.bincount(self._predicted, w, n_labels + 1)[:n_labels],
-            right=np.bincount(self._targets[hit], w[hit], n_labels),
+            wanted=np.bincount(self._targets, w, n_labels).astype(np.float64),
+            predicted=np.bincount(self._predicted, w, n_labels + 1)[:n_labels].astype(np.float64),
+            right=np.bincount(self._targets[hit], w[hit], n_labels).astype(np.float64),
             n=float(w.sum()),
         )
 
 
 def count_labels(
-    targets: Sequence[str], predicted: Sequence[str | None], weights: Weights | None = None
+    targets: Sequence[str],
+    predicted: Sequence[str | None],
+    weights: Sequence[float] | NDArray[np.float64] | None = None,
 ) -> LabelCounts:
     """Return how often each label was wanted, predicted, and both."""
     return LabelCoder(targets, predicted).counts(weights)
