@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -389,6 +390,7 @@ def mcnemar_power(n: int, difference: float, discordance: float, alpha: float = 
     return float((weights * binom.sf(critical - 1, d, in_favour)).sum())
 
 
+@lru_cache(maxsize=4096)  # a report asks for the same few numbers of samples again and again
 def detectable_share(
     n: int, discordance: float, *, alpha: float = 0.05, power: float = 0.8
 ) -> float | None:
