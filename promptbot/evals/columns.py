@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from promptbot.bot.folder import Bot, load_bot
 from promptbot.data import check_k
+from promptbot.errors import ContextOverflow
 from promptbot.evals.suite import ColumnSpec, EvalSample, PoolSpec, Suite, load_samples
 from promptbot.types import Example
 
@@ -47,7 +49,12 @@ class Workshop:
             model = load_model(column.model, seed=seed)
             self.on_model(column.model, model.revision)
             self._models[column.model] = model
-        return load_chain(self.bot(column, seed), model=self._models[column.model], seed=seed)
+        chain = load_chain(self.bot(column, seed), model=self._models[column.model], seed=seed)
+        # What is wrong for every sample, as an encoder that is missing, stops the run here: it
+        # would else be kept as the error of each. A first sample that is too long is its own.
+        with suppress(ContextOverflow):
+            chain.compose(self.suite.samples[0].sample.input)
+        return chain
 
     def _with_pool(self, bot: Bot, pool: PoolSpec, seed: int) -> Bot:
         if self._pool is None:

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BotMaker
+from tests.conftest import BOT_YAML, BotMaker
 
 SuiteMaker = Callable[..., Path]
 
 ROWS = [
     {"input": f"Question number {word}?", "output": f"Answer {word}.", "kind": kind}
     for word, kind in zip(
-        ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], ["x", "y"] * 5, strict=True
+        ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"],
+        ["x", "y"] * 5,
+        strict=True,
     )
 ] + [
     {"input": "What is the moon made of?", "output": "I will ask.", "kind": "fallback"},
@@ -30,7 +32,10 @@ def make_suite(tmp_path: Path, make_bot: BotMaker) -> SuiteMaker:
     def make(
         lines: str = "", *, rows: list[dict[str, str]] | None = None, n_known: int = 11
     ) -> Path:
-        make_bot()
+        # Without notes nothing needs an encoder.
+        lines_of_bot = BOT_YAML.splitlines(keepends=True)
+        bot_yaml = "".join(line for line in lines_of_bot if not line.startswith("knowledge"))
+        make_bot(files={"bot.yaml": bot_yaml})
         found = ROWS if rows is None else rows
         data = "".join(json.dumps(row) + "\n" for row in found)
         (tmp_path / "data.jsonl").write_text(data)

@@ -89,7 +89,6 @@ def test_a_stopped_run_goes_on_and_ends_alike(make_suite: SuiteMaker, n: int) ->
     whole = run(path)
     with pytest.raises(KeyboardInterrupt):
         run(path, stop_after(n))
-    folder = run_folders(path.parent / "runs")[0]
     folder = next(f for f in run_folders(path.parent / "runs") if f != whole.folder)
     assert len(load_records(folder)) == n
     with pytest.raises(InputError, match="not complete"):

@@ -20,7 +20,7 @@ def test_nearly_equal_is_a_leak_and_another_question_is_none() -> None:
 
 def test_the_shortcut_finds_what_comparing_all_pairs_finds() -> None:
     rng = random.Random(2)
-    words = ["card", "lost", "my", "new", "the", "a", "bank", "to", "pin", "open", "close", "fee", "app", "late", "order"]
+    words = ["card", "lost", "my", "new", "the", "a", "bank", "to", "pin", "open", "close", "fee"]
     texts = [" ".join(rng.choices(words, k=rng.randint(1, 9))) for _ in range(60)]
     samples, examples = texts[:30], texts[30:] + [t + "s" for t in texts[:15]]
     slow = {

@@ -156,7 +156,8 @@ def test_metrics_without_what_they_measure_have_no_value() -> None:
 
 
 def test_the_interval_of_macro_f1_holds_its_estimate() -> None:
-    outcomes = [outcome(p, t, seconds=i) for i, (p, t) in enumerate(zip(PREDICTED, TARGETS, strict=True))]  # fmt: skip
+    answers = zip(PREDICTED, TARGETS, strict=True)
+    outcomes = [outcome(said, wanted, seconds=i) for i, (said, wanted) in enumerate(answers)]
     value = METRICS["macro_f1"].value(outcomes)
     assert value is not None
     assert value.interval is not None
