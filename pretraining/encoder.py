@@ -1,12 +1,14 @@
 """The recipe of the embedded encoder: a small student of all-MiniLM-L6-v2.
 
-    python -m pretraining.encoder            prepare, train, export, measure
+    python -m pretraining.encoder            prepare, train, chinese, export, measure
     python -m pretraining.encoder train      one step of it
 
 It reads `texts.jsonl` and `teacher.npy` (`pretraining.corpus`, `pretraining.teacher`), adds
 sentences of its own (`pretraining.encoder_texts`), and teaches the student to give every sentence
 the teacher's vector, and every pair of sentences of a batch the teacher's similarity. Half of what
 makes a batch useful are neighbours, so sentences come in chunks from one cluster.
+
+Chinese, which the teacher hardly reads, is added afterwards: `pretraining.encoder_chinese`.
 
 The student's word-piece vectors start from the teacher's vectors of single word pieces, as
 distillation into static vectors does; no weight of the teacher is copied.
@@ -24,7 +26,6 @@ import hashlib
 import json
 import math
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -61,6 +62,8 @@ TEMPERATURE = 0.05
 """Of the softmax over a sentence's similarities to the rest of its batch."""
 FREQUENT = 2e-3
 """Share of all tokens at which a word piece starts with half the weight of a rare one."""
+N_STEPS = 2000
+"""Training steps of 256 sentences: each sentence is seen about twice."""
 PIECE_RMS = 1.0
 """Size of the word-piece vectors' entries at the start."""
 
@@ -344,8 +347,9 @@ def train(work: Path, n_steps: int, seed: int = 0, sizes: StudentConfig = SIZES)
     texts, targets = load_targets(work)
     tokenizer, _ = make_tokenizer()
     tokenizer.enable_truncation(TRAIN_TOKENS)
+    unknown = tokenizer.get_vocab()["[UNK]"]
     tokens = [
-        np.array(encoding.ids or [tokenizer.token_to_id("[UNK]")], dtype=np.int32)
+        np.array(encoding.ids or [unknown], dtype=np.int32)
         for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     ]
     cluster = clusters(targets, N_CLUSTERS, seed)
@@ -387,7 +391,7 @@ def train(work: Path, n_steps: int, seed: int = 0, sizes: StudentConfig = SIZES)
         part.replace(checkpoint)
 
     began = time.monotonic()
-    sums = Counter[str]()
+    sums = np.zeros(2)
     for step, batch in enumerate(batches(cluster, seed), 1):
         if step <= done:
             continue
@@ -401,15 +405,15 @@ def train(work: Path, n_steps: int, seed: int = 0, sizes: StudentConfig = SIZES)
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        sums.update(direct=float(direct.detach()), ranking=float(ranking.detach()))
+        sums += float(direct.detach()), float(ranking.detach())
         if step % 50 == 0:
             spent = (time.monotonic() - began) / (step - done)
             print(
-                f"step {step} of {n_steps}: 1 - cosine {sums['direct'] / 50:.4f}, "
-                f"ranking {sums['ranking'] / 50:.4f}, {spent:.2f} s a step",
+                f"step {step} of {n_steps}: 1 - cosine {sums[0] / 50:.4f}, "
+                f"ranking {sums[1] / 50:.4f}, {spent:.2f} s a step",
                 flush=True,
             )
-            sums.clear()
+            sums[:] = 0
         if step % 250 == 0 or step == n_steps:
             save(step)
     return student
@@ -448,9 +452,9 @@ def export(student: Student, tokenizer: Tokenizer, folder: Path) -> None:
         (folder / name).write_bytes(content)
 
 
-def load_trained(work: Path, sizes: StudentConfig = SIZES) -> Student:
-    """Return the student of the last checkpoint."""
-    state = torch.load(work / "encoder.pt", weights_only=True)["student"]
+def load_trained(path: Path, sizes: StudentConfig = SIZES) -> Student:
+    """Return the student of a checkpoint."""
+    state = torch.load(path, weights_only=True)["student"]
     student = Student(sizes, len(state["rows.weight"]))
     student.load_state_dict(state)
     return student
@@ -461,24 +465,36 @@ def main() -> None:
     import argparse
 
     parser = argparse.ArgumentParser(description="Make the embedded encoder.")
-    steps = ("prepare", "train", "export", "measure")
+    steps = ("prepare", "train", "chinese", "export", "measure")
     parser.add_argument("step", nargs="?", choices=steps, help="only this step; default: all")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, default=Path("pretraining/work"))
     parser.add_argument("--out", type=Path, default=EMBEDDED_FOLDER)
-    parser.add_argument("--steps", type=int, default=4000, help="training steps of 256 sentences")
+    parser.add_argument("--steps", type=int, default=N_STEPS, help="of training")
     options = parser.parse_args()
+    data, work = options.data, options.work
+    if not data.is_dir():
+        parser.error(f"{data}: no such folder. Give the folder of the public data sets as --data.")
     wanted = [options.step] if options.step else list(steps)
+    both, tokenizer = work / "encoder_both.pt", work / "encoder_tokenizer.json"
     if "prepare" in wanted:
-        prepare(options.data, options.work)
+        prepare(data, work)
     if "train" in wanted:
-        train(options.work, options.steps)
+        train(work, options.steps)
+    if "chinese" in wanted:
+        from pretraining import encoder_chinese
+
+        english = load_trained(work / "encoder.pt")
+        texts = encoder_chinese.load_texts(data)
+        student, pieces = encoder_chinese.train(english, make_tokenizer()[0], texts)
+        torch.save({"student": student.state_dict()}, both)
+        pieces.save(str(tokenizer))
     if "export" in wanted:
-        export(load_trained(options.work), make_tokenizer()[0], options.out)
+        export(load_trained(both), Tokenizer.from_file(str(tokenizer)), options.out)
     if "measure" in wanted:
         from benchmarks.encoder import measure
 
-        measure(options.data, [str(options.out)])
+        measure(data, [str(options.out), "teacher"])
 
 
 if __name__ == "__main__":

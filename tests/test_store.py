@@ -211,7 +211,8 @@ def test_a_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     folder.mkdir()
     folder.chmod(0o555)
     script = (
-        "import os, sys\nfrom promptbot.store import Store\nfrom promptbot.errors import StoreError\n"
+        "import os, sys\nfrom promptbot.store import Store\n"
+        "from promptbot.errors import StoreError\n"
         "import sqlalchemy.dialects.sqlite.pysqlite\n"
         "if os.getuid() == 0: os.setuid(65534)\n"
         "try: Store(sys.argv[1]).load('a')\n"

@@ -49,25 +49,30 @@ def describe(name: str, folder: Path) -> Row:
 
 
 def print_table(rows: list[Row]) -> None:
-    """Print the bots with what they are for; a narrow window leaves columns out."""
+    """Print the bots with what they are for; a narrow window has one column."""
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     from promptbot.cli.style import ACCENT, QUIET, make_console
 
     console = make_console()
+    table = Table(box=None, padding=(0, 2, 1, 0), header_style=QUIET)
+    table.add_column("bot", style=f"bold {ACCENT}", no_wrap=True)
+    table.add_column("task")
+    table.add_column("language")
+    table.add_column("what it does", ratio=1, overflow="fold")
     wide = console.width >= 80
-    table = Table(box=None, padding=(0, 2, 1, 0), header_style=QUIET, show_header=wide)
-    table.add_column("bot", style=f"bold {ACCENT}", no_wrap=wide, overflow="fold")
-    if wide:
-        table.add_column("task")
-        table.add_column("language")
-    table.add_column("what it does", ratio=1)
     for row in rows:
         details = f"\n{row.place}" + (f"\nvariants: {row.variants}" if row.variants else "")
-        about = Text.assemble((row.description, ""), (details, QUIET))
-        table.add_row(row.name, *((row.task, row.language) if wide else ()), about)
-    console.print(table)
+        about = Text.assemble((row.description, ""), (details, QUIET), overflow="fold")
+        if wide:
+            table.add_row(row.name, row.task, row.language, about)
+        else:
+            console.print(Text.assemble((row.name, f"bold {ACCENT}"), f"  {row.task}"))
+            console.print(Padding(about, (0, 0, 1, 2)))
+    if wide:
+        console.print(table)
     console.print(Text.assemble(("Talk to one:  ", QUIET), ("promptbot run BOT", "")))
 
 

@@ -22,6 +22,9 @@ BAR_WIDTH = 24
 MAX_LABELS = 8
 """Labels that are listed; the unlikely rest is counted."""
 
+WORTH_A_LINE = 0.001
+"""Probability from which on a label is listed."""
+
 
 def why(reply: Reply, width: int) -> RenderableType:
     """Return what explains a reply: its prompt, what was chosen and left out, scores and cost."""
@@ -53,7 +56,7 @@ def prompt_panels(prompt: Prompt) -> RenderableType:
             panels.append(
                 Panel(
                     Text(visible(message.content)),
-                    title=Text(f"{message.role} · {part.kind}", style),
+                    title=Text(_title(message.role, part.kind), style),
                     title_align="left",
                     subtitle=Text(f"{part.kind}: {size}", QUIET) if size else None,
                     subtitle_align="right",
@@ -68,7 +71,7 @@ def plain_prompt(prompt: Prompt) -> str:
     lines = []
     for part in prompt.parts:
         for message in part.messages:
-            lines += [f"[{message.role} · {part.kind}]", message.content, ""]
+            lines += [f"[{_title(message.role, part.kind)}]", message.content, ""]
     sizes = ", ".join(f"{part.kind} {part.n_tokens}" for part in prompt.parts)
     lines.append(f"tokens: {_budget(prompt)} ({sizes})")
     lines += [f"note {_similarity(c)}: {_note_title(c.item)}" for c in prompt.notes]
@@ -79,8 +82,9 @@ def plain_prompt(prompt: Prompt) -> str:
 
 def label_line(logprobs: Mapping[str, float], n_labels: int = 3) -> Text:
     """Return the likeliest labels with their probabilities, on one line."""
-    likeliest = sorted(logprobs.items(), key=lambda item: -item[1])[:n_labels]
-    shown = " · ".join(f"{label} {_percent(logprob)}" for label, logprob in likeliest)
+    first, *others = _likeliest(logprobs)
+    worth = [first, *(other for other in others if math.exp(other[1]) >= WORTH_A_LINE)]
+    shown = " · ".join(f"{label} {_percent(logprob)}" for label, logprob in worth[:n_labels])
     return Text(shown, QUIET)
 
 
@@ -139,21 +143,27 @@ def _dropped(dropped: Sequence[Dropped]) -> Table:
 
 
 def _labels(logprobs: Mapping[str, float], width: int) -> Table:
-    likeliest = sorted(logprobs.items(), key=lambda item: -item[1])
+    likeliest = _likeliest(logprobs)
+    n_listed = sum(math.exp(logprob) >= WORTH_A_LINE for _, logprob in likeliest)
+    n_listed = max(1, min(n_listed, MAX_LABELS))
     rows = [
         (
             Text(label, "bold" if rank == 0 else ""),
             Text(_percent(logprob), justify="right"),
             Text(_bar(math.exp(logprob), BAR_WIDTH), ACCENT if rank == 0 else QUIET),
         )
-        for rank, (label, logprob) in enumerate(likeliest[:MAX_LABELS])
+        for rank, (label, logprob) in enumerate(likeliest[:n_listed])
     ]
-    rest = likeliest[MAX_LABELS:]
+    rest = likeliest[n_listed:]
     if rest:
         together = sum(math.exp(logprob) for _, logprob in rest)
         words = f"{len(rest)} other{'s' if len(rest) > 1 else ''}"
         rows.append((Text(words, QUIET), Text(f"{together:.1%}", QUIET, justify="right"), Text()))
     return _grid(row if width >= 60 else row[:2] for row in rows)
+
+
+def _likeliest(logprobs: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(logprobs.items(), key=lambda item: -item[1])
 
 
 def _cost(trace: Trace) -> list[str]:
@@ -244,6 +254,10 @@ def _example_place(example: Example) -> str:
 def _budget(prompt: Prompt) -> str:
     bound = f" of {prompt.max_tokens}" if prompt.max_tokens is not None else ""
     return f"{prompt.n_tokens}{bound} tokens"
+
+
+def _title(role: str, kind: str) -> str:
+    return role if role == kind else f"{role} · {kind}"
 
 
 def _tokens(n_tokens: int) -> str:

@@ -65,7 +65,7 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a reply may hold what a terminal cannot show
     try:
-        app()
+        app(prog_name="promptbot")
     except PromptbotError as error:
         from promptbot.cli.style import print_error
 

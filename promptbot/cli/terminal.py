@@ -88,20 +88,21 @@ class Talk:
             UserError: The model cannot be loaded.
             FrozenModelChanged: The model's weights are not what they were.
         """
-        from promptbot.cli.line import make_line
+        with _silent_keyboard():
+            self._greet()
+            from promptbot.cli.line import make_line  # while the greeting is being read
 
-        self._greet()
-        line = make_line(self.status, self.variants)
-        self._loading.start(on_failure=lambda error: _wake(line, error))
-        status = self._read_and_answer(line)
-        self._take_leave()
+            line = make_line(self.status, self.variants)
+            self._loading.start(on_failure=lambda error: _wake(line, error))
+            status = self._read_and_answer(line)
+            self._take_leave()
         return status
 
     def say(self, text: str) -> None:
         """Send a message and show the reply as it comes; Ctrl-C stops it."""
         self._unanswered = text
         stopped, failed = False, None
-        with _silent_keyboard(), MarkdownStream(self.console) as screen:
+        with MarkdownStream(self.console) as screen:
             try:
                 session = self._loading.result()
                 session.last = None
@@ -277,8 +278,7 @@ class Talk:
 
     def _show_failures(self) -> None:
         while self._failures:
-            self.show(error_text(self._failures.pop()))
-            self.tell(NOT_KEPT)
+            self.show(error_text(self._failures.pop()).append(f"\n{NOT_KEPT}"))
 
     def _take_leave(self) -> None:
         session = self._loading.ready()
@@ -328,7 +328,7 @@ class _Loading:
 
 @contextlib.contextmanager
 def _silent_keyboard() -> Iterator[None]:
-    """Keep what is typed during a reply off the screen; it stands on the next line."""
+    """Keep what is typed ahead off the screen; it stands on the line when that is ready."""
     try:
         import termios
 
@@ -336,7 +336,7 @@ def _silent_keyboard() -> Iterator[None]:
     except (ImportError, ValueError, OSError, termios.error):  # Windows, or no terminal
         yield
         return
-    silent = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    silent = [*before[:3], before[3] & ~(termios.ECHO | termios.ICANON), *before[4:]]
     termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
     try:
         yield

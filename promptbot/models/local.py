@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
@@ -118,6 +119,19 @@ class LocalChatModel(BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         return {"spec": self.spec, "revision": self.revision}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        """Return what LangChain's tracing calls this model and its settings."""
+        params = LangSmithParams(
+            ls_provider="promptbot", ls_model_name=self.spec, ls_model_type="chat"
+        )
+        if kwargs.get("temperature") is not None:
+            params["ls_temperature"] = kwargs["temperature"]
+        if kwargs.get("max_new_tokens") is not None:
+            params["ls_max_tokens"] = kwargs["max_new_tokens"]
+        if stop:
+            params["ls_stop"] = stop
+        return params
 
     def _generate(
         self,

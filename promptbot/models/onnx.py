@@ -11,7 +11,13 @@ from promptbot.models.chat_format import load_chat_format
 from promptbot.models.codec import Codec
 from promptbot.models.layouts import graph_weights, read_layout
 from promptbot.models.local import LocalChatModel
-from promptbot.models.weights import digest, load_tensors, read_json, read_verified
+from promptbot.models.weights import (
+    digest,
+    load_tensors,
+    read_json,
+    read_verified,
+    verify_small_files,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +42,7 @@ def load_onnx(folder: Path, spec: str, *, threads: int = 1) -> LocalChatModel:
     Raises:
         ModelError: A file is missing or damaged, or the architecture is not supported.
     """
+    verify_small_files(folder)
     codec = Codec.load(folder)
     network = OnnxNetwork.load(folder, threads=threads)
     chat_format = load_chat_format(codec, folder, eos_ids=_eos_ids(folder), place=spec)
@@ -126,6 +133,13 @@ class OnnxNetwork:
 
         place = str(folder)
         layout = read_layout(read_json(folder / "config.json"), place)
+        if not (folder / GRAPH).is_file():
+            raise ModelError(
+                f"{GRAPH} is missing.",
+                place=place,
+                expected="The ONNX engine needs the graph beside the weights.",
+                hint=f"Write it: python -m promptbot.models.export {folder}",
+            )
         graph = read_verified(folder, [GRAPH])[GRAPH]
         weights = graph_weights(layout, load_tensors(folder), place)
         options = onnxruntime.SessionOptions()

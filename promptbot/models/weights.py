@@ -100,6 +100,17 @@ def read_verified(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
     return contents
 
 
+def verify_small_files(folder: Path) -> None:
+    """Check every file that ``card.json`` describes but weights and graph, which loading checks.
+
+    Raises:
+        ModelError: A file is missing, or is not what the card describes.
+    """
+    card = folder / CARD
+    described = read_json(card).get("files", {}) if card.is_file() else {}
+    read_verified(folder, [n for n in described if not n.endswith((".safetensors", ".onnx"))])
+
+
 def load_tensors(folder: Path) -> dict[str, NDArray[np.float32]]:
     """Return every tensor of a folder's safetensors files by name, as float32.
 

@@ -216,3 +216,22 @@ def test_engines_agree_on_the_same_folder(models: Any) -> None:
 def _lc(messages: list[Message]) -> list[tuple[str, str]]:
     names = {"system": "system", "user": "human", "assistant": "ai"}
     return [(names[message.role], message.content) for message in messages]
+
+
+@pytest.mark.parametrize("name", list(SEQ2SEQ))
+def test_the_same_prompt_is_encoded_once(models: Any, name: str) -> None:
+    model = models[name, "transformers"]
+    model.score(PROMPT, OPTIONS)
+    usage = model.invoke(_lc(PROMPT), max_new_tokens=2).usage_metadata
+    assert usage["input_token_details"]["cache_read"] == usage["input_tokens"]
+
+
+@pytest.mark.parametrize("name", list(SEQ2SEQ))
+def test_seq2seq_options_may_be_split_too(
+    models: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    model = models[name, "transformers"]
+    whole = model.score(PROMPT, OPTIONS)
+    monkeypatch.setattr("promptbot.models.seq2seq.MAX_LOGIT_BYTES", 1)
+    for one, other in zip(whole, model.score(PROMPT, OPTIONS), strict=True):
+        assert one.token_logprobs == pytest.approx(other.token_logprobs, abs=1e-4)

@@ -79,6 +79,13 @@ def test_a_damaged_graph_is_named(folder: Path) -> None:
         load_onnx(without_card(folder), "x")
 
 
+def test_a_changed_tokenizer_is_named(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text() + " ")
+    with pytest.raises(ModelError, match=r"tokenizer\.json is damaged"):
+        load_onnx(folder, "x")
+
+
 def test_a_missing_shard_is_named(folder: Path) -> None:
     sorted(folder.glob("*.safetensors"))[0].unlink()
     with pytest.raises(ModelError, match="1 of 2 weight files are missing: model-00001"):
@@ -93,7 +100,7 @@ def test_a_truncated_shard_is_an_error_without_a_card_too(folder: Path) -> None:
 
 
 def test_pickles_are_refused_with_the_way_to_convert_them(folder: Path) -> None:
-    for path in folder.glob("*.safetensors*"):
+    for path in without_card(folder).glob("*.safetensors*"):
         path.unlink()
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x04")
     with pytest.raises(UnsafeWeights, match="save_pretrained"):
@@ -101,7 +108,7 @@ def test_pickles_are_refused_with_the_way_to_convert_them(folder: Path) -> None:
 
 
 def test_no_weights_at_all(folder: Path) -> None:
-    for path in folder.glob("*.safetensors*"):
+    for path in without_card(folder).glob("*.safetensors*"):
         path.unlink()
     with pytest.raises(ModelError, match="there are no weights"):
         load_onnx(folder, "x")

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 from tokenizers import Tokenizer  # noqa: E402
 from tokenizers.models import WordPiece  # noqa: E402
+from tokenizers.normalizers import BertNormalizer  # noqa: E402
 from tokenizers.pre_tokenizers import BertPreTokenizer  # noqa: E402
 
 from pretraining.encoder import (  # noqa: E402
@@ -34,6 +35,7 @@ WORDS = ["[UNK]", "my", "card", "is", "lost", "where", "##s", "the", "bank", "?"
 
 def tokenizer() -> Tokenizer:
     made = Tokenizer(WordPiece({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    made.normalizer = BertNormalizer()
     made.pre_tokenizer = BertPreTokenizer()
     return made
 

@@ -1,0 +1,44 @@
+"""Make the embedded model from the public data sets: `python -m pretraining`.
+
+Every step is skipped where its output exists; a stopped training goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from pretraining import corpus, export, measure, teacher, tokenizer, train
+
+
+def main() -> None:
+    """Run the steps that are not done yet."""
+    parser = argparse.ArgumentParser(prog="pretraining", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the data sets")
+    parser.add_argument("--work", type=Path, default=Path("pretraining/work"))
+    parser.add_argument("--folder", type=Path, default=export.FOLDER, help="the exported model")
+    parser.add_argument("--tokens", type=int, default=10_000_000, help="the training budget")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--f32", action="store_true", help="no bfloat16 in matrix products")
+    options = parser.parse_args()
+    work: Path = options.work
+    if not (work / "texts.jsonl").exists():
+        corpus.main(options.data, work)
+    teacher.main(work)
+    if not (work / "tokenizer.json").exists():
+        lines = tokenizer.training_lines(corpus.load(work))
+        tokenizer.build(lines).save(str(work / "tokenizer.json"))
+    settings = train.Settings(tokens=options.tokens, bf16=not options.f32)
+    if not train.main(options.data, work, settings, options.threads):
+        return
+    card = options.folder / "card.json"
+    done = json.loads(card.read_text(encoding="utf-8")) if card.exists() else {}
+    if done.get("training_tokens", 0) < options.tokens:
+        export.export(work, options.folder)
+    if not (work / "measured.json").exists():
+        measure.main(options.folder, options.data, work, checkpoint=None, is_quick=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,824 @@
+# ruff: noqa: E501 - sentences in tables read best on one line
+"""Chats of made-up businesses as promptbot prompts them: persona, facts, notes, examples, turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from pretraining.businesses import (
+    Business,
+    Note,
+    as_written,
+    fallback_sentence,
+    make_business,
+)
+from pretraining.episodes import Mark, Piece, Turn, shown, system, target, user
+from pretraining.grammar import TOPICS
+from pretraining.world import World
+
+ROLES = [
+    "the customer service assistant",
+    "the assistant",
+    "a helpful assistant",
+    "the front desk",
+    "the help desk",
+    "the receptionist",
+    "the support bot",
+    "a friendly helper",
+    "the information desk",
+    "the chat bot",
+    "the guide",
+    "a service agent",
+    "the virtual assistant",
+    "the concierge",
+    "the hotline",
+    "the digital assistant",
+    "a clerk",
+    "the tutor",
+    "the secretary",
+    "the host",
+    "the advisor",
+    "a guide for visitors",
+    "the voice",
+    "the person at the door",
+]
+MANNERS = (
+    "Be friendly and brief.",
+    "Be polite.",
+    "Answer in one or two sentences.",
+    "Keep it short.",
+    "Be calm and kind.",
+    "Explain simply.",
+    "Be warm and helpful.",
+    "Never make anything up.",
+    "Stay in the role.",
+    "You are dry and a little stubborn.",
+    "You are patient with everybody.",
+    "Do not talk about politics.",
+    "Use simple words.",
+    "Help the customer as well as you can.",
+    "Speak like a person, not like a machine.",
+    "Give no medical or legal advice.",
+    "Encourage the learner.",
+    "You like your work.",
+    "Answer only what was asked.",
+    "You are always in a good mood.",
+    "Treat every guest with respect.",
+    "Do not guess.",
+)
+NOTE_RULES = (
+    ("Answer with the notes. If no note fits, say: ", ""),
+    ("Answer with the notes. If no note fits, say: ", ""),
+    ("Answer with the notes. If no note fits, say: ", ""),
+    ("Use the notes below. If they do not answer the question, say: ", ""),
+    ("Answer from these notes only. When none of them fits, reply: ", ""),
+    ('Answer with one of the notes. If none fits, say "', '"'),
+    ("Here is what you know. For everything else say: ", ""),
+    ("Use only the notes. If the answer is not there, write: ", ""),
+    ("The notes hold the answers. If nothing matches, answer: ", ""),
+    ("Reply with the note that answers the question. Otherwise say: ", ""),
+    ('If the notes do not help, answer "', '". Else answer with the note.'),
+    ("Fallback when no note is about the question: ", ""),
+    ("Look into the notes first. Not there? Then say: ", ""),
+    ("Say this if you cannot find the answer in the notes: ", ""),
+)
+LAYOUTS = (
+    (0.75, "Q: {q}\nA: "),
+    (0.06, "Question: {q}\nAnswer: "),
+    (0.05, "- {q} "),
+    (0.05, "Customer: {q}\nReply: "),
+    (0.05, "* {q}\n  "),
+    (0.04, "Note: {q}\n"),
+)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something that the system prompt may state and a customer may ask."""
+
+    said: tuple[str, ...]
+    """How the system prompt states it; {} is the value."""
+    asked: tuple[str, ...]
+    replies: tuple[str, ...]
+
+
+FACTS: dict[str, Fact] = {
+    "bot": Fact(
+        ("Your name is {}.", "You are called {}.", "You are {}.", "You go by the name {}.",
+         "People call you {}.", "You answer as {}."),
+        ("What is your name?", "Who are you?", "What should I call you?", "Who am I talking to?",
+         "Do you have a name?", "Tell me your name", "And you are?", "May I ask your name?",
+         "How are you called?", "Who is this?", "With whom am I speaking?", "Your name please",
+         "Introduce yourself", "what do they call you"),
+        ("My name is {}.", "I am {}.", "I'm {}.", "You can call me {}.", "This is {}."),
+    ),
+    "company": Fact(
+        ("You work for {}.", "The company is {}.", "You speak for {}.", "We are {}.",
+         "Company: {}.", "You represent {}.", "You are employed by {}."),
+        ("Which company is this?", "Who do you work for?", "What company are you from?",
+         "What is the name of your company?", "Where do you work?", "Which business is this?",
+         "Who is your employer?", "What firm am I talking to?"),
+        ("I work for {}.", "This is {}.", "You are talking to {}.", "We are {}."),
+    ),
+    "hours": Fact(
+        ("We are open {}.", "Opening hours: {}.", "The doors are open {}.", "Open {}.",
+         "Hours: {}.", "You can be visited {}."),
+        ("When are you open?", "What are your opening hours?", "When do you close?",
+         "How late are you open?", "What time do you open?", "Are you open now?",
+         "When can I visit you?", "until when can I come", "your hours?"),
+        ("We are open {}.", "Our opening hours are {}.", "You can come {}."),
+    ),
+    "address": Fact(
+        ("The address is {}.", "Address: {}.", "We are at {}.", "You find us at {}.",
+         "The shop is at {}."),
+        ("Where are you?", "What is your address?", "How do I find you?", "Where is the shop?",
+         "Which street are you in?", "Where do I have to go?", "where are you located",
+         "Can you give me the address?"),
+        ("We are at {}.", "Our address is {}.", "You find us at {}.", "Come to {}."),
+    ),
+    "phone": Fact(
+        ("The phone number is {}.", "Phone: {}.", "Call {}.", "Our number is {}.",
+         "The hotline is {}.", "Telephone {}."),
+        ("What is your phone number?", "How can I call you?", "Can I have your number?",
+         "Which number do I call?", "Do you have a hotline?", "I would like to call you",
+         "Can I phone you?", "give me the number please"),
+        ("Our number is {}.", "You can call us at {}.", "Please call {}.", "The number is {}."),
+    ),
+    "email": Fact(
+        ("The email address is {}.", "Email: {}.", "Mail goes to {}.", "Write to {}."),
+        ("What is your email?", "Where can I write to?", "Can I send you an email?",
+         "Which mail address do you have?", "How do I reach you by mail?"),
+        ("Write to {}.", "Our email address is {}.", "You can write to {}."),
+    ),
+    "boss": Fact(
+        ("The manager is {}.", "Manager: {}.", "Your boss is {}.", "The owner is {}.",
+         "{} runs the place."),
+        ("Who is your boss?", "Who is the manager?", "Who runs this place?", "Who is in charge?",
+         "Who owns it?", "What is the name of the manager?"),
+        ("The manager is {}.", "That is {}.", "{} is in charge.", "Our boss is {}."),
+    ),
+    "city": Fact(
+        ("The office is in {}.", "City: {}.", "We are based in {}.", "You live in {}.",
+         "You come from {}."),
+        ("Which city are you in?", "Where are you from?", "In which town are you?",
+         "Where do you live?", "Where is the company based?"),
+        ("We are in {}.", "I am from {}.", "In {}.", "It is in {}."),
+    ),
+    "job": Fact(
+        ("You work as {}.", "Your job is {}.", "By profession you are {}.", "Your role: {}."),
+        ("What do you do?", "What is your job?", "What do you do for a living?",
+         "What is your profession?", "What are you?"),
+        ("I am {}.", "I work as {}.", "My job is {}."),
+    ),
+    "age": Fact(
+        ("You are {} years old.", "Your age is {}.", "You turned {} this year."),
+        ("How old are you?", "What is your age?", "Are you old?", "when were you born, how old are you"),
+        ("I am {} years old.", "I am {}.", "My age is {}."),
+    ),
+    "price": Fact(
+        ("Tickets cost {}.", "Entry is {}.", "The price is {}.", "Everything costs {}."),
+        ("What does it cost?", "How much is it?", "What is the price?", "How much do I pay?",
+         "How expensive is it?", "what do you charge"),
+        ("It costs {}.", "The price is {}.", "You pay {}.", "That is {}."),
+    ),
+}  # fmt: skip
+
+TOLD: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    # what the user says; the reply to it; what is asked later; the reply then
+    "name": (
+        ("My name is {}", "I am {}", "I'm {}", "Hi, I'm {}.", "This is {} speaking", "Call me {}",
+         "Hello, my name is {}", "{} here", "You can call me {}", "my name's {}"),
+        ("Nice to meet you, {}!", "Hello {}!", "Hi {}, how can I help?", "Welcome, {}.",
+         "Good to see you, {}.", "Pleased to meet you, {}."),
+        ("What is my name?", "Do you remember my name?", "Who am I?", "What was my name again?",
+         "Do you still know my name?", "How am I called?", "tell me my name", "what did I say my name was"),
+        ("Your name is {}.", "You are {}.", "You told me your name is {}.", "Of course, {}."),
+    ),
+    "city": (
+        ("I live in {}", "I am from {}", "I come from {}", "My home is {}", "I'm calling from {}"),
+        ("{} sounds nice.", "Good to know that you are in {}.", "{}, I see.", "Greetings to {}!"),
+        ("Where do I live?", "Which city am I from?", "Where am I from?", "Do you remember my city?",
+         "where was I calling from"),
+        ("You live in {}.", "You are from {}.", "You said {}.", "In {}."),
+    ),
+    "color": (
+        ("My favourite color is {}", "I like {} best", "I love the color {}", "{} is my favourite color"),
+        ("{} is a nice color.", "I see, {}.", "{}, lovely."),
+        ("What is my favourite color?", "Which color do I like?", "What color do I love?"),
+        ("Your favourite color is {}.", "You like {}.", "It is {}."),
+    ),
+    "pet": (
+        ("I have a {}", "My pet is a {}", "There is a {} in my house", "I own a {}", "I just got a {}"),
+        ("A {}, how nice!", "Say hello to the {}.", "A {} is good company."),
+        ("What pet do I have?", "Which animal do I own?", "What animal lives with me?",
+         "Do you remember my pet?"),
+        ("You have a {}.", "Your pet is a {}.", "A {}."),
+    ),
+    "order": (
+        ("My order number is {}", "It is about order {}", "The order is {}", "order no. {}",
+         "I have order number {}"),
+        ("Thank you, order {}.", "I see order {}.", "I noted {}.", "Got it, {}."),
+        ("What was my order number?", "Which order do I have?", "Can you repeat my number?",
+         "Do you have my order number?"),
+        ("Your order number is {}.", "It is {}.", "You gave me {}."),
+    ),
+    "food": (
+        ("I like to eat {}", "My favourite food is {}", "I could eat {} every day", "I love {}"),
+        ("{} is tasty.", "Enjoy your {}!", "{}, good choice."),
+        ("What is my favourite food?", "What do I like to eat?", "Which food do I love?"),
+        ("You like {}.", "Your favourite food is {}.", "It is {}."),
+    ),
+    "job": (
+        ("I work as {}", "I am {} by trade", "My job: {}", "I earn my money as {}"),
+        ("{}, interesting!", "That is a good job.", "{} must be hard work."),
+        ("What is my job?", "What do I do for a living?", "What is my work?", "Do you know my job?"),
+        ("You work as {}.", "Your job is {}.", "You said {}."),
+    ),
+    "day": (
+        ("I will come on {}", "My appointment is on {}", "I have time on {}", "See you on {}"),
+        ("{} is fine.", "Good, {} then.", "I noted {}."),
+        ("When is my appointment?", "Which day did I say?", "When do I come?", "What day was it?"),
+        ("On {}.", "You come on {}.", "You said {}."),
+    ),
+}  # fmt: skip
+
+COPIES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    # kind of detail; how the user gives it; reply patterns
+    ("number", ("My order number is {}", "It's order {}", "order {}", "The number is {}", "{}",
+                "I am asking about order {}", "It is {}.", "Where is my order {}?", "Ticket {} please",
+                "here it is: {}", "my customer number is {}, please check", "I have invoice {}"),
+     ("Thank you, I noted order {}.", "I have found {}.", "Order {} is on its way.", "Let me look up {}.",
+      "Number {} is being checked.", "I opened a ticket for {}.", "Thanks! {} it is.")),
+    ("name", ("I am {}", "My name is {}", "{}", "It's for {}", "Put it under {}", "The name is {}.",
+              "Please write down {}", "I'd like to speak to {}"),
+     ("Thank you, {}.", "I noted the name {}.", "Welcome, {}!", "The table is booked for {}.",
+      "I will tell {}.", "Dear {}, we will call you.")),
+    ("date", ("On {}", "I want to come on {}", "Is {} possible?", "{} would be good", "Let's say {}",
+              "Could you book me in for {}?", "I'd like an appointment on {}"),
+     ("I booked you in for {}.", "{} is fine.", "See you on {}.", "Your appointment is on {}.",
+      "Reserved for {}.")),
+    ("email", ("My email is {}", "Write to {}", "{}", "You can reach me at {}", "send it to {} please"),
+     ("I sent it to {}.", "We will write to {}.", "Thank you, {} is noted.", "The link went to {}.")),
+    ("city", ("I need a taxi to {}", "I want to go to {}", "A ticket to {} please", "Is there a train to {}?",
+              "How is the weather in {}?", "I am travelling to {}"),
+     ("One ticket to {}, coming up.", "I am looking for trips to {}.", "{} is a fine place.",
+      "The next one to {} leaves soon.")),
+    ("thing", ("I'd like a {}", "One {} please", "Can I have a {}?", "I want to buy a {}", "a {} for me",
+               "Please bring me a {}", "I would like to order a {}"),
+     ("One {}, with pleasure.", "I added a {} to your order.", "A {}, right away.", "Your {} is coming.")),
+)  # fmt: skip
+COPY_RULES = (
+    'When the customer gives a detail, answer like this: "{}"',
+    "Reply to every message in this form: {}",
+    'Answer "{}" with what the customer says.',
+    "Confirm what you are told, in this way: {}",
+)
+
+GREETINGS = ("Hi", "Hello", "Hey", "Good morning", "Good evening", "hi there", "hello!", "hey you",
+             "Good day", "hi bot", "Good afternoon", "hello there")  # fmt: skip
+SOCIAL: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "greet": (
+        GREETINGS,
+        ("Hello! How can I help you today?", "Good day, how can I help you?", "Hi! What can I do for you?",
+         "Welcome! What would you like to know?", "Hello! Nice that you are here.", "Hey, good to see you.",
+         "Good day to you.", "Hello and welcome to {name}!", "Hi, this is {name}. What do you need?",
+         "Come in, come in!", "Hello, friend."),
+    ),
+    "thanks": (
+        ("Thank you", "Thanks a lot", "thanks!", "Thank you, that helps", "Great, thanks",
+         "many thanks", "That was helpful", "thx", "Thank you very much", "Perfect, thank you"),
+        ("You are welcome!", "You are very welcome. Is there anything else I can do for you?", "My pleasure.",
+         "Gladly.", "Any time!", "Glad I could help.", "Think nothing of it.", "Happy to help!"),
+    ),
+    "bye": (
+        ("Bye", "Goodbye", "See you", "I have to go", "That was all, bye", "good night", "Ciao", "see you later",
+         "until next time", "Have a nice day"),
+        ("Goodbye, and have a nice day!", "See you soon!", "Take care.", "Bye! Come back any time.",
+         "Good bye from all of us at {name}.", "Until next time!"),
+    ),
+    "angry": (
+        ("I am really angry with you", "This is terrible service", "You are useless", "I am so annoyed",
+         "this is a joke", "You people are the worst", "I have had enough"),
+        ("I am sorry that we let you down. Tell me what happened and I will do my best to put it right.",
+         "I am very sorry. How can I make it good?", "I understand that you are upset.",
+         "That should not have happened. I am sorry."),
+    ),
+    "how": (
+        ("How are you?", "How's it going?", "how are you today", "Are you well?", "What's up?",
+         "how do you do", "How is your day?"),
+        ("I am fine, thank you. And you?", "Very well, thanks for asking.", "Great, thanks.",
+         "All good here. How can I help?", "Busy, but happy."),
+    ),
+    "bot": (
+        ("Are you a robot?", "Am I talking to a machine?", "Are you human?", "are you real", "Is this a bot?",
+         "Can I speak to a human?"),
+        ("I am a computer program, but I do my best.", "I am a bot. A colleague can take over any time.",
+         "Yes, I am a machine.", "I am only a program, but a friendly one."),
+    ),
+    "lost": (
+        ("I don't understand this at all", "What do you mean?", "I am confused", "that makes no sense",
+         "Huh?", "I don't get it"),
+        ("That happens to everybody. Let us go through it again.", "I am sorry, let me say it again.",
+         "Which part is not clear?", "No problem, ask me again."),
+    ),
+    "ok": (
+        ("ok", "Okay", "I see", "alright", "Good", "fine", "got it"),
+        ("Good. Anything else?", "Great!", "Is there anything else?", "Fine. I am here if you need me."),
+    ),
+}  # fmt: skip
+"""Small talk that depends on no fact: what is said, and what a bot's own examples may answer."""
+
+
+@dataclass
+class Scene:
+    """A chat while it is composed: what the prompt states, and what was said."""
+
+    business: Business
+    fallback: str
+    facts: dict[str, str] = field(default_factory=dict)
+    ending: str = ""
+    """What every reply ends with, where the prompt asks for it."""
+
+    def reply(self, *pieces: Piece) -> Turn:
+        """Return a target, with the ending that the prompt asks for."""
+        if self.ending:
+            return target(*pieces, " ", Mark(self.ending))
+        return target(*pieces)
+
+
+def split_mark(pattern: str, value: str) -> tuple[Piece, ...]:
+    """Return the pieces of a pattern whose {} is a copied value."""
+    before, found, after = pattern.partition("{}")
+    if not found:
+        return (pattern,)
+    return tuple(p for p in (before, Mark(value), after) if p != "")
+
+
+ENDINGS = (
+    "Have a nice day!", "Anything else?", "Yours, the team.", "Ahoy!", "Over and out.", "Stay curious.",
+    "We are here for you.", "Greetings from the shop.", "Beep.", "Keep smiling.", "See you soon!",
+    "Is there anything else?", "Kind regards.", "Cheers!", "May the wind be with you.", "Thank you.",
+)  # fmt: skip
+END_RULES = (
+    'End every reply with "{}"', "End with: {}", "Finish each answer with {}", "Always close with {}",
+    'The last words of each reply are "{}"', "After every answer say: {}", "Sign off with {}",
+)  # fmt: skip
+
+
+def fact_values(r: Random, world: World, b: Business) -> dict[str, str]:
+    """Return a value for each fact, mostly those of the business."""
+    article = "an" if (job := r.choice(world.lists["jobs"]))[0] in "aeiou" else "a"
+    first, last = r.choice(world.lists["first_names"]), r.choice(world.lists["last_names"])
+    bot = r.choice((first, f"{first} {last}", r.choice(world.lists["gems"]).title(), f"{first}bot"))
+    return {
+        "bot": bot,
+        "company": b.name,
+        "hours": b.hours,
+        "address": b.address,
+        "phone": b.phone,
+        "email": b.email,
+        "boss": b.owner,
+        "city": b.city,
+        "job": f"{article} {job}",
+        "age": str(r.randint(18, 99)),
+        "price": f"{r.randint(2, 99)} {r.choice(('euros', 'dollars', 'pounds'))}",
+    }
+
+
+def persona(r: Random, world: World, scene: Scene, n_facts: int) -> list[Piece]:
+    """Return the opening of a system prompt: role, manner, facts, in varied wording."""
+    b = scene.business
+    values = fact_values(r, world, b)
+    role = r.choice(ROLES)
+    x = r.random()
+    pieces: list[Piece]
+    if x < 0.35:
+        pieces = [f"You are {role} of ", Mark(b.name), "."]
+        scene.facts["company"] = b.name
+    elif x < 0.5:
+        pieces = [f"You are {role} of ", Mark(b.name), f", a {b.kind} in ", Mark(b.city), "."]
+        scene.facts.update(company=b.name, city=b.city)
+    elif x < 0.68:
+        pieces = ["You are ", Mark(values["bot"]), f", {role} at ", Mark(b.name), "."]
+        scene.facts.update(company=b.name, bot=values["bot"])
+    elif x < 0.78:
+        pieces = [f"You are {role} at a {b.kind}."]
+    elif x < 0.88:
+        pieces = ["You are ", Mark(values["bot"]), ", ", Mark(values["job"]), "."]
+        scene.facts.update(bot=values["bot"], job=values["job"])
+    else:
+        pieces = []
+    extra: list[list[Piece]] = []
+    names = [k for k in FACTS if k not in scene.facts]
+    for name in r.sample(names, min(n_facts, len(names))):
+        scene.facts[name] = values[name]
+        extra.append(list(split_mark(r.choice(FACTS[name].said), values[name])))
+    for manner in r.sample(MANNERS, r.choice((0, 1, 1, 2))):
+        extra.append([manner])
+    if r.random() < 0.08:
+        scene.ending = r.choice(ENDINGS)
+        extra.append(list(split_mark(r.choice(END_RULES), scene.ending)))
+    r.shuffle(extra)
+    for sentence in extra:
+        pieces += [*([" "] if pieces else []), *sentence]
+    return pieces
+
+
+def notes_part(
+    r: Random,
+    fallback: str,
+    notes: Sequence[tuple[str, str]],
+    rows: Sequence[int | str] | None = None,
+) -> list[Piece]:
+    """Return the part of the system prompt with the notes and what to say when none fits.
+
+    `rows` are the questions' rows in the corpus, where they stand there.
+    """
+    before, after = r.choice(NOTE_RULES)
+    pieces: list[Piece] = [before, Mark(fallback), after]
+    x = r.random()
+    layout = LAYOUTS[0][1]
+    for share, known in LAYOUTS:
+        layout = known
+        x -= share
+        if x < 0:
+            break
+    abouts = rows or [question for question, _ in notes]
+    for (question, answer), about in zip(notes, abouts, strict=True):
+        pieces += ["\n\n" + layout.replace("{q}", question), Mark(answer, about)]
+    return pieces
+
+
+def similar_notes(r: Random, world: World, b: Business, topic: str, k: int) -> list[Note]:
+    """Return k notes of a business near to a topic (the topic's own first), most similar last."""
+    near = world.topic_similarity
+    own = [n for n in b.notes if n.topic == topic]
+    other = [n for n in b.notes if n.topic != topic]
+    r.shuffle(own)
+    other.sort(key=lambda n: near.get((topic, n.topic), 0.0) + r.gauss(0.0, 0.08), reverse=True)
+    return (own + other)[:k][::-1]
+
+
+def arrange(r: Random, notes: list[Note], right: Note | None) -> list[Note]:
+    """Return notes in the order of retrieval: the right one mostly last, as the encoder puts it."""
+    if right is not None:
+        notes = [n for n in notes if n is not right]
+        x = r.random()
+        at = (
+            len(notes)
+            if x < 0.72
+            else max(0, len(notes) - 1)
+            if x < 0.88
+            else r.randint(0, len(notes))
+        )
+        notes.insert(at, right)
+    elif r.random() < 0.15:
+        r.shuffle(notes)
+    return notes
+
+
+def ask(r: Random, note: Note, shown_question: str) -> str:
+    """Return a customer's wording of a note's question, mostly another than the note's own."""
+    others = [q for q in note.questions if q != shown_question]
+    question = r.choice(others) if others and r.random() < 0.9 else shown_question
+    return as_written(r, question)
+
+
+def off_topic(r: Random, world: World) -> tuple[str, int]:
+    """Return a question about anything else, with its row."""
+    row = r.choice(world.questions)
+    return world.texts[row], row
+
+
+def social_turns(
+    r: Random, world: World, scene: Scene, n: int
+) -> tuple[list[Turn], dict[str, str]]:
+    """Return example turns of a bot's own small talk, and the reply it showed for each kind."""
+    turns: list[Turn] = []
+    known: dict[str, str] = {}
+    kinds = r.sample([*SOCIAL, "off", "chitchat", "chitchat"], n)
+    for kind in kinds:
+        if kind == "off":
+            question, row = off_topic(r, world)
+            turns += [user(question, row=row), shown(Mark(scene.fallback))]
+        elif kind == "chitchat":
+            label = r.choice(world.chitchat)
+            reply = world.replies[label] if r.random() < 0.5 else r.choice(world.sayings)
+            row = r.choice(world.classes[label])
+            turns += [user(world.texts[row], row=row), shown(Mark(reply))]
+            known[label] = reply
+        else:
+            says, replies = SOCIAL[kind]
+            reply = r.choice(replies).replace("{name}", scene.business.name)
+            turns += [user(r.choice(says)), shown(Mark(reply))]
+            known[kind] = reply
+    return turns, known
+
+
+def small_talk(r: Random, world: World, scene: Scene, known: dict[str, str]) -> list[Turn]:
+    """Return a turn of small talk: as an example answered it, else in the usual way."""
+    if known and r.random() < 0.75:
+        kind = r.choice(sorted(known))
+        reply: Piece = Mark(known[kind])
+    else:
+        kind = r.choice(world.chitchat) if r.random() < 0.7 else r.choice(sorted(SOCIAL))
+        while kind in ("chitchat:14", "chitchat:2", "chitchat:6", "chitchat:4"):
+            # The nameless bot: contradicts a prompt that names it.
+            kind = r.choice(world.chitchat)
+        if kind in known:
+            reply = Mark(known[kind])
+        else:
+            reply = world.replies[kind] if kind in world.replies else SOCIAL[kind][1][0]
+    if kind in SOCIAL:
+        return [user(r.choice(SOCIAL[kind][0])), scene.reply(reply)]
+    row = r.choice(world.classes[kind])
+    return [user(world.texts[row], row=row), scene.reply(reply)]
+
+
+def fact_turns(r: Random, scene: Scene) -> list[Turn]:
+    """Return a question about a fact of the system prompt with its answer."""
+    name = r.choice(sorted(scene.facts))
+    fact = FACTS[name]
+    return [
+        user(as_written(r, r.choice(fact.asked))),
+        scene.reply(*split_mark(r.choice(fact.replies[:2]), scene.facts[name])),
+    ]
+
+
+def told_value(r: Random, world: World, kind: str) -> str:
+    """Return something a user may tell about herself."""
+    lists = world.lists
+    if kind == "order":
+        return str(r.randint(100, 9_999_999))
+    if kind == "day":
+        return r.choice(
+            (
+                "Monday",
+                "Tuesday",
+                "Wednesday",
+                "Thursday",
+                "Friday",
+                "Saturday",
+                "tomorrow",
+                "Sunday",
+            )
+        )
+    if kind == "job":
+        job = r.choice(lists["jobs"])
+        return f"{'an' if job[0] in 'aeiou' else 'a'} {job}"
+    source = {"name": "first_names", "city": "cities", "color": "colors", "pet": "animals"}
+    value = r.choice(lists[source.get(kind, "dishes")])
+    return value if kind in ("name", "city") else value.lower()
+
+
+def chat(r: Random, world: World) -> list[Turn]:
+    """A bot with notes, examples and small talk: the everyday prompt of promptbot."""
+    b = make_business(r, world.lists, n_notes=r.randint(6, 14))
+    scene = Scene(b, fallback_sentence(r))
+    pieces = persona(r, world, scene, r.choice((0, 0, 0, 1, 2)))
+    k = r.choice((1, 2, 3, 3, 3, 3, 3, 4, 5))
+    note = r.choice(b.notes)
+    absent = r.random() < 0.34
+    candidates = similar_notes(r, world, b, note.topic, k + 1)
+    if absent:
+        if r.random() < 0.35:
+            picked = r.sample(list(b.notes), min(k, len(b.notes)))
+            picked = [n for n in picked if n is not note]
+        else:
+            picked = [n for n in candidates if n is not note][-k:]
+        picked = arrange(r, picked, None)
+    else:
+        picked = [n for n in candidates if n is not note][-(k - 1) :] if k > 1 else []
+        picked = arrange(r, picked, note)
+    asked = {id(n): r.choice(n.questions) for n in picked}
+    rules = notes_part(r, scene.fallback, [(asked[id(n)], n.answer) for n in picked])
+    turns = [
+        system(
+            *pieces, *(["\n"] if pieces and r.random() < 0.7 else [" "] if pieces else []), *rules
+        )
+    ]
+    known: dict[str, str] = {}
+    if r.random() < 0.6:
+        examples, known = social_turns(r, world, scene, r.choice((1, 2, 3, 3, 4)))
+        turns += examples
+    goals = ["note"]
+    for _ in range(r.choice((0, 0, 1, 2))):
+        goals.insert(
+            r.randint(0, len(goals)), r.choice(("social", "social", "other", "fact", "again"))
+        )
+    if r.random() < 0.12:
+        goals = ["social"]
+    for goal in goals:
+        if goal == "note":
+            right = scene.reply(Mark(scene.fallback if absent else note.answer))
+            if absent and r.random() < 0.3:
+                question, row = off_topic(r, world)
+                turns += [user(question, row=row), right]
+            elif absent:
+                turns += [user(as_written(r, r.choice(note.questions))), right]
+            else:
+                turns += [user(ask(r, note, asked[id(note)])), right]
+        elif goal == "social":
+            turns += small_talk(r, world, scene, known)
+        elif goal == "fact" and scene.facts:
+            turns += fact_turns(r, scene)
+        elif goal == "again" and picked:
+            again = r.choice(picked)
+            turns += [user(ask(r, again, asked[id(again)])), scene.reply(Mark(again.answer))]
+        else:
+            question, row = off_topic(r, world)
+            turns += [user(question, row=row), scene.reply(Mark(scene.fallback))]
+    return turns
+
+
+def many_notes(r: Random, world: World) -> list[Turn]:
+    """Notes and several questions about them, some answered, some not: much copying per token."""
+    b = make_business(r, world.lists, n_notes=r.randint(6, 10))
+    scene = Scene(b, fallback_sentence(r))
+    pieces = persona(r, world, scene, r.choice((0, 0, 1)))
+    topic = r.choice(b.notes).topic
+    picked = similar_notes(r, world, b, topic, r.randint(2, 5))
+    r.shuffle(picked)
+    asked = {id(n): r.choice(n.questions) for n in picked}
+    rules = notes_part(r, scene.fallback, [(asked[id(n)], n.answer) for n in picked])
+    turns = [system(*pieces, *(["\n"] if pieces else []), *rules)]
+    rest = [n for n in b.notes if n not in picked]
+    for _ in range(r.randint(2, 5)):
+        x = r.random()
+        if x < 0.62 or not rest:
+            n = r.choice(picked)
+            turns += [user(ask(r, n, asked[id(n)])), scene.reply(Mark(n.answer))]
+        elif x < 0.9:
+            n = r.choice(rest)
+            question = as_written(r, r.choice(n.questions))
+            turns += [user(question), scene.reply(Mark(scene.fallback))]
+        else:
+            question, row = off_topic(r, world)
+            turns += [user(question, row=row), scene.reply(Mark(scene.fallback))]
+    return turns
+
+
+def talk(r: Random, world: World) -> list[Turn]:
+    """Small talk and questions about the persona, without notes."""
+    b = make_business(r, world.lists, n_notes=1)
+    scene = Scene(b, fallback_sentence(r))
+    pieces = persona(r, world, scene, r.randint(0, 4))
+    turns = [system(*pieces)] if pieces else []
+    known: dict[str, str] = {}
+    if r.random() < 0.4:
+        examples, known = social_turns(r, world, scene, r.randint(1, 4))
+        turns += examples
+    for _ in range(r.randint(1, 4)):
+        if scene.facts and r.random() < 0.5:
+            turns += fact_turns(r, scene)
+        else:
+            turns += small_talk(r, world, scene, known)
+    return turns
+
+
+def remember(r: Random, world: World) -> list[Turn]:
+    """Something the user said one to four turns before, asked for."""
+    b = make_business(r, world.lists, n_notes=1)
+    scene = Scene(b, fallback_sentence(r))
+    pieces = persona(r, world, scene, r.randint(0, 2))
+    turns = [system(*pieces)] if pieces and r.random() < 0.8 else []
+    if not turns:
+        scene.ending = ""
+    told: dict[str, str] = {}
+    for kind in r.sample(sorted(TOLD), r.choice((1, 1, 2, 3))):
+        says, replies, _, _ = TOLD[kind]
+        value = told[kind] = told_value(r, world, kind)
+        reply = r.choice(replies)
+        if reply.startswith("{}"):
+            # A copied word at the start keeps its own capital.
+            reply = replies[1] if not replies[1].startswith("{}") else "I see, {}."
+        turns += [
+            user(*split_mark(r.choice(says), value)),
+            scene.reply(*split_mark(reply, value)),
+        ]
+        for _ in range(r.choice((0, 0, 1, 1, 2))):
+            turns += small_talk(r, world, scene, {})
+    for kind in r.sample(sorted(told), r.randint(1, len(told))):
+        _, _, asks, replies = TOLD[kind]
+        turns += [
+            user(as_written(r, r.choice(asks))),
+            scene.reply(*split_mark(replies[0], told[kind])),
+        ]
+    return turns
+
+
+def detail(r: Random, world: World, kind: str) -> str:
+    """Return a detail that a user may give."""
+    lists = world.lists
+    if kind == "number":
+        x = r.random()
+        if x < 0.6:
+            return str(r.randint(10, 99_999_999))
+        if x < 0.8:
+            return f"{r.choice('ABCDEFGHKLMNPRSTXZ')}{r.choice('ABCDEFGHKLMNPRSTXZ')}-{r.randint(10, 99999)}"
+        return f"{r.randint(10, 999)}-{r.randint(100, 9999)}"
+    if kind == "name":
+        return r.choice((
+            r.choice(lists["first_names"]),
+            f"{r.choice(lists['first_names'])} {r.choice(lists['last_names'])}",
+            f"{r.choice(('Mrs', 'Mr', 'Dr'))} {r.choice(lists['last_names'])}",
+        ))  # fmt: skip
+    if kind == "date":
+        months = "January,February,March,April,May,June,July,August,September,October,November"
+        month = r.choice(months.split(","))
+        days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+        return r.choice((
+            f"{r.randint(1, 30)} {month}", f"{month} {r.randint(1, 30)}", r.choice(days),
+            f"{r.choice(days)} at {r.randint(1, 12)} {r.choice(('am', 'pm'))}",
+            f"{r.randint(1, 30)}.{r.randint(1, 12)}.20{r.randint(20, 39)}",
+            f"{r.choice(days)}, {r.randint(1, 30)} {month}", f"the {r.randint(4, 20)}th of {month}",
+        ))  # fmt: skip
+    if kind == "email":
+        domain = r.choice(world.words)
+        return f"{r.choice(lists['first_names']).lower()}{r.choice(('', '.', '_'))}{r.randint(1, 99)}@{domain}.{r.choice(('com', 'org', 'example'))}"
+    if kind == "city":
+        return r.choice(lists[r.choice(("cities", "countries"))])
+    return r.choice(
+        lists[r.choice(("objects", "clothing", "fruits", "dishes", "instruments"))]
+    ).lower()
+
+
+def copying(r: Random, world: World) -> list[Turn]:
+    """A detail of the user's message inside a reply whose form examples or the prompt show."""
+    b = make_business(r, world.lists, n_notes=1)
+    scene = Scene(b, fallback_sentence(r))
+    pieces = persona(r, world, scene, 0)
+    kind, says, replies = r.choice(COPIES)
+    pattern = r.choice(replies)
+    if r.random() < 0.4:
+        pattern = " ".join(r.sample(world.words, r.randint(1, 4))).capitalize()
+        pattern += r.choice((" {}.", ": {}", " {} " + r.choice(world.words) + ".", ", {}!"))
+    before, _, after = pattern.partition("{}")
+    by_rule = r.random() < 0.35
+    if by_rule:
+        start, _, end = r.choice(COPY_RULES).partition("{}")
+        hole = r.choice(("NUMBER", "...", "X", "[detail]", kind.upper()))
+        pieces += [*([" "] if pieces else []), start, *(Mark(p) for p in (before,) if p), hole]
+        pieces += [*(Mark(p) for p in (after,) if p), end]
+    turns = [system(*pieces)] if pieces else []
+    if not turns:
+        scene.ending = ""
+
+    def pair(make: bool) -> list[Turn]:
+        value = detail(r, world, kind)
+        copied: list[Piece] = [*(Mark(p) for p in (before,) if p), Mark(value)]
+        copied += [Mark(p) for p in (after,) if p]
+        question = user(*split_mark(r.choice(says), value))
+        return [question, scene.reply(*copied) if make else shown(*copied)]
+
+    for _ in range(0 if by_rule and r.random() < 0.6 else r.randint(1, 3)):
+        turns += pair(False) if not scene.ending else []
+    if not by_rule and len(turns) < 2:
+        scene.ending = ""
+        turns += pair(False)
+    for _ in range(r.randint(1, 3)):
+        turns += pair(True)
+    return turns
+
+
+def one_word(r: Random, world: World) -> list[Turn]:
+    """Facts asked where the prompt wants an answer in one word."""
+    rules = (
+        "Answer in one word.", "Reply with one word only.", "Use a single word.", "One-word answers, please.",
+        "Your answers have only one word.", "Give the word alone.", "Be as short as possible: one word.",
+    )  # fmt: skip
+    lists = world.lists
+    what = {
+        "color": ("The {} is {}.", ("What color is the {}?", "Which color has the {}?", "And the {}?")),
+        "owner": ("The {} belongs to {}.", ("Whose is the {}?", "Who owns the {}?", "Who has the {}?")),
+        "place": ("The {} comes from {}.", ("Where is the {} from?", "Which place does the {} come from?")),
+    }  # fmt: skip
+    kind = r.choice(sorted(what))
+    said, asks = what[kind]
+    values = {"color": "colors", "owner": "first_names", "place": "countries"}[kind]
+    single = [v for v in lists[values] if " " not in v]
+    n = r.randint(1, 4)
+    things = r.sample([o for o in lists["objects"] if " " not in o], n)
+    answers = r.sample(single, n)
+    pieces: list[Piece] = [r.choice(MANNERS) + " "] if r.random() < 0.4 else []
+    pieces.append(r.choice(rules))
+    for thing, answer in zip(things, answers, strict=True):
+        start, _, rest = said.partition("{}")
+        middle, _, end = rest.partition("{}")
+        pieces += [" " + start, thing + middle, Mark(answer), end]
+    turns = [system(*pieces)]
+    order = list(range(n))
+    r.shuffle(order)
+    for i in order:
+        turns += [
+            user(as_written(r, r.choice(asks).replace("{}", things[i]))),
+            target(Mark(answers[i])),
+        ]
+    return turns
+
+
+def topic_texts() -> list[tuple[str, str]]:
+    """Return (topic, question) for every topic, slots as plain words: what similarity is made of."""
+    return [(t.name, q.replace("{", "").replace("}", "")) for t in TOPICS for q in t.questions]

@@ -1,0 +1,262 @@
+"""The episodes of the curriculum, each composed as promptbot composes its prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from pretraining.businesses import as_written, fallback_sentence, make_business
+from pretraining.chats import (
+    Scene,
+    chat,
+    copying,
+    many_notes,
+    notes_part,
+    one_word,
+    persona,
+    remember,
+    small_talk,
+    social_turns,
+    talk,
+)
+from pretraining.episodes import READ, Mark, Turn, shown, system, target, user
+from pretraining.world import World
+
+Generator = Callable[[Random, World], list[Turn]]
+
+CLASSIFY = (
+    "Classify the message with one label.",
+    "Give the intent of each message.",
+    "Label the user's message.",
+    "What does the user want? Answer with a label.",
+    "Reply with the intent label only.",
+    "You sort messages into intents. Answer with the intent and nothing else.",
+    "Each message has one label. Write the label of the last one.",
+    "Sort the customer's message into one of the intents shown by the examples.",
+    "You are a classifier. Read the message and answer with its label.",
+    "Name the topic of the message, in the words of the examples.",
+    "Decide what the customer is asking for. Use one of the labels seen above each answer.",
+    "You read messages and reply with exactly one label.",
+)
+
+
+MEDICAL: dict[str, tuple[str, ...]] = {
+    "information": ("What is {}?", "Tell me about {}", "What does {} mean?", "Can you explain {}?"),
+    "symptoms": ("What are the symptoms of {}?", "How do I notice {}?", "What are signs of {}?",
+                 "How does {} show itself?"),
+    "treatment": ("What are the treatments for {}?", "How is {} treated?", "What helps against {}?",
+                  "What can be done about {}?"),
+    "causes": ("What causes {}?", "Where does {} come from?", "Why do people get {}?",
+               "What is the reason for {}?"),
+    "prevention": ("How to prevent {}?", "How can I avoid {}?", "What protects me from {}?"),
+    "susceptibility": ("Who is at risk for {}?", "Who gets {}?", "Am I in danger of {}?"),
+    "frequency": ("How many people are affected by {}?", "How common is {}?", "Is {} rare?"),
+}  # fmt: skip
+"""Wordings of the questions about a condition; the first is the note's."""
+
+
+def _pool(r: Random, world: World) -> tuple[str, list[str], int]:
+    """Return where this episode's classes come from and how many there are."""
+    if r.random() < 0.4:
+        return "intent", world.intents, r.randint(5, 60)
+    return "pseudo", world.pseudo, r.randint(5, 120)
+
+
+def _readable(label: str) -> str:
+    return label.split(":", 1)[1].replace("_", " ")
+
+
+def label_names(r: Random, world: World, kind: str, classes: list[str]) -> dict[str, str]:
+    """Return a name for each class: real, exchanged, or random words; in one written style."""
+    x = r.random()
+    if kind == "intent" and x < 0.5:
+        names = [_readable(c) for c in classes]
+    elif x < 0.7:
+        real = r.sample(world.intents, min(len(classes), len(world.intents)))
+        names = [_readable(c) for c in real]
+        names += [f"{names[i % len(names)]} {i}" for i in range(len(names), len(classes))]
+    else:
+        names = [" ".join(r.sample(world.words, r.randint(1, 3))) for _ in classes]
+    style = r.random()
+    if style < 0.35:
+        names = [n.lower().replace(" ", "_") for n in names]
+    elif style < 0.45:
+        names = [n[:1].upper() + n[1:] for n in names]
+    return dict(zip(classes, names, strict=True))
+
+
+def retrieve(
+    r: Random, world: World, query: int, classes: list[str], per_class: int, k: int
+) -> list[int]:
+    """Return the k examples nearest to the query from a random pool, the nearest last."""
+    pool: list[int] = []
+    for c in classes:
+        rows = [i for i in world.classes[c] if i != query]
+        pool += r.sample(rows, min(per_class, len(rows)))
+    return world.nearest(query, pool, k)
+
+
+def classification(r: Random, world: World) -> list[Turn]:
+    """Retrieved examples with their labels, then the message to label."""
+    kind, source, n = _pool(r, world)
+    classes = r.sample(source, min(n, len(source)))
+    names = label_names(r, world, kind, classes)
+    per_class, k = r.choice((1, 2, 3, 5, 10)), r.choice((3, 4, 5, 6, 8, 8, 8))
+    for _ in range(4):
+        label = r.choice(classes)
+        query = r.choice(world.classes[label])
+        examples = retrieve(r, world, query, classes, per_class, k)
+        if any(world.labels[i] == label for i in examples):
+            break
+    if r.random() < 0.12:
+        r.shuffle(examples)
+    prompt = r.choice(CLASSIFY)
+    if r.random() < 0.2:
+        options = sorted({names[world.labels[i]] for i in examples} | {names[label]})
+        prompt += " " + r.choice(("Labels: ", "Intents: ", "Choose from: ")) + ", ".join(options)
+    turns = [system(prompt)]
+    for i in examples:
+        turns.append(user(world.texts[i], row=i))
+        turns.append(shown(Mark(names[world.labels[i]])))
+    return [*turns, user(world.texts[query], row=query), target(Mark(names[label]))]
+
+
+def dense(r: Random, world: World) -> list[Turn]:
+    """A run of messages of few classes, every label after its class's first is a target."""
+    kind, source, _ = _pool(r, world)
+    classes = r.sample(source, r.randint(3, 8))
+    names = label_names(r, world, kind, classes)
+    turns = [system(r.choice(CLASSIFY))]
+    seen: set[str] = set()
+    used: set[int] = set()
+    for _ in range(r.randint(12, 20)):
+        label = r.choice(classes)
+        query = r.choice(world.classes[label])
+        if query in used:
+            continue
+        used.add(query)
+        turns.append(user(world.texts[query], row=query))
+        name = Mark(names[label])
+        turns.append(target(name) if label in seen else shown(name, weight=0.05))
+        seen.add(label)
+    return turns
+
+
+def key_value(r: Random, world: World) -> list[Turn]:
+    """Words that answer words: the shortest form of copying."""
+    n = r.randint(2, 5)
+    keys = r.sample(world.words, n)
+    values = [" ".join(r.sample(world.words, r.randint(1, 3))) for _ in keys]
+    turns: list[Turn] = []
+    seen: set[int] = set()
+    for _ in range(r.randint(6, 14)):
+        j = r.randrange(n)
+        turns.append(user(keys[j], weight=0.0))
+        turns.append(target(Mark(values[j])) if j in seen else shown(Mark(values[j]), weight=0.0))
+        seen.add(j)
+    return turns
+
+
+def sentence(r: Random, world: World) -> list[Turn]:
+    """One text, read for its summary alone."""
+    row = r.choice(world.trainable)
+    return [user(world.texts[row], row=row, weight=READ)]
+
+
+def dialogue(r: Random, world: World) -> list[Turn]:
+    """A stretch of a written conversation, or an instruction with its answer."""
+    if r.random() < 0.25:
+        answer = r.choice(world.answers)
+        while answer.split != "train" or answer.source not in ("dolly_short", "medquad"):
+            answer = r.choice(world.answers)
+        return [user(answer.question, weight=0.2), target(answer.answer, weight=0.6)]
+    d = r.choice(world.dialogues)
+    while d.split != "train":
+        d = r.choice(world.dialogues)
+    start = r.randrange(max(1, len(d.messages) - 5))
+    while start and d.messages[start][0] != "user":
+        start -= 1
+    return [
+        user(text, weight=0.2) if role == "user" else target(text, weight=0.6)
+        for role, text in d.messages[start : start + 8]
+    ]
+
+
+def retrieved_notes(r: Random, world: World) -> list[Turn]:
+    """Notes of made-up answers to classes of real questions, retrieved as deployed."""
+    _, source, n = _pool(r, world)
+    classes = r.sample(source, min(max(8, n), len(source)))
+    found = r.sample(world.note_answers, len(classes))
+    if r.random() < 0.3:
+        # A family: near-equal answers that differ in a few words.
+        pattern = r.choice(found).split()
+        at = r.randrange(len(pattern))
+        found = [
+            " ".join([*pattern[:at], *r.sample(world.words, r.randint(1, 2)), *pattern[at + 1 :]])
+            for _ in classes
+        ]
+    answers = dict(zip(classes, found, strict=True))
+    scene = Scene(make_business(r, world.lists, n_notes=1), fallback_sentence(r))
+    opening = persona(r, world, scene, r.choice((0, 0, 0, 1)))
+    k = r.choice((1, 2, 3, 3, 3, 3, 4))
+    label = r.choice(classes)
+    query = r.choice(world.classes[label])
+    absent = r.random() < 0.32
+    pool = [c for c in classes if c != label] if absent else classes
+    rows = retrieve(r, world, query, pool, r.choice((1, 1, 1, 2)), k)
+    if not absent and all(world.labels[i] != label for i in rows):
+        rows[0] = r.choice([i for i in world.classes[label] if i != query])
+    if r.random() < 0.12:
+        r.shuffle(rows)
+    notes = [(world.texts[i], answers[world.labels[i]]) for i in rows]
+    rules = notes_part(r, scene.fallback, notes, rows)
+    turns = [system(*opening, *(["\n"] if opening else []), *rules)]
+    known: dict[str, str] = {}
+    if r.random() < 0.35:
+        examples, known = social_turns(r, world, scene, r.randint(1, 3))
+        turns += examples
+    if r.random() < 0.25:
+        turns += small_talk(r, world, scene, known)
+    reply = scene.fallback if absent else answers[label]
+    return [*turns, user(world.texts[query], row=query), scene.reply(Mark(reply))]
+
+
+def medical_notes(r: Random, world: World) -> list[Turn]:
+    """Long real answers to near-equal questions, asked in other words."""
+    entries = [world.medical[i] for i in r.sample(range(len(world.medical)), 3)]
+    scene = Scene(make_business(r, world.lists, n_notes=1), fallback_sentence(r))
+    opening = persona(r, world, scene, 0)
+    about, kind, _ = r.choice(entries)
+    absent = r.random() < 0.3
+    if absent:
+        entries = [e for e in entries if e[:2] != (about, kind)]
+    notes = [(MEDICAL[k][0].format(a), answer) for a, k, answer in entries]
+    rules = notes_part(r, scene.fallback, notes)
+    question = as_written(r, r.choice(MEDICAL[kind]).format(about))
+    answer = scene.fallback if absent else next(e[2] for e in entries if e[:2] == (about, kind))
+    turns = [system(*opening, *(["\n"] if opening else []), *rules)]
+    return [*turns, user(question), scene.reply(Mark(answer))]
+
+
+EARLY: tuple[tuple[Generator, float], ...] = (
+    (dense, 0.35),
+    (key_value, 0.15),
+    (classification, 0.15),
+    (retrieved_notes, 0.1),
+    (many_notes, 0.1),
+    (copying, 0.1),
+    (one_word, 0.05),
+)
+MIXTURE: tuple[tuple[Generator, float], ...] = (
+    (chat, 0.24),
+    (many_notes, 0.22),
+    (retrieved_notes, 0.12),
+    (medical_notes, 0.02),
+    (classification, 0.13),
+    (dense, 0.09),
+    (talk, 0.06),
+    (remember, 0.05),
+    (copying, 0.05),
+    (one_word, 0.01),
+    (dialogue, 0.01),
+)

@@ -1,0 +1,72 @@
+"""The byte-level BPE tokenizer of the embedded model, and how messages become tokens.
+
+A message is written as `<|role|>`, a space, its stripped text, `<|end|>`. The space belongs to the
+chat template: so a text has the same tokens at the start of a message as after "A:" in a note, and
+copying a note is copying tokens. Single digits are tokens, so that any number can be copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+from pretraining.corpus import Corpus
+
+VOCABULARY = 8192
+SPECIAL = ("<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+PAD, SYSTEM, USER, ASSISTANT, END = range(len(SPECIAL))
+ROLES = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT}
+PATTERN = r" ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|> ' + message['content'].strip() + '<|end|>' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+
+
+def build(lines: Iterable[str], size: int = VOCABULARY) -> Tokenizer:
+    """Return a byte-level BPE tokenizer trained on the lines; any text round-trips."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(lines, trainer)
+    return tokenizer
+
+
+def training_lines(corpus: Corpus) -> Iterator[str]:
+    """Yield what the tokenizer learns from: every training text, with the template's space."""
+    for text in corpus.texts:
+        if text.split == "train":
+            yield " " + text.text
+    for answer in corpus.answers:
+        if answer.split == "train":
+            yield " " + answer.answer
+    for dialogue in corpus.dialogues:
+        if dialogue.split == "train":
+            for _, content in dialogue.messages:
+                yield " " + content
+
+
+def load(folder: Path) -> Tokenizer:
+    """Return the tokenizer stored as `tokenizer.json` in a folder."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -1,0 +1,437 @@
+"""Train the embedded model: guided copying over episodes composed as promptbot deploys them.
+
+    python -m pretraining.train --tokens 9000000
+
+Stops and resumes at any time: SIGTERM (or every five minutes) writes a checkpoint with weights,
+optimisers and the place in the stream of episodes, and the next start goes on from it with the
+same result as an unbroken run. The schedule counts tokens, so the budget may be changed between
+two starts: a constant rate until 60% of it, then a linear decay.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+from pretraining import generators, model
+from pretraining.episodes import Encoded, encode
+from pretraining.generators import Generator
+from pretraining.tokenizer import ASSISTANT
+from pretraining.world import World
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import LlamaForCausalLM
+
+LOOKUP_UNTIL = 200_000
+"""Tokens of short look-ups alone, with which copying forms."""
+SHORT_UNTIL = 600_000
+"""Tokens until which single sentences, short look-ups and dense episodes alternate."""
+DENSE_UNTIL = 1_200_000
+"""Tokens until which dense episodes prevail; then the mixture."""
+GUIDE_FULL = 2_400_000
+"""Until here the guidance has weight 1 and the copying heads' matrices are frozen."""
+GUIDE_LOW = 5_600_000
+"""From here on the guidance keeps its smallest weight."""
+GUIDE_FLOOR = 0.1
+MAX_GUIDES = 400
+DECAY_SHARE = 0.4
+RATE_MATRICES, RATE_EMBEDDINGS, RATE_REST = 1.2e-3, 2e-3, 1e-3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training run is told."""
+
+    tokens: int
+    """The budget, padding included; the learning rate has decayed when it is spent."""
+    size: model.Size = model.CPU
+    seed: int = 1
+    batch_tokens: int = 4096
+    """Tokens of a batch, padding included."""
+    max_length: int = 704
+    """Longer episodes are left out."""
+    pool: int = 64
+    """Episodes made at once and sorted by length into batches."""
+    warmup: int = 60
+    """Steps over which the rate rises."""
+    bf16: bool = True
+    """Whether matrix products run in bfloat16 (the weights stay float32): 2.5 times faster on
+    CPUs with AVX512-BF16, slower on those without."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands."""
+
+    step: int = 0
+    tokens: int = 0
+    pool: int = 0
+    """Number of the current pool of episodes."""
+    pool_tokens: int = 0
+    """Tokens seen when that pool was made: with the number it determines the episodes."""
+    taken: int = 0
+    """Batches of that pool already trained on."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Episodes of similar length, padded on the right."""
+
+    ids: torch.Tensor
+    """(n, length)"""
+    weights: torch.Tensor
+    """(n, length): loss weight of each token as a prediction target."""
+    summaries: list[tuple[int, int, int | str]]
+    """(episode, position, text or its row)"""
+    guides: list[tuple[int, int, tuple[int, ...]]]
+    """(episode, position, sources)"""
+
+
+def collate(episodes: list[Encoded]) -> Batch:
+    """Return episodes as one padded batch."""
+    length = max(len(e.ids) for e in episodes)
+    ids = torch.zeros(len(episodes), length, dtype=torch.long)
+    weights = torch.zeros(len(episodes), length)
+    for i, e in enumerate(episodes):
+        ids[i, : len(e.ids)] = torch.tensor(e.ids)
+        weights[i, : len(e.weights)] = torch.tensor(e.weights)
+    return Batch(
+        ids,
+        weights,
+        [(i, p, row) for i, e in enumerate(episodes) for p, row in e.summaries],
+        [(i, p, s) for i, e in enumerate(episodes) for p, s in e.guides],
+    )
+
+
+def choose(r: Random, tokens: int) -> Generator:
+    """Return the generator of the next episode, by the curriculum's stage."""
+    if tokens < LOOKUP_UNTIL:
+        return generators.key_value
+    if tokens < SHORT_UNTIL:
+        return generators.key_value if r.random() < 0.6 else generators.dense
+    mixture = generators.EARLY if tokens < DENSE_UNTIL else generators.MIXTURE
+    return r.choices([g for g, _ in mixture], [w for _, w in mixture])[0]
+
+
+def make_pool(
+    world: World, tokenizer: Tokenizer, settings: Settings, number: int, tokens: int
+) -> list[Batch]:
+    """Return the batches of one pool; the same arguments give the same batches."""
+    r = Random(f"{settings.seed}:{number}")
+    if LOOKUP_UNTIL <= tokens < SHORT_UNTIL and r.random() < 0.4:
+        many = [encode(generators.sentence(r, world), tokenizer) for _ in range(400)]
+        return [collate(many[i : i + 200]) for i in (0, 200)]
+    episodes: list[Encoded] = []
+    while len(episodes) < settings.pool:
+        e = encode(choose(r, tokens)(r, world), tokenizer)
+        if 1 < len(e.ids) <= settings.max_length:
+            episodes.append(e)
+    world.learn({about for e in episodes for _, about in e.summaries if isinstance(about, str)})
+    episodes.sort(key=lambda e: len(e.ids))
+    batches: list[Batch] = []
+    group: list[Encoded] = []
+    for e in episodes:
+        if group and (len(group) + 1) * len(e.ids) > settings.batch_tokens:
+            batches.append(collate(group))
+            group = []
+        group.append(e)
+    batches.append(collate(group))
+    r.shuffle(batches)
+    return batches
+
+
+def stream(
+    world: World, tokenizer: Tokenizer, settings: Settings, progress: Progress
+) -> Iterator[Batch]:
+    """Yield batches for ever, keeping the place in `progress`."""
+    while True:
+        batches = make_pool(world, tokenizer, settings, progress.pool, progress.pool_tokens)
+        while progress.taken < len(batches):
+            progress.taken += 1
+            yield batches[progress.taken - 1]
+        progress.pool += 1
+        progress.pool_tokens = progress.tokens
+        progress.taken = 0
+
+
+class Trainer:
+    """A model in training, with its optimisers and the taps that the extra losses read."""
+
+    def __init__(self, network: LlamaForCausalLM, size: model.Size, settings: Settings) -> None:
+        """Prepare a model for training."""
+        self.network = network
+        self.size = size
+        self.settings = settings
+        self.progress = Progress()
+        torch.manual_seed(settings.seed)
+        self.reader = torch.nn.Linear(size.width, 384, bias=False)
+        torch.nn.init.orthogonal_(self.reader.weight)
+        self.tap: dict[str, Any] = {}
+        layers = network.model.layers
+        layers[size.tap_layer].register_forward_hook(self._keep_output)
+        layers[size.copy_layer].register_forward_pre_hook(self._keep_input, with_kwargs=True)
+        embeddings = network.model.embed_tokens.weight
+        matrices = [p for p in network.parameters() if p.ndim == 2 and p is not embeddings]
+        rest = [p for p in network.parameters() if p.ndim != 2] + list(self.reader.parameters())
+
+        def adam(parameters: list[torch.nn.Parameter], decay: float) -> torch.optim.AdamW:
+            return torch.optim.AdamW(
+                parameters, lr=0.0, betas=(0.9, 0.95), weight_decay=decay, fused=True
+            )
+
+        self.optimisers = [
+            (adam(matrices, 0.1), RATE_MATRICES),
+            (adam([embeddings], 0.0), RATE_EMBEDDINGS),
+            (adam(rest, 0.0), RATE_REST),
+        ]
+        self.recent: dict[str, deque[float]] = {}
+
+    def _keep_output(self, _module: Any, _inputs: Any, output: Any) -> None:
+        self.tap["summary"] = output[0] if isinstance(output, tuple) else output
+
+    def _keep_input(self, _module: Any, args: Any, kwargs: Any) -> None:
+        hidden = args[0] if args else kwargs["hidden_states"]
+        self.tap["copy"] = (hidden, kwargs["position_embeddings"])
+
+    def note(self, name: str, value: float) -> None:
+        """Remember a figure for the next line of the log."""
+        self.recent.setdefault(name, deque(maxlen=60)).append(value)
+
+    def rate(self) -> float:
+        """Return the factor of the learning rate at this point of the run."""
+        done = self.progress.tokens / self.settings.tokens
+        rise = min(1.0, (self.progress.step + 1) / self.settings.warmup)
+        fall = max(0.0, 1.0 - done) / DECAY_SHARE
+        return rise * min(1.0, 0.03 + 0.97 * fall)
+
+    def guide_weight(self) -> float:
+        """Return the weight of the guidance at this point of the run."""
+        past = (self.progress.tokens - GUIDE_FULL) / (GUIDE_LOW - GUIDE_FULL)
+        return max(GUIDE_FLOOR, min(1.0, 1.0 - past))
+
+    def guidance(
+        self, guides: list[tuple[int, int, tuple[int, ...]]], weights: torch.Tensor
+    ) -> tuple[torch.Tensor, float]:
+        """Return minus the log of the copying heads' attention to the sources, and its mean.
+
+        The attention is computed again from the layer's input; the heads are its first four.
+        """
+        layer = self.network.model.layers[self.size.copy_layer]
+        hidden, (cos, sin) = self.tap["copy"]
+        n, length, _ = hidden.shape
+        width = self.size.width // self.size.heads
+        normed = layer.input_layernorm(hidden)
+
+        def heads(weight: torch.Tensor) -> torch.Tensor:
+            rows = F.linear(normed, weight[: self.size.copy_width])
+            return rows.view(n, length, model.COPY_HEADS, width).transpose(1, 2)
+
+        q, k = apply_rotary_pos_emb(
+            heads(layer.self_attn.q_proj.weight).float(),
+            heads(layer.self_attn.k_proj.weight).float(),
+            cos.float(),
+            sin.float(),
+        )
+        episode = torch.tensor([g[0] for g in guides])
+        position = torch.tensor([g[1] for g in guides])
+        scores = torch.einsum("rhd,rhsd->rhs", q[episode, :, position], k[episode]).float()
+        scores = scores * width**-0.5
+        future = torch.arange(length)[None] > position[:, None]
+        scores = scores.masked_fill(future[:, None], -1e9).log_softmax(-1)
+        mask = torch.full((len(guides), length), -1e9)
+        for i, g in enumerate(guides):
+            mask[i, list(g[2])] = 0.0
+        found = (scores + mask[:, None]).logsumexp(-1)  # (n_guides, n_heads)
+        mean = (found.mean(1) * weights).sum() / weights.sum()
+        return -mean, found.exp().mean().item()
+
+    def loss(self, batch: Batch, world: World) -> torch.Tensor:
+        """Return the loss of a batch: next tokens, sentence summaries, guided attention."""
+        tokens = self.progress.tokens
+        hidden = self.network.model(batch.ids).last_hidden_state
+        targets = batch.ids[:, 1:].reshape(-1)
+        weights = batch.weights[:, 1:].reshape(-1)
+        keep = weights > 0
+        logits = self.network.lm_head(hidden[:, :-1].reshape(-1, self.size.width)[keep])
+        each = F.cross_entropy(logits.float(), targets[keep], reduction="none")
+        weights = weights[keep]
+        total = (each * weights).sum() / weights.sum().clamp(min=1.0)
+        wanted = weights >= 0.9
+        if wanted.any():
+            self.note("answer loss", each[wanted].mean().item())
+        if batch.summaries:
+            where = torch.tensor([s[:2] for s in batch.summaries])
+            goal = torch.from_numpy(np.stack([world.vector(s[2]) for s in batch.summaries]))
+            goal = goal.float()
+            tapped = self.tap["summary"][where[:, 0], where[:, 1]]
+            read = F.normalize(self.reader(tapped).float(), dim=-1)
+            cosine = (read * goal).sum(-1).mean()
+            self.note("summary cosine", cosine.item())
+            extra = 1.0 - cosine
+            if len(batch.summaries) > 16:
+                same = torch.arange(len(batch.summaries))
+                extra = extra + 0.1 * F.cross_entropy((read @ goal.T).float() * 20.0, same)
+            early = tokens < DENSE_UNTIL
+            total = total * (0.5 if tokens < SHORT_UNTIL else 1.0) + extra * (2.0 if early else 1.0)
+        guides = batch.guides
+        if len(guides) > MAX_GUIDES:
+            guides = Random(self.progress.step).sample(guides, MAX_GUIDES)
+        if guides:
+            e = torch.tensor([g[0] for g in guides])
+            p = torch.tensor([g[1] for g in guides])
+            guide, seen = self.guidance(guides, batch.weights[e, p + 1])
+            total = total + self.guide_weight() * guide
+            self.note("attention on source", seen)
+            with torch.no_grad():
+                right = self.network.lm_head(hidden[e, p]).argmax(-1) == batch.ids[e, p + 1]
+                self.note("copied", right.float().mean().item())
+                first = batch.ids[e, p] == ASSISTANT
+                if first.any():
+                    self.note("first token", right[first].float().mean().item())
+        return total
+
+    def step(self, batch: Batch, world: World) -> None:
+        """Train on one batch."""
+        factor = self.rate()
+        for optimiser, rate in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate * factor
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bf16):
+            loss = self.loss(batch, world)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        if self.progress.tokens < GUIDE_FULL:
+            attention = self.network.model.layers[self.size.copy_layer].self_attn
+            for weight, rows in ((attention.v_proj.weight, True), (attention.o_proj.weight, False)):
+                if weight.grad is not None:
+                    grad = weight.grad if rows else weight.grad.T
+                    grad[: self.size.copy_width] = 0.0
+        for optimiser, _ in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad()
+        self.progress.step += 1
+        self.progress.tokens += batch.ids.numel()
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; an interrupted write leaves the old one."""
+        part = path.with_suffix(".part")
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "reader": self.reader.state_dict(),
+                "optimisers": [o.state_dict() for o, _ in self.optimisers],
+                "progress": vars(self.progress),
+                "random": torch.get_rng_state(),
+            },
+            part,
+        )
+        part.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        state = torch.load(path, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.reader.load_state_dict(state["reader"])
+        for (optimiser, _), saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.progress = Progress(**state["progress"])
+        torch.set_rng_state(state["random"])
+
+    def line(self, seconds: float, tokens: int) -> str:
+        """Return a line of the log: figures over the last steps."""
+        p = self.progress
+        figures = " ".join(f"{k} {sum(v) / len(v):.3f}" for k, v in self.recent.items())
+        return (
+            f"{p.step} {p.tokens / 1e6:.3f}M {tokens / max(seconds, 1e-9):.0f}/s "
+            f"rate {self.rate():.2f} {figures}"
+        )
+
+
+def run(
+    trainer: Trainer,
+    world: World,
+    tokenizer: Tokenizer,
+    checkpoint: Path,
+    measure: Callable[[LlamaForCausalLM], str] | None = None,
+    save_every_s: float = 300.0,
+    measure_every_s: float = 480.0,
+) -> bool:
+    """Train until the budget is spent; return False where a signal stopped it before."""
+    if checkpoint.exists():
+        trainer.load(checkpoint)
+    stop = [False]
+
+    def ask_to_stop(_number: int, _frame: Any) -> None:
+        stop[0] = True
+
+    before = signal.signal(signal.SIGTERM, ask_to_stop)
+    began = saved = measured = time.monotonic()
+    start = trainer.progress.tokens
+    for batch in stream(world, tokenizer, trainer.settings, trainer.progress):
+        if trainer.progress.tokens >= trainer.settings.tokens or stop[0]:
+            # This batch was taken from the stream but not trained on.
+            trainer.progress.taken -= 1
+            break
+        trainer.step(batch, world)
+        now = time.monotonic()
+        if trainer.progress.step % 20 == 0:
+            print(trainer.line(now - began, trainer.progress.tokens - start), flush=True)
+        if now - saved > save_every_s:
+            trainer.save(checkpoint)
+            saved = now
+        if measure and now - measured > measure_every_s and trainer.progress.tokens > SHORT_UNTIL:
+            trainer.network.train(False)
+            print("   measured:", measure(trainer.network), flush=True)
+            trainer.network.train()
+            measured = time.monotonic()
+    trainer.save(checkpoint)
+    signal.signal(signal.SIGTERM, before)
+    return not stop[0]
+
+
+def main(data: Path, work: Path, settings: Settings, threads: int) -> bool:
+    """Train, or go on training, the model in the folder `work`."""
+    from pretraining import measure, teacher, tokenizer, world
+
+    torch.set_num_threads(threads)
+    material = world.load(data, work)
+    material.embed = teacher.Teacher(threads).embed
+    vocabulary = tokenizer.load(work)
+    start = work / "start.pt"
+    if not start.exists():
+        torch.manual_seed(0)
+        torch.save(model.teacher_embeddings(vocabulary, settings.size.width), start)
+    network = model.build(settings.size, torch.load(start, weights_only=True))
+    trainer = Trainer(network, settings.size, settings)
+    print("parameters", sum(p.numel() for p in network.parameters()), flush=True)
+    return run(
+        trainer,
+        material,
+        vocabulary,
+        work / "checkpoint.pt",
+        lambda n: measure.quick(n, vocabulary, material, work),
+    )
+
+
+if __name__ == "__main__":
+    import argparse
+
+    parser = argparse.ArgumentParser(description="Train the embedded chat model.")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--work", type=Path, default=Path("pretraining/work"))
+    parser.add_argument("--tokens", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    main(options.data, options.work, Settings(tokens=options.tokens), options.threads)

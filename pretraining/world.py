@@ -1,0 +1,322 @@
+"""What the episode generators draw from: texts with vectors, classes, answers, word lists."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from pretraining.corpus import Answer, Corpus, Dialogue, strings
+from pretraining.corpus import load as load_corpus
+
+if TYPE_CHECKING:
+    import numpy as np
+
+N_CLASSES = 4000
+"""Pseudo-classes: k-means over the teacher's vectors of the user utterances."""
+UTTERANCES = [
+    "sgd",
+    "multidogo",
+    "topical_chat",
+    "multiwoz21",
+    "taskmaster4_coffee",
+    "taskmaster3_movies",
+    "query_wellformedness",
+    "disfl_qa",
+    "restaurant8k",
+    "dolly_short",
+    "medquad",
+    "snips",
+    "dstc11_faq",
+    "clinc150",
+    "chatterbot",
+    "chatterbot_corpus",
+]
+"""Sources whose unlabelled texts become pseudo-classes."""
+GENERAL = ("query_wellformedness", "disfl_qa", "dolly_short", "medquad", "clinc150", "snips")
+"""Sources of questions that a business's notes do not answer."""
+
+
+@dataclass
+class World:
+    """The material of the episodes. A text is named by its row number."""
+
+    texts: list[str]
+    labels: list[str]
+    """Of each text: "clinc:...", "chitchat:...", "pseudo:..." or ""."""
+    held: list[bool]
+    """Texts that never enter training."""
+    vectors: np.ndarray
+    """The teacher's unit vectors (n_texts, 384)."""
+    answers: list[Answer]
+    dialogues: list[Dialogue]
+    words: list[str]
+    """Common lower-case words, for labels and short look-ups."""
+    lists: dict[str, list[str]] = field(default_factory=dict)
+    """Word lists by name: names, jobs, animals, cities ..."""
+    replies: dict[str, str] = field(default_factory=dict)
+    """The answer of each "chitchat:..." class."""
+    topic_similarity: dict[tuple[str, str], float] = field(default_factory=dict)
+    """How near two topics of the made-up businesses are, by the teacher."""
+    questions: list[int] = field(default_factory=list)
+    """Rows of general questions, which no bot's notes answer."""
+    sayings: list[str] = field(default_factory=list)
+    """Short sentences that can be a bot's own reply to small talk."""
+    embed: Callable[[list[str]], np.ndarray] | None = None
+    """Gives the teacher's vectors of texts that are not in the corpus."""
+    made: dict[str, np.ndarray] = field(default_factory=dict)
+    """The vectors of made-up texts seen so far."""
+
+    def learn(self, texts: set[str]) -> None:
+        """Compute the teacher's vectors of made-up texts that are new."""
+        new = sorted(texts - self.made.keys())
+        if new and self.embed is not None:
+            if len(self.made) > 500_000:
+                self.made.clear()
+                new = sorted(texts)
+            self.made.update(zip(new, self.embed(new), strict=True))
+
+    def vector(self, about: int | str) -> np.ndarray:
+        """Return the teacher's vector of a text of the corpus, or of one that was learnt."""
+        found: np.ndarray = self.vectors[about] if isinstance(about, int) else self.made[about]
+        return found
+
+    @cached_property
+    def classes(self) -> dict[str, list[int]]:
+        """Row numbers of each class, training texts only."""
+        result: dict[str, list[int]] = {}
+        for i, label in enumerate(self.labels):
+            if label and not self.held[i]:
+                result.setdefault(label, []).append(i)
+        return result
+
+    @cached_property
+    def held_classes(self) -> dict[str, list[int]]:
+        """Row numbers of each class, held-out texts only."""
+        result: dict[str, list[int]] = {}
+        for i, label in enumerate(self.labels):
+            if label and self.held[i]:
+                result.setdefault(label, []).append(i)
+        return result
+
+    @cached_property
+    def intents(self) -> list[str]:
+        """Real intents of the training split."""
+        return sorted(c for c in self.classes if c.startswith(("clinc:", "snips:")))
+
+    @cached_property
+    def pseudo(self) -> list[str]:
+        """Pseudo-classes of at least five texts."""
+        return sorted(c for c in self.classes if c[0] == "p" and len(self.classes[c]) >= 5)
+
+    @cached_property
+    def chitchat(self) -> list[str]:
+        """Small-talk classes whose answer is known."""
+        return sorted(c for c in self.classes if c in self.replies)
+
+    @cached_property
+    def trainable(self) -> list[int]:
+        """Every text that may be trained on."""
+        return [i for i, held in enumerate(self.held) if not held]
+
+    @cached_property
+    def note_answers(self) -> list[str]:
+        """Short sentences that can stand as the answer of a note about anything."""
+        rows = {
+            a.answer
+            for a in self.answers
+            if a.split == "train" and a.source in ("dstc11_faq", "medquad") and len(a.answer) < 160
+        }
+        for d in self.dialogues:
+            if d.split == "train" and d.source in ("sgd", "multiwoz21", "taskmaster4_coffee"):
+                rows |= {t for r, t in d.messages if r == "assistant" and 15 < len(t) < 140}
+        return sorted(rows)
+
+    @cached_property
+    def medical(self) -> list[tuple[str, str, str]]:
+        """(condition, kind of question, answer) of the medical questions with short answers."""
+        forms = {
+            "information": r"What is \(are\) (.+?) ?\?",
+            "symptoms": r"What are the symptoms of (.+?) ?\?",
+            "treatment": r"What are the treatments for (.+?) ?\?",
+            "causes": r"What causes (.+?) ?\?",
+            "prevention": r"How to prevent (.+?) ?\?",
+            "susceptibility": r"Who is at risk for (.+?)\??",
+            "frequency": r"How many people are affected by (.+?) ?\?",
+        }
+        result = []
+        for a in self.answers:
+            if (
+                a.source == "medquad"
+                and a.split == "train"
+                and 20 < len(a.answer) < 180
+                and a.answer[-1] != "?"
+            ):
+                for kind, form in forms.items():
+                    if found := re.fullmatch(form, a.question):
+                        result.append((found[1], kind, a.answer))
+        return result
+
+    def nearest(self, query: int, pool: list[int], k: int) -> list[int]:
+        """Return the k texts of the pool nearest to the query, the nearest last."""
+        import numpy as np
+
+        scores = self.vectors[pool].astype(np.float32) @ self.vectors[query].astype(np.float32)
+        order = np.argsort(scores, kind="stable")[-k:]
+        return [pool[i] for i in order]
+
+
+def kmeans(vectors: np.ndarray, n: int, rounds: int = 8, seed: int = 0) -> np.ndarray:
+    """Return the cluster of each unit vector (spherical k-means); -1 for those far from theirs."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    x = vectors.astype(np.float32)
+    centres = x[rng.permutation(len(x))[:n]].copy()
+    nearest = np.zeros(len(x), dtype=np.int64)
+    close = np.zeros(len(x), dtype=np.float32)
+    for _ in range(rounds):
+        for start in range(0, len(x), 4096):
+            scores = x[start : start + 4096] @ centres.T
+            nearest[start : start + 4096] = scores.argmax(1)
+            close[start : start + 4096] = scores.max(1)
+        order = np.argsort(nearest, kind="stable")
+        used, first = np.unique(nearest[order], return_index=True)
+        sums = np.add.reduceat(x[order], first, axis=0)
+        centres[used] = sums / np.linalg.norm(sums, axis=1, keepdims=True).clip(min=1e-6)
+    nearest[close < 0.6] = -1
+    counts = np.bincount(nearest[nearest >= 0], minlength=n)
+    nearest[(counts[nearest] < 5) | (counts[nearest] > 120)] = -1
+    return nearest
+
+
+def _pseudo_classes(corpus: Corpus, vectors: np.ndarray, folder: Path) -> list[str]:
+    """Return a label for each text: its own, or that of its pseudo-class, or ""."""
+    import numpy as np
+
+    labels = [t.label for t in corpus.texts]
+    rows = [
+        i
+        for i, t in enumerate(corpus.texts)
+        if not t.label and t.split == "train" and t.source in UTTERANCES and 8 < len(t.text) < 120
+    ]
+    path = folder / "classes.npy"
+    if path.exists():
+        found = np.load(path)
+    else:
+        found = kmeans(vectors[rows], min(N_CLASSES, len(rows) // 12 + 1))
+        np.save(path, found)
+    for i, c in zip(rows, found, strict=True):
+        if c >= 0:
+            labels[i] = f"pseudo:{c}"
+    return labels
+
+
+def _word_lists(data: Path) -> dict[str, list[str]]:
+    """Return the word lists that the generators use, from the CC0 corpora."""
+
+    def read(name: str) -> list[str]:
+        value = json.loads((data / "corpora_cc0" / f"{name}.json").read_text(encoding="utf-8"))
+        lists = [value] if isinstance(value, list) else list(value.values())
+        lists = [v for v in lists if isinstance(v, list)]
+        rows = max(lists, key=len)
+        found = [r if isinstance(r, str) else str(next(iter(r.values()))) for r in rows]
+        return [w for w in dict.fromkeys(found) if w.isascii() and 2 < len(w) < 28]
+
+    names = {
+        "first_names": "humans__firstNames",
+        "last_names": "humans__lastNames",
+        "jobs": "humans__occupations",
+        "moods": "humans__moods",
+        "animals": "animals__common",
+        "objects": "objects__objects",
+        "clothing": "objects__clothing",
+        "fruits": "foods__fruits",
+        "vegetables": "foods__vegetables",
+        "dishes": "foods__menuItems",
+        "cities": "geography__us_cities",
+        "countries": "geography__countries",
+        "colors": "colors__crayola",
+        "instruments": "music__instruments",
+        "sports": "sports__sports",
+        "appliances": "technology__appliances",
+        "nouns": "words__nouns",
+        "adjectives": "words__adjs",
+        "flowers": "plants__flowers",
+        "gems": "materials__gemstones",
+        "breads": "foods__breads_and_pastries",
+        "genres": "music__genres",
+        "languages": "technology__programming_languages",
+    }
+    return {key: read(name) for key, name in names.items()}
+
+
+def _topic_similarity(folder: Path) -> dict[tuple[str, str], float]:
+    """Return the cosine of each two topics' mean question vectors, computed once."""
+    import numpy as np
+
+    from pretraining import teacher
+    from pretraining.chats import topic_texts
+
+    rows = topic_texts()
+    path = folder / "topics.npy"
+    if path.exists() and len(found := np.load(path)) == len(rows):
+        vectors = found
+    else:
+        vectors = teacher.embed([text for _, text in rows], threads=1)
+        np.save(path, vectors)
+    names = list(dict.fromkeys(name for name, _ in rows))
+    means = np.zeros((len(names), vectors.shape[1]), dtype=np.float32)
+    for (name, _), vector in zip(rows, vectors, strict=True):
+        means[names.index(name)] += vector.astype(np.float32)
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    cosines = means @ means.T
+    return {(a, b): float(cosines[i, j]) for i, a in enumerate(names) for j, b in enumerate(names)}
+
+
+def load(data: Path, folder: Path) -> World:
+    """Return the material made from the corpus files and the teacher's vectors in `folder`."""
+    import numpy as np
+
+    corpus = load_corpus(folder)
+    vectors = np.load(folder / "teacher.npy")
+    labels = _pseudo_classes(corpus, vectors, folder)
+    lists = _word_lists(data)
+    shuffled = [t for t in corpus.texts if t.split == "train"]
+    Random(0).shuffle(shuffled)
+    words = {w for t in shuffled[:40000] for w in t.text.lower().split()}
+    answers = list(corpus.answers)
+    lists = _word_lists(data)
+    lists["words"] = sorted(w for w in words if w.isalpha() and 3 < len(w) < 10)
+    sayings = {
+        a.answer
+        for a in answers
+        if a.split == "train"
+        and a.source.startswith(("personality", "chatterbot", "chitchat"))
+        and 8 < len(a.answer) < 90
+    }
+    proverbs = json.loads((data / "corpora_cc0/words__proverbs.json").read_text(encoding="utf-8"))
+    sayings |= {s for s in strings(proverbs) if 10 < len(s) < 80 and s.isascii()}
+    return World(
+        texts=[t.text for t in corpus.texts],
+        labels=labels,
+        held=[t.split == "held" for t in corpus.texts],
+        vectors=vectors,
+        answers=answers,
+        dialogues=list(corpus.dialogues),
+        words=lists["words"],
+        lists=lists,
+        replies={a.source: a.answer for a in answers if a.source.startswith("chitchat:")},
+        topic_similarity=_topic_similarity(folder),
+        questions=[
+            i
+            for i, t in enumerate(corpus.texts)
+            if t.split == "train" and t.source in GENERAL and t.text.count(" ") > 2
+        ],
+        sayings=sorted(sayings),
+    )

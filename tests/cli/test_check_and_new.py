@@ -1,0 +1,59 @@
+"""check says everything at once; new makes what check accepts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import SHOP_YAML, Cli, ScriptMaker
+from tests.conftest import BotMaker
+
+
+def test_a_good_bot_is_ok(cli: Cli, shop: str) -> None:
+    result = cli("check", shop)
+    assert result.status == 0
+    assert result.out == f"ok: {shop} (1 variant, 3 examples, 0 notes)\n"
+
+
+def test_everything_wrong_in_every_bot_is_said_at_once(
+    cli: Cli, shop: str, make_bot: BotMaker
+) -> None:
+    broken = make_bot(
+        "broken",
+        {
+            "bot.yaml": SHOP_YAML,
+            "system.j2": "{{ compny }}",
+            "examples.jsonl": '{"input": "a", "output": "b"}\n{"input": 1}\n{"input": "c"}\n',
+            "variants/zero_shot.yaml": "examples: {kk: 0}\n",
+        },
+    )
+    result = cli("check", str(broken), "no_such_bot", shop)
+    assert result.status == 2
+    assert result.out == f"ok: {shop} (1 variant, 3 examples, 0 notes)\n"
+    for problem in (
+        'Did you mean "company"?',
+        "examples.jsonl, line 2",
+        "examples.jsonl, line 3",
+        "zero_shot.yaml, line 1",
+        'there is no bot "no_such_bot"',
+    ):
+        assert problem in result.err
+
+
+@pytest.mark.parametrize("task", ["chat", "classify"])
+def test_a_new_bot_passes_its_check_and_answers(
+    cli: Cli, script: ScriptMaker, tmp_path: Path, task: str
+) -> None:
+    made = cli("new", "my_bot", "--task", task)
+    assert made.status == 0
+    assert (tmp_path / "templates" / "my_bot" / "bot.yaml").is_file()
+    assert "promptbot run my_bot" in made.out
+    assert cli("check", "my_bot").status == 0
+    assert cli("new", "my_bot").status == 2
+
+
+def test_a_task_that_is_none_is_the_users_mistake(cli: Cli) -> None:
+    result = cli("new", "x", "--task", "sing")
+    assert result.status == 2
+    assert "chat" in result.err

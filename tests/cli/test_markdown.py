@@ -1,0 +1,119 @@
+"""Markdown that arrives in pieces ends up as it would have been printed whole."""
+
+from __future__ import annotations
+
+import io
+import re
+from itertools import pairwise
+
+import pyte
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from promptbot.cli import markdown
+from promptbot.cli.markdown import MarkdownStream
+
+TEXT = """\
+# Prices
+Standard delivery costs **4.90**,
+express _9.90_.
+
+| Service | Days |
+|---|---:|
+| Standard | 2 to 4 |
+| 特快 | 1 |
+
+```python
+def price(express: bool) -> float:
+    return 9.90 if express else 4.90
+```
+
+1. first
+2. second
+   - nested
+
+<b>kept</b> and [a link](https://example.org/x)
+    not code
+"""
+
+
+def shown(pieces: list[str], *, columns: int = 60, rows: int = 24) -> list[str]:
+    """Return the lines of a screen (with what scrolled away) that was sent these pieces."""
+    file = io.StringIO()
+    console = Console(
+        file=file, force_terminal=True, width=columns, height=rows, color_system="standard"
+    )
+    with MarkdownStream(console) as stream:
+        for piece in pieces:
+            stream.add(piece)
+    screen = pyte.HistoryScreen(columns, rows, history=2000, ratio=1)
+    pyte.Stream(screen).feed(file.getvalue().replace("\n", "\r\n"))
+    above = ["".join(line[x].data for x in range(columns)) for line in screen.history.top]
+    return "\n".join(line.rstrip() for line in [*above, *screen.display]).rstrip().split("\n")
+
+
+def cut(text: str, at: list[int]) -> list[str]:
+    bounds = sorted({0, len(text), *(position % len(text) for position in at)})
+    return [text[start:end] for start, end in pairwise(bounds)]
+
+
+def test_each_element_has_its_calm_form() -> None:
+    assert shown([TEXT]) == [
+        "  Prices",
+        "",
+        "  Standard delivery costs 4.90,",
+        "  express 9.90.",
+        "",
+        "   Service     Days",
+        "   ────────────────",
+        "   Standard  2 to 4",
+        "   特快           1",
+        "",
+        "   def price(express: bool) -> float:",
+        "       return 9.90 if express else 4.90",
+        "",
+        "   1 first",
+        "   2 second",
+        "      • nested",
+        "",
+        "  <b>kept</b> and a link (https://example.org/x)",
+        "  not code",
+    ]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(min_value=0, max_value=10_000), max_size=40))
+def test_pieces_end_up_as_the_whole(at: list[int]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(markdown, "FRAME_S", 0.0)  # draw at every piece
+        assert shown(cut(TEXT, at)) == shown([TEXT])
+
+
+def test_a_text_longer_than_the_window_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(markdown, "FRAME_S", 0.0)
+    words = [f"word{n} " for n in range(300)]
+    lines = shown(words, columns=40, rows=8)
+    assert re.findall(r"word\d+", "\n".join(lines)) == [word.strip() for word in words]
+
+
+def test_control_characters_of_a_model_never_reach_the_screen() -> None:
+    assert shown(["safe \x1b[2J\x1b]0;title\x07 \x9b31m text\r\n"]) == [
+        "  safe [2J]0;title 31m text"
+    ]
+
+
+def test_a_text_that_is_empty_leaves_nothing() -> None:
+    assert shown([]) == [""]
+    assert shown(["", "\n\n"]) == [""]
+
+
+def test_a_console_that_is_no_terminal_gets_the_text_as_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with MarkdownStream(Console(file=io.StringIO(), force_terminal=False)) as stream:
+        for piece in ("Some **bo", "ld** text\n\n", "end"):
+            stream.add(piece)
+    assert capsys.readouterr().out == "Some **bold** text\n\nend\n"
+    assert stream.text == "Some **bold** text\n\nend"

@@ -1,0 +1,90 @@
+"""Episodes are what is deployed, and guidance points at exactly the tokens that come next."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from tokenizers import Tokenizer
+
+from pretraining import generators
+from pretraining.episodes import Mark, encode, shown, system, target, user
+from pretraining.generators import Generator
+from pretraining.grammar import BUSINESSES, HELD_BUSINESSES, HELD_TOPICS, TOPICS
+from pretraining.tokenizer import CHAT_TEMPLATE, END
+from pretraining.world import World
+
+ALL = [g for g, _ in generators.MIXTURE]
+
+
+@pytest.mark.parametrize("generator", ALL, ids=lambda g: g.__name__)
+def test_guided_source_positions_hold_the_target_token(
+    generator: Generator, world: World, tokenizer: Tokenizer
+) -> None:
+    for seed in range(30):
+        e = encode(generator(Random(seed), world), tokenizer)
+        for position, sources in e.guides:
+            assert all(s <= position for s in sources)
+            assert {e.ids[s] for s in sources} == {e.ids[position + 1]}
+            assert e.weights[position + 1] >= 0.7
+
+
+@pytest.mark.parametrize("generator", ALL, ids=lambda g: g.__name__)
+def test_same_seed_gives_the_same_episode(generator: Generator, world: World) -> None:
+    assert generator(Random(5), world) == generator(Random(5), world)
+
+
+@pytest.mark.parametrize("generator", ALL, ids=lambda g: g.__name__)
+def test_roles_alternate_after_the_system_message(generator: Generator, world: World) -> None:
+    for seed in range(30):
+        roles = [t.role for t in generator(Random(seed), world)]
+        if roles[0] == "system":
+            roles = roles[1:]
+        assert roles == ["user", "assistant"] * (len(roles) // 2)
+
+
+def test_every_token_of_a_copied_answer_is_guided(tokenizer: Tokenizer) -> None:
+    turns = [
+        system("Notes\n\nQ: where is my card\nA: ", Mark("the card is here")),
+        user("card"),
+        target(Mark("the card is here")),
+    ]
+    e = encode(turns, tokenizer)
+    answer = len(e.ids) - 1 - len(tokenizer.encode(" the card is here").ids)
+    assert [p for p, _ in e.guides] == list(range(answer - 1, len(e.ids) - 2))
+
+
+def test_a_number_inside_a_reply_points_at_the_users_digits(tokenizer: Tokenizer) -> None:
+    turns = [user("order ", Mark("48213"), " please"), target("I noted ", Mark("48213"), ".")]
+    e = encode(turns, tokenizer)
+    assert [tokenizer.decode([e.ids[p + 1]]).strip() for p, _ in e.guides] == list("48213")
+
+
+def test_examples_are_not_targets(tokenizer: Tokenizer) -> None:
+    e = encode([user("a"), shown(Mark("b")), user("c"), shown(Mark("b"))], tokenizer)
+    assert not e.guides
+    assert max(e.weights) < 0.7
+
+
+def test_tokens_are_those_of_the_chat_template(world: World, tokenizer: Tokenizer) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+    fast.chat_template = CHAT_TEMPLATE
+    for seed in range(10):
+        turns = generators.chat(Random(seed), world)
+        messages = [{"role": t.role, "content": t.content} for t in turns]
+        text = fast.apply_chat_template(messages, tokenize=False)
+        ids = fast(text, add_special_tokens=False)["input_ids"]
+        assert ids == encode(turns, tokenizer).ids
+        assert ids[-1] == END
+
+
+def test_held_businesses_and_topics_are_never_trained_on(world: World) -> None:
+    assert not set(BUSINESSES) & set(HELD_BUSINESSES)
+    held = {q for t in HELD_TOPICS for q in t.questions}
+    assert not held & {q for t in TOPICS for q in t.questions}
+    text = " ".join(
+        t.content for seed in range(100) for t in generators.many_notes(Random(seed), world)
+    )
+    assert not any(kind in text for kind in HELD_BUSINESSES)

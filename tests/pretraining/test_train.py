@@ -1,0 +1,88 @@
+"""A training that was stopped goes on as if it had not been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from pretraining import model, train
+from pretraining.world import World
+
+TINY = model.Size(width=48, layers=3, heads=6, inner=64)
+
+
+def trainer(tokenizer: Tokenizer, **changes: int) -> train.Trainer:
+    torch.manual_seed(1)
+    torch.set_num_threads(1)
+    settings = train.Settings(
+        **{"tokens": 10**6, "batch_tokens": 512, "pool": 6, **changes}, size=TINY
+    )
+    embeddings = torch.randn(tokenizer.get_vocab_size(), TINY.width)
+    return train.Trainer(model.build(TINY, embeddings), TINY, settings)
+
+
+def steps(t: train.Trainer, world: World, tokenizer: Tokenizer, n: int) -> None:
+    for batch in train.stream(world, tokenizer, t.settings, t.progress):
+        t.step(batch, world)
+        n -= 1
+        if n == 0:
+            return
+
+
+@pytest.mark.parametrize("tokens", [0, 250_000, 700_000, 2_000_000])
+def test_resumed_run_equals_unbroken_run(
+    tokens: int, world: World, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    whole, first, second = (trainer(tokenizer) for _ in range(3))
+    for t in (whole, first):
+        t.progress.tokens = t.progress.pool_tokens = tokens
+    steps(whole, world, tokenizer, 5)
+    steps(first, world, tokenizer, 2)
+    first.save(tmp_path / "checkpoint.pt")
+    second.load(tmp_path / "checkpoint.pt")
+    steps(second, world, tokenizer, 3)
+    assert second.progress == whole.progress
+    for a, b in zip(whole.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_run_ends_with_the_budget_and_keeps_its_checkpoint(
+    world: World, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    first = trainer(tokenizer, tokens=2000)
+    assert train.run(first, world, tokenizer, path)
+    assert 2000 <= first.progress.tokens < 2000 + 1024
+    longer = trainer(tokenizer, tokens=4000)
+    assert train.run(longer, world, tokenizer, path)
+    assert longer.progress.step > first.progress.step
+
+
+def test_rate_rises_stays_and_falls_by_tokens(tokenizer: Tokenizer) -> None:
+    t = trainer(tokenizer)
+    assert t.rate() < 0.1
+    t.progress.step = 1000
+    t.progress.tokens = 500_000
+    assert t.rate() == 1.0
+    t.progress.tokens = 800_000
+    assert 0.4 < t.rate() < 0.6
+    t.progress.tokens = 1_000_000
+    assert t.rate() == pytest.approx(0.03)
+
+
+def test_copying_heads_start_as_a_projection_and_stay_frozen(
+    world: World, tokenizer: Tokenizer
+) -> None:
+    t = trainer(tokenizer)
+    n = TINY.copy_width
+    attention = t.network.model.layers[TINY.copy_layer].self_attn
+    product = attention.o_proj.weight[:, :n] @ attention.v_proj.weight[:n] / 2.0
+    assert torch.allclose(product @ product, product, atol=1e-4)
+    before = attention.v_proj.weight[:n].detach().clone()
+    steps(t, world, tokenizer, 3)
+    # Only weight decay touches them.
+    change = attention.v_proj.weight[:n] / before
+    assert torch.allclose(change, change.mean().expand_as(change), atol=1e-4)
