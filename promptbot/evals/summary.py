@@ -186,9 +186,12 @@ def summarise(folder: Path) -> Summary:
         for column in columns
     }
     scale = scale_of(metric)
+    # Two columns that failed alike would look equal: one without any answer is not compared.
+    silent = {c for c in columns if all(o.prediction is None for o in outcomes[c])}
+    compared = [c for c in columns[1:] if not silent & {c, columns[0]}]
     comparisons = compare_all(
         Scores(columns[0], scores[columns[0]]),
-        [Scores(column, scores[column]) for column in columns[1:]],
+        [Scores(column, scores[column]) for column in compared],
         groups=groups,
         scale=scale,
         margin=float(manifest["suite"]["margin"]),
@@ -221,6 +224,8 @@ def summarise(folder: Path) -> Summary:
 
 def say_headline(columns: Sequence[str], comparisons: Sequence[Comparison], metric: str) -> str:
     """Return a run's conclusion in one sentence."""
+    if not comparisons and len(columns) > 1:
+        return "No verdict: the reference, or every other column, failed on all samples."
     if not comparisons:
         return f"One column was measured, {columns[0]}: there is nothing to compare it with."
     reference = columns[0]

@@ -149,6 +149,15 @@ def test_failed_answers_are_kept_count_as_wrong_and_are_asked_again(
         resume(summary.folder)
 
 
+def test_columns_that_failed_throughout_get_no_verdict(make_suite: SuiteMaker) -> None:
+    path = make_suite()
+    (path.parent / "script.jsonl").write_text('{"match": "never asked", "text": "x"}\n')
+    summary = run(path)
+    assert summary.headline.startswith("No verdict")
+    assert not summary.comparisons
+    assert "12 of 12 answers failed" in summary.warnings[0]
+
+
 def test_a_changed_bot_cannot_go_on(make_suite: SuiteMaker) -> None:
     path = make_suite()
     with pytest.raises(KeyboardInterrupt):
