@@ -142,14 +142,7 @@ class Chain(Runnable[ChatInput, Reply]):
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """Return one prediction per sample; each is answered without memory of the others."""
         replies = self.batch([sample.input for sample in samples])
-        return [
-            Prediction(
-                text=reply.text,
-                label=reply.label,
-                label_logprobs=reply.trace.label_logprobs if reply.trace else {},
-            )
-            for reply in replies
-        ]
+        return [_prediction(reply) for reply in replies]
 
     def _reply(
         self,
@@ -302,6 +295,20 @@ def load_chain(
     elif isinstance(model, str):
         model = load_model(model, seed=seed)
     return Chain(loaded, model, encoder=encoder, history=history, seed=seed)
+
+
+def _prediction(reply: Reply) -> Prediction:
+    if reply.trace is None:
+        return Prediction(text=reply.text, label=reply.label)
+    completion = reply.trace.completion
+    scored = completion.stop_reason == "scored"
+    return Prediction(
+        text=reply.text,
+        label=reply.label,
+        label_logprobs=reply.trace.label_logprobs,
+        n_prompt_tokens=completion.n_prompt_tokens or reply.trace.prompt.n_tokens,
+        n_generated_tokens=None if scored else completion.n_generated_tokens,
+    )
 
 
 def _parse_input(input: ChatInput) -> _Request:

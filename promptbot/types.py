@@ -168,6 +168,10 @@ class Prediction:
     """The label's name; None for chat bots and where the text could not be parsed."""
     label_logprobs: Mapping[str, float] = field(default_factory=dict)
     """Normalised log-probability by label, in nats; empty when nothing was scored."""
+    n_prompt_tokens: int | None = None
+    """Tokens that were read; None for predictors that read no prompt."""
+    n_generated_tokens: int | None = None
+    """Tokens that were written; None where nothing was."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,28 @@ PACKAGE = Path(promptbot.__file__).parent
 LAYERS = [
     {"promptbot.types", "promptbot.errors"},
     {"promptbot.interfaces", "promptbot.data", "promptbot.bot.spec", "promptbot.bot.folder"},
-    {"promptbot.prompt", "promptbot.models"},
+    {
+        "promptbot.prompt",
+        "promptbot.models",
+        "promptbot.evals.metrics",
+        "promptbot.evals.stats",
+        "promptbot.evals.verdict",
+    },
     {"promptbot.chain", "promptbot.bot.check", "promptbot.bot.scaffold"},
-    {"promptbot.session", "promptbot.store", "promptbot.langchain_compat"},
+    {
+        "promptbot.session",
+        "promptbot.store",
+        "promptbot.langchain_compat",
+        "promptbot.evals.columns",
+        "promptbot.evals.evaluation",
+        "promptbot.evals.gate",
+        "promptbot.evals.leaks",
+        "promptbot.evals.records",
+        "promptbot.evals.report",
+        "promptbot.evals.runner",
+        "promptbot.evals.suite",
+        "promptbot.evals.summary",
+    },
     {"promptbot.cli", "promptbot.__main__"},
 ]
 """Every module belongs to exactly one of these, by its longest prefix."""
@@ -28,7 +47,8 @@ def modules() -> dict[str, Path]:
             continue
         parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        if name not in {"promptbot", "promptbot.bot"}:  # they only name what lies in them
+        # These only name what lies in them.
+        if name not in {"promptbot", "promptbot.bot", "promptbot.evals"}:
             found[name] = file
     return found
 

@@ -29,11 +29,13 @@ Key = tuple[str | int, ...]
 """Path of a setting, as ``("examples", "k")``."""
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
+    """Settings of a YAML file: unknown keys are refused, and nothing is converted."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class ExamplesSpec(_Settings):
+class ExamplesSpec(Settings):
     """Which examples the prompt shows, and in which order."""
 
     file: Text = "examples.jsonl"
@@ -46,7 +48,7 @@ class ExamplesSpec(_Settings):
     """In which order the model reads them."""
 
 
-class KnowledgeSpec(_Settings):
+class KnowledgeSpec(Settings):
     """Which notes are retrieved into the prompt."""
 
     file: Text = "knowledge.jsonl"
@@ -57,7 +59,7 @@ class KnowledgeSpec(_Settings):
     """Cosine similarity under which a note is not shown, so that the fallback can speak."""
 
 
-class MemorySpec(_Settings):
+class MemorySpec(Settings):
     """Which earlier turns enter the next prompt."""
 
     kind: Literal["buffer", "window"] = "window"
@@ -68,7 +70,7 @@ class MemorySpec(_Settings):
     """Turns of the window; null for any number."""
 
 
-class DecodingSpec(_Settings):
+class DecodingSpec(Settings):
     """How the model writes."""
 
     temperature: Annotated[float, Field(ge=0, le=10)] = 0.0
@@ -81,14 +83,14 @@ class DecodingSpec(_Settings):
     """Texts at which the answer ends; they are not shown."""
 
 
-class GuardSpec(_Settings):
+class GuardSpec(Settings):
     """What the bot says when it cannot answer."""
 
     fallback: Text = "I do not know."
     """The sentence that templates see as ``fallback``."""
 
 
-class BotSpec(_Settings):
+class BotSpec(Settings):
     """The settings of one bot under one variant."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[\w][\w.-]*$")]
@@ -286,7 +288,9 @@ def parse_spec(base: Source, variant: Source | None = None) -> BotSpec:
         details = sorted(
             error.errors(), key=lambda d: _source(d["loc"], base, variant).line(d["loc"])
         )
-        raise join_errors([_explain(detail, base, variant) for detail in details]) from None
+        raise join_errors(
+            [explain(detail, _place(detail["loc"], base, variant)) for detail in details]
+        ) from None
     problems = list(_contradictions(spec, base, variant))
     if problems:
         raise join_errors(problems)
@@ -347,16 +351,16 @@ RESERVED_VARIABLES = frozenset({"examples", "fallback", "input", "knowledge", "l
 """Names that templates see beside the bot's own `vars`."""
 
 
-def _explain(detail: ErrorDetails, base: Source, variant: Source | None) -> SpecError:
-    """Return pydantic's complaint in promptbot's words."""
+def explain(detail: ErrorDetails, place: str, root: type[BaseModel] = BotSpec) -> SpecError:
+    """Return pydantic's complaint about the settings of `root` in promptbot's words."""
     key: Key = detail["loc"]
-    place, name = _place(key, base, variant), ".".join(map(str, key))
+    name = ".".join(map(str, key))
     if detail["type"] == "missing":
         return SpecError(
             f'setting "{name}" is missing.', place=place, hint=f"Add a line  {key[-1]}: ..."
         )
     if detail["type"] == "extra_forbidden":
-        known = _known_keys(key[:-1])
+        known = _known_keys(key[:-1], root)
         return SpecError(
             f'unknown setting "{name}".',
             place=place,
@@ -364,7 +368,7 @@ def _explain(detail: ErrorDetails, base: Source, variant: Source | None) -> Spec
         )
     found = detail["input"]
     if detail["type"] == "literal_error":
-        choices = _choices(key)
+        choices = _choices(key, root)
         return SpecError(
             f'unknown {name} "{found}".',
             place=place,
@@ -393,8 +397,8 @@ _EXPECTED = {
 }
 
 
-def _section(key: Key) -> type[BaseModel] | None:
-    model: type[BaseModel] | None = BotSpec
+def _section(key: Key, root: type[BaseModel]) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = root
     for part in key:
         annotation = model.model_fields[str(part)].annotation if model else None
         candidates = [annotation, *get_args(annotation)]
@@ -404,13 +408,13 @@ def _section(key: Key) -> type[BaseModel] | None:
     return model
 
 
-def _known_keys(key: Key) -> list[str]:
-    model = _section(key)
+def _known_keys(key: Key, root: type[BaseModel]) -> list[str]:
+    model = _section(key, root)
     return list(model.model_fields) if model else []
 
 
-def _choices(key: Key) -> list[str]:
-    model = _section(key[:-1])
+def _choices(key: Key, root: type[BaseModel]) -> list[str]:
+    model = _section(key[:-1], root)
     annotation = model.model_fields[str(key[-1])].annotation if model else None
     return [str(choice) for choice in get_args(annotation)]
 
@@ -423,7 +427,10 @@ __all__ = [
     "GuardSpec",
     "KnowledgeSpec",
     "MemorySpec",
+    "Settings",
     "Source",
+    "explain",
+    "join_errors",
     "overlay",
     "parse_spec",
     "read_yaml",

@@ -14,7 +14,9 @@ import typer
 from promptbot import __version__
 from promptbot.cli.bots import bots
 from promptbot.cli.check import check
+from promptbot.cli.evaluate import evaluate
 from promptbot.cli.new import new
+from promptbot.cli.report import report, runs
 from promptbot.cli.run import run
 from promptbot.cli.show import show
 from promptbot.errors import PromptbotError
@@ -52,10 +54,13 @@ def promptbot(
 
 for command in (run, show, bots, new, check):
     app.command()(command)
+app.command("eval")(evaluate)
+app.command()(report)
+app.command()(runs)
 
 
 def main() -> None:
-    """Run the command line; the exit status is 0, 1, 2 for a user's mistake, or 130."""
+    """Run the command line; the exit status is 0, 1, 2 for a user's mistake, 3, or 130."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a reply may hold what a terminal cannot show

@@ -1,0 +1,197 @@
+"""`promptbot eval`: compare prompt variants, and end in a verdict."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from promptbot.evals.evaluation import Plan, Progress
+    from promptbot.evals.records import Record
+    from promptbot.evals.suite import Suite
+    from promptbot.evals.summary import Summary
+
+GATE_NOT_MET = 3
+INTERRUPTED = 130
+
+
+def evaluate(
+    suite: Annotated[
+        str | None,
+        typer.Argument(metavar="[SUITE]", help="A suite's name or file, as customer_service."),
+    ] = None,
+    variant: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this variant; may be repeated.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SPEC", help="With this model; may be repeated."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Samples at most, spread over the file.")
+    ] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Of everything random; may be repeated.")
+    ] = None,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CONDITION", help='As "exact(k8) >= 0.8"; may be repeated.'),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Go on with a run that was stopped: folder, name, last."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run, and ask no model.")
+    ] = False,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Run although samples are shown as examples.")
+    ] = False,
+) -> None:
+    """Compare a bot's prompt variants on the same samples, and say which is better.
+
+    Exit status: 0, 2 for a mistake of yours, 3 where the gate was not met, 130 where it was
+    stopped (every answer so far is kept).
+    """
+    from promptbot.errors import InputError
+    from promptbot.evals import evaluation
+    from promptbot.evals.records import find_run
+    from promptbot.evals.suite import load_suite
+
+    options = {
+        "variants": list(variant or ()),
+        "models": list(model or ()),
+        "limit": limit,
+        "seeds": list(seed or ()),
+        "gate": list(gate or ()),
+    }
+    given = suite or any(options.values()) or dry_run or allow_leaks
+    if (resume is None) == (suite is None) or (resume and given):
+        raise InputError(
+            "give a suite, or --resume RUN alone.",
+            expected="A resumed run takes its suite and options from its manifest.",
+            hint="promptbot eval customer_service, or: promptbot eval --resume last",
+        )
+    folders: list[Path] = []
+    try:
+        if resume:
+            folder = find_run(resume)
+            with _progress(folders) as progress:
+                summary = evaluation.resume(folder, progress)
+        else:
+            assert suite is not None
+            loaded = load_suite(suite, **options)  # type: ignore[arg-type]
+            planned = evaluation.plan(loaded)
+            _say_plan(loaded, planned)
+            if dry_run:
+                _say_leaks(planned)
+                return
+            with _progress(folders) as progress:
+                summary = evaluation.evaluate(
+                    loaded,
+                    allow_leaks=allow_leaks,
+                    command=shlex.join(["promptbot", *sys.argv[1:]]),
+                    options=options,
+                    progress=progress,
+                )
+    except KeyboardInterrupt:
+        if folders:
+            print(
+                f"\nStopped; every answer so far is kept.\n"
+                f"Go on with: promptbot eval --resume {folders[0]}",
+                file=sys.stderr,
+            )
+        raise typer.Exit(INTERRUPTED) from None
+    print_summary(summary)
+    if not summary.gate_met:
+        raise typer.Exit(GATE_NOT_MET)
+
+
+def print_summary(summary: Summary) -> None:
+    """Print the report of a run, and where the other forms of it lie."""
+    from promptbot.cli.style import make_console
+    from promptbot.evals.report.terminal import render_terminal
+
+    console = make_console()
+    console.print(render_terminal(summary))
+    console.print(f"{summary.folder / 'report.html'}", soft_wrap=True)
+
+
+def _say_plan(suite: Suite, planned: Plan) -> None:
+    from promptbot.evals.verdict import ASSUMED_DISCORDANCE, POWER
+
+    seeds = f" x {planned.n_seeds} seeds" if planned.n_seeds > 1 else ""
+    lines = [
+        f"{suite.spec.name}: {planned.n_columns} columns x {planned.n_samples} samples{seeds} = "
+        f"{planned.n_answers} answers.",
+        f"Columns: {', '.join(column.name for column in suite.columns)} "
+        f"(reference: {suite.columns[0].name}).",
+    ]
+    if planned.n_columns > 1:
+        lines.append(
+            "Such a run cannot show any difference, however large."
+            if planned.detectable is None
+            else f"Such a run shows differences of at least {planned.detectable * 100:.1f} points "
+            f"(with a power of {POWER:.0%}, where columns differ on {ASSUMED_DISCORDANCE:.0%} of "
+            "the samples)."
+        )
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _say_leaks(planned: Plan) -> None:
+    for pair in planned.leaks:
+        print(
+            f"leak: line {pair.line}: {pair.sample!r} ~ {pair.example!r} ({pair.similarity:.0%})",
+            file=sys.stderr,
+        )
+
+
+@contextmanager
+def _progress(folders: list[Path]) -> Iterator[Progress]:
+    """Yield what shows a run's progress on the standard error stream."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from promptbot.cli.style import make_console
+    from promptbot.evals.evaluation import Progress
+
+    bar = Bar(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[failed]}", style="red", markup=False),
+        console=make_console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    )
+    task = bar.add_task("", total=None, rate="", failed="")
+    n_failed = 0
+
+    def on_start(folder: Path, n_done: int, n_answers: int) -> None:
+        folders.append(folder)
+        print(f"Run: {folder}", file=sys.stderr)
+        bar.update(task, completed=n_done, total=n_answers)
+
+    def on_record(record: Record) -> None:
+        nonlocal n_failed
+        n_failed += record.prediction is None
+        speed = bar.tasks[0].speed
+        bar.update(
+            task,
+            advance=1,
+            description=record.column,
+            rate=f"{speed:.1f}/s" if speed else "",
+            failed=f"{n_failed} failed" if n_failed else "",
+        )
+
+    with bar:
+        yield Progress(on_start=on_start, on_record=on_record)

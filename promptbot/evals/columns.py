@@ -1,0 +1,89 @@
+"""From a suite's columns to predictors: bots under a variant, with a model behind them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from promptbot.bot.folder import Bot, load_bot
+from promptbot.data import check_k
+from promptbot.errors import ContextOverflow
+from promptbot.evals.suite import ColumnSpec, EvalSample, PoolSpec, Suite, load_samples
+from promptbot.types import Example
+
+if TYPE_CHECKING:
+    from promptbot.interfaces import FrozenModel, Predictor
+
+
+@dataclass
+class Workshop:
+    """Makes the predictors of a suite; holds one model at a time."""
+
+    suite: Suite
+    """The suite."""
+    on_model: Callable[[str, str], None] = lambda spec, revision: None
+    """Called with spec and revision of each model that is loaded, before it answers."""
+    _models: dict[str, FrozenModel] = field(default_factory=dict, repr=False)
+    _pool: tuple[EvalSample, ...] | None = field(default=None, repr=False)
+
+    def bot(self, column: ColumnSpec, seed: int) -> Bot:
+        """Return a column's bot, with examples and labels of the suite's pool where it has one."""
+        bot = load_bot(self.suite.bot, column.variant)
+        pool = self.suite.spec.pool
+        return bot if pool is None else self._with_pool(bot, pool, seed)
+
+    def predictor(self, column: ColumnSpec, seed: int) -> Predictor:
+        """Return the chain of a column."""
+        from promptbot.chain import load_chain
+        from promptbot.models.registry import load_model, refuse_foreign_server
+
+        if column.model not in self._models:
+            # A bot or a suite may come from a stranger: only the user's own --model sends
+            # messages and keys elsewhere.
+            if column.model not in self.suite.models_of_user:
+                refuse_foreign_server(column.model, place=str(self.suite.path))
+            self._models.clear()
+            model = load_model(column.model, seed=seed)
+            self.on_model(column.model, model.revision)
+            self._models[column.model] = model
+        chain = load_chain(self.bot(column, seed), model=self._models[column.model], seed=seed)
+        # What is wrong for every sample, as an encoder that is missing, stops the run here: it
+        # would else be kept as the error of each. A first sample that is too long is its own.
+        with suppress(ContextOverflow):
+            chain.compose(self.suite.samples[0].sample.input)
+        return chain
+
+    def _with_pool(self, bot: Bot, pool: PoolSpec, seed: int) -> Bot:
+        if self._pool is None:
+            self._pool = load_samples(self.suite.path.parent / pool.file, pool.fields, "label")
+        labels = {item.sample.target: [_wording(item.sample.target)] for item in self._pool}
+        examples = draw_examples(self._pool, pool.per_label, seed)
+        if bot.spec.examples:
+            check_k(bot.spec.examples.k, len(examples), place=pool.file)
+        spec = bot.spec.model_copy(update={"labels": dict(sorted(labels.items()))})
+        return replace(bot, spec=spec, examples=examples)
+
+
+def draw_examples(pool: tuple[EvalSample, ...], per_label: int, seed: int) -> tuple[Example, ...]:
+    """Return as many examples of each label, drawn and ordered at random."""
+    rng = random.Random(seed)
+    by_label: dict[str, list[EvalSample]] = {}
+    for item in pool:
+        by_label.setdefault(item.sample.target, []).append(item)
+    drawn = [
+        item
+        for label in sorted(by_label)
+        for item in rng.sample(by_label[label], min(per_label, len(by_label[label])))
+    ]
+    rng.shuffle(drawn)
+    return tuple(
+        Example(item.sample.input, _wording(item.sample.target), item.sample.target, item.line)
+        for item in drawn
+    )
+
+
+def _wording(label: str) -> str:
+    return label.replace("_", " ").strip()

@@ -1,0 +1,280 @@
+"""`promptbot eval` in three lines of Python.
+
+::
+
+    suite = load_suite("customer_service", limit=20)
+    summary = evaluate(suite)
+    print(summary.headline)
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from promptbot.errors import DataError, InputError
+from promptbot.evals.columns import Workshop
+from promptbot.evals.leaks import Leak, find_leaks
+from promptbot.evals.records import (
+    RUNS,
+    Record,
+    RecordFile,
+    load_manifest,
+    load_records,
+    new_folder,
+    save_json,
+    save_samples,
+)
+from promptbot.evals.report import save_reports
+from promptbot.evals.runner import Job, run_jobs
+from promptbot.evals.stats import cluster
+from promptbot.evals.suite import Suite, content_hash, load_suite
+from promptbot.evals.summary import Summary, summarise
+from promptbot.evals.verdict import detectable_before
+
+PACKAGES = (
+    "promptbot", "numpy", "scipy", "onnxruntime", "tokenizers", "transformers", "torch",
+    "langchain", "langchain-core",
+)  # fmt: skip
+"""Whose versions a manifest holds, where they are installed."""
+
+MAX_LEAKS_TOLD = 10
+"""Pairs that an error lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeakedPair:
+    """A sample that is also shown as an example."""
+
+    line: int
+    """The sample's line in its file."""
+    sample: str
+    """Its input."""
+    example: str
+    """The example's input."""
+    example_line: int
+    """The example's line in its file."""
+    similarity: float
+    """1 for equal texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do."""
+
+    n_samples: int
+    """Samples."""
+    n_columns: int
+    """Columns."""
+    n_seeds: int
+    """Seeds."""
+    detectable: float | None
+    """Smallest difference of shares that would be shown; None for none at all."""
+    bot_hashes: Mapping[str, str]
+    """Content hash of the bot by ``COLUMN/SEED``."""
+    leaks: tuple[LeakedPair, ...]
+    """Samples that are also shown as examples."""
+
+    @property
+    def n_answers(self) -> int:
+        """How often a model is asked."""
+        return self.n_samples * self.n_columns * self.n_seeds
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How a run tells what it does; every call does nothing unless given."""
+
+    on_start: Callable[[Path, int, int], None] = lambda folder, n_done, n_answers: None
+    """Called once with the run's folder, the answers that exist already, and all of them."""
+    on_record: Callable[[Record], None] = lambda record: None
+    """Called with each new record."""
+
+
+def plan(suite: Suite) -> Plan:
+    """Return what a run of a suite would do; no model is loaded."""
+    workshop = Workshop(suite)
+    bots = {
+        f"{column.name}/{seed}": workshop.bot(column, seed)
+        for column in suite.columns
+        for seed in suite.spec.seeds
+    }
+    examples = {(example.input, example.line) for bot in bots.values() for example in bot.examples}
+    groups = [item.group for item in suite.samples]
+    n_clusters = len(cluster([0.0] * len(groups), groups).sums)
+    return Plan(
+        n_samples=len(suite.samples),
+        n_columns=len(suite.columns),
+        n_seeds=len(suite.spec.seeds),
+        detectable=detectable_before(n_clusters, len(suite.columns) - 1),
+        bot_hashes={name: bot.content_hash for name, bot in bots.items()},
+        leaks=_leaked_pairs(suite, sorted(examples)),
+    )
+
+
+def evaluate(
+    suite: Suite,
+    *,
+    allow_leaks: bool = False,
+    runs: Path = RUNS,
+    command: str = "",
+    options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Run a suite and return what came out; everything is kept in a new folder.
+
+    Args:
+        suite: What to evaluate.
+        allow_leaks: Run although samples are also shown as examples; the report says so.
+        runs: The folder of all runs.
+        command: The command that was typed, for the manifest.
+        options: The arguments of `load_suite`, so that `resume` can load the same suite again.
+        progress: How to tell what happens.
+
+    Raises:
+        DataError: Samples are also shown as examples.
+        UserError: A bot or a model cannot be loaded.
+        KeyboardInterrupt: As it came; every answer so far is kept.
+    """
+    planned = plan(suite)
+    if planned.leaks and not allow_leaks:
+        raise _leak_error(suite, planned.leaks)
+    identity = _identity(suite, planned)
+    folder = new_folder(suite.spec.name, content_hash(identity), runs)
+    save_samples(folder, suite.samples)
+    manifest = {
+        **identity,
+        "task": suite.task,
+        "fallback": suite.fallback,
+        "models": {},
+        "leaks": [asdict(pair) for pair in planned.leaks],
+        "allow_leaks": allow_leaks,
+        "path": str(suite.path.resolve()),
+        "options": dict(options or {}),
+        "command": command,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "versions": _versions(),
+        "hardware": _hardware(),
+    }
+    save_json(folder / "manifest.json", manifest)
+    return _run(suite, folder, progress or Progress())
+
+
+def resume(folder: Path, progress: Progress | None = None) -> Summary:
+    """Go on with a run and return what came out; failed answers are asked again.
+
+    Raises:
+        InputError: Something that decides the predictions has changed since.
+    """
+    manifest = load_manifest(folder)
+    suite = load_suite(manifest["path"], **manifest["options"])
+    now = _identity(suite, plan(suite))
+    changed = [name for name in now if now[name] != manifest.get(name)]
+    if changed:
+        raise InputError(
+            "the run cannot go on, because what it asks has changed.",
+            place=str(folder),
+            expected=f"Changed since it began: {', '.join(changed)}.",
+            hint="Undo the change, or start a new run without --resume.",
+        )
+    return _run(suite, folder, progress or Progress())
+
+
+def _run(suite: Suite, folder: Path, progress: Progress) -> Summary:
+    seeds = suite.spec.seeds
+    workshop = Workshop(suite, on_model=lambda spec, revision: _note_model(folder, spec, revision))
+    jobs = [
+        Job(column.name, seed, lambda column=column, seed=seed: workshop.predictor(column, seed))  # type: ignore[misc]
+        for column in sorted(suite.columns, key=lambda column: column.model)
+        for seed in seeds
+    ]
+    with RecordFile(folder) as file:
+        done = load_records(folder)
+        n_done = sum(record.prediction is not None for record in done.values())
+        n_answers = len(suite.samples) * len(suite.columns) * len(seeds)
+        progress.on_start(folder, n_done, n_answers)
+        run_jobs(jobs, suite.samples, file, done, progress.on_record)
+    summary = summarise(folder)
+    save_reports(summary)
+    return summary
+
+
+def _note_model(folder: Path, spec: str, revision: str) -> None:
+    """Keep a model's revision in the manifest; a resumed run must meet the same one."""
+    manifest = load_manifest(folder)
+    known = manifest["models"].setdefault(spec, revision)
+    if known != revision:
+        raise InputError(
+            f"the model {spec} is not the one that the run began with.",
+            place=str(folder),
+            expected=f"Began with {known[:16]}, found {revision[:16]}.",
+            hint="Bring the model back, or start a new run without --resume.",
+        )
+    save_json(folder / "manifest.json", manifest)
+
+
+def _identity(suite: Suite, planned: Plan) -> dict[str, Any]:
+    """Return what decides the predictions, as JSON-ready values."""
+    return {
+        "suite": {
+            "name": suite.spec.name,
+            "description": suite.spec.description,
+            "margin": suite.spec.margin,
+            "gate": list(suite.spec.gate),
+        },
+        "columns": [asdict(column) for column in suite.columns],
+        "metrics": list(suite.metrics),
+        "seeds": list(suite.spec.seeds),
+        "data_hash": suite.data_hash,
+        "bot_hashes": dict(planned.bot_hashes),
+    }
+
+
+def _leaked_pairs(suite: Suite, examples: list[tuple[str, int]]) -> tuple[LeakedPair, ...]:
+    def pair(leak: Leak) -> LeakedPair:
+        item, (text, line) = suite.samples[leak.sample], examples[leak.example]
+        return LeakedPair(item.line, item.sample.input, text, line, leak.similarity)
+
+    inputs = [item.sample.input for item in suite.samples]
+    return tuple(pair(leak) for leak in find_leaks(inputs, [text for text, _ in examples]))
+
+
+def _leak_error(suite: Suite, leaks: tuple[LeakedPair, ...]) -> DataError:
+    told = [
+        f"  line {pair.line}: {pair.sample!r} ~ example on line {pair.example_line}: "
+        f"{pair.example!r} ({pair.similarity:.0%})"
+        for pair in leaks[:MAX_LEAKS_TOLD]
+    ]
+    if len(leaks) > MAX_LEAKS_TOLD:
+        told.append(f"  ... and {len(leaks) - MAX_LEAKS_TOLD} more")
+    return DataError(
+        f"{len(leaks)} of {len(suite.samples)} samples are also shown as examples, "
+        "equal or nearly so.",
+        place=str(suite.path.parent / suite.spec.data.file),
+        expected="\n".join(told),
+        hint="Take them out of either file, or run with --allow-leaks, which marks the report.",
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _hardware() -> dict[str, Any]:
+    return {
+        "system": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+    }

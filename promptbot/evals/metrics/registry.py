@@ -1,0 +1,300 @@
+"""Every metric by its name: what it measures, of which samples, and with which interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from promptbot.errors import SpecError, known_words
+from promptbot.evals.metrics.calibration import brier, expected_calibration_error
+from promptbot.evals.metrics.labels import (
+    LabelCoder,
+    LabelCounts,
+    balanced_accuracy,
+    macro_f1,
+    micro_f1,
+)
+from promptbot.evals.metrics.text import contains, distinct_n, exact, normalise, token_f1
+from promptbot.evals.stats import (
+    Interval,
+    bootstrap_interval,
+    quantile_interval,
+    resample_weights,
+    share_interval,
+)
+from promptbot.types import Prediction, Sample
+
+N_LABEL_RESAMPLES = 999
+"""Bootstrap resamples of metrics that are computed anew for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One sample with what one column answered."""
+
+    sample: Sample
+    """The input and its target."""
+    group: str
+    """The conversation that the sample belongs to; its own id where it stands alone."""
+    fallback: str
+    """The sentence with which the bot says that it cannot answer."""
+    prediction: Prediction | None
+    """The answer; None where the predictor failed."""
+    seconds: float
+    """Wall-clock time of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A metric of one column."""
+
+    estimate: float
+    """Its value."""
+    interval: Interval | None
+    """At 95%; None for metrics that have none, and where there are too few samples."""
+    n: int
+    """Outcomes that count for it."""
+
+
+Score = Callable[[Outcome], float | None]
+"""The score of one outcome; None where the metric does not concern it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric; exactly one of `score`, `of_labels`, `quantile` and `whole` says how."""
+
+    name: str
+    """How suites and gates call it."""
+    about: str
+    """What it is, for a reader."""
+    unit: Literal["share", "score", "seconds", "tokens"] = "share"
+    """What its numbers mean; a share lies in [0, 1] and is told in percent."""
+    higher_is_better: bool = True
+    """False for seconds, tokens and errors."""
+    task: Literal["chat", "classify", "any"] = "any"
+    """For which bots."""
+    score: Score | None = None
+    """The metric is the mean of these."""
+    of_labels: Callable[[LabelCounts], float] | None = None
+    """The metric is a function of how labels were counted."""
+    quantile: float | None = None
+    """The metric is this quantile of the seconds."""
+    whole: Callable[[Sequence[Outcome]], float] | None = None
+    """The metric is a function of all outcomes; it has no interval."""
+
+    def value(self, outcomes: Sequence[Outcome]) -> Value | None:
+        """Return the metric of one column; None where no outcome concerns it."""
+        if self.score:
+            return self._mean(outcomes)
+        if self.of_labels:
+            return self._of_labels(outcomes)
+        answered = [outcome for outcome in outcomes if outcome.prediction is not None]
+        if not answered:
+            return None
+        if self.quantile is not None:
+            seconds = [outcome.seconds for outcome in answered]
+            interval = quantile_interval(seconds, self.quantile)
+            return Value(float(np.quantile(seconds, self.quantile)), interval, len(seconds))
+        assert self.whole is not None
+        estimate = self.whole(answered)
+        return None if np.isnan(estimate) else Value(estimate, None, len(answered))
+
+    def _mean(self, outcomes: Sequence[Outcome]) -> Value | None:
+        assert self.score is not None
+        scored = [(self.score(outcome), outcome) for outcome in outcomes]
+        values = [score for score, _ in scored if score is not None]
+        groups = [outcome.group for score, outcome in scored if score is not None]
+        if not values:
+            return None
+        of_interval = share_interval if self.unit == "share" else bootstrap_interval
+        return Value(float(np.mean(values)), of_interval(values, groups), len(values))
+
+    def _of_labels(self, outcomes: Sequence[Outcome]) -> Value | None:
+        assert self.of_labels is not None
+        if not outcomes:
+            return None
+        coder = LabelCoder(
+            [outcome.sample.target for outcome in outcomes],
+            [outcome.prediction.label if outcome.prediction else None for outcome in outcomes],
+        )
+        groups = [outcome.group for outcome in outcomes]
+        resampled = [
+            self.of_labels(coder.counts(weights))
+            for weights in resample_weights(groups, n_resamples=N_LABEL_RESAMPLES)
+        ]
+        low, high = np.quantile(resampled, (0.025, 0.975))
+        interval = Interval(float(low), float(high), 0.95)
+        return Value(self.of_labels(coder.counts()), interval, len(outcomes))
+
+
+def _right_label(outcome: Outcome) -> float:
+    return float(
+        outcome.prediction is not None and outcome.prediction.label == outcome.sample.target
+    )
+
+
+def _of_text(function: Callable[[str, str], float]) -> Score:
+    def score(outcome: Outcome) -> float:
+        # A failed sample is never right, whatever its target.
+        if outcome.prediction is None:
+            return 0.0
+        return function(outcome.prediction.text, outcome.sample.target)
+
+    return score
+
+
+def wants_fallback(outcome: Outcome) -> bool:
+    """Return whether the right answer is the bot's fallback."""
+    return normalise(outcome.sample.target) == normalise(outcome.fallback)
+
+
+def says_fallback(outcome: Outcome) -> bool:
+    """Return whether the answer holds the bot's fallback."""
+    return outcome.prediction is not None and bool(
+        contains(outcome.prediction.text, outcome.fallback)
+    )
+
+
+def _fallback_precision(outcome: Outcome) -> float | None:
+    return float(wants_fallback(outcome)) if says_fallback(outcome) else None
+
+
+def _fallback_recall(outcome: Outcome) -> float | None:
+    return float(says_fallback(outcome)) if wants_fallback(outcome) else None
+
+
+def _brier(outcome: Outcome) -> float | None:
+    if outcome.prediction is None or not outcome.prediction.label_logprobs:
+        return None
+    return brier(outcome.prediction.label_logprobs, outcome.sample.target)
+
+
+def _calibration_error(outcomes: Sequence[Outcome]) -> float:
+    confidences, right = [], []
+    for outcome in outcomes:
+        logprobs = outcome.prediction.label_logprobs if outcome.prediction else {}
+        if logprobs:
+            confidences.append(float(np.exp(max(logprobs.values()))))
+            right.append(bool(_right_label(outcome)))
+    return expected_calibration_error(confidences, right) if confidences else float("nan")
+
+
+def _distinct(n: int) -> Callable[[Sequence[Outcome]], float]:
+    return lambda outcomes: distinct_n((o.prediction.text for o in outcomes if o.prediction), n)
+
+
+def _prompt_tokens(outcome: Outcome) -> float | None:
+    n_tokens = outcome.prediction.n_prompt_tokens if outcome.prediction else None
+    return None if n_tokens is None else float(n_tokens)
+
+
+def _reply_tokens(outcome: Outcome) -> float | None:
+    n_tokens = outcome.prediction.n_generated_tokens if outcome.prediction else None
+    return None if n_tokens is None else float(n_tokens)
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", "right labels", task="classify", score=_right_label),
+        Metric(
+            "balanced_accuracy",
+            "mean recall of labels",
+            task="classify",
+            of_labels=balanced_accuracy,
+        ),
+        Metric("macro_f1", "mean F1 of labels", task="classify", of_labels=macro_f1),
+        Metric("micro_f1", "F1 over all labels", task="classify", of_labels=micro_f1),
+        Metric(
+            "brier", "squared error of the probabilities", "score", False, "classify", score=_brier
+        ),
+        Metric(
+            "ece",
+            "gap between confidence and accuracy",
+            "score",
+            False,
+            "classify",
+            whole=_calibration_error,
+        ),
+        Metric("exact", "the wanted answer, word for word", task="chat", score=_of_text(exact)),
+        Metric(
+            "contains",
+            "the wanted answer, among other words",
+            task="chat",
+            score=_of_text(contains),
+        ),
+        Metric(
+            "token_f1", "words shared with the wanted answer", task="chat", score=_of_text(token_f1)
+        ),
+        Metric(
+            "fallback_precision",
+            "of the fallbacks said, those that were right",
+            task="chat",
+            score=_fallback_precision,
+        ),
+        Metric(
+            "fallback_recall",
+            "of the questions that need the fallback, those that got it",
+            task="chat",
+            score=_fallback_recall,
+        ),
+        Metric("distinct_1", "different words among all", "score", task="chat", whole=_distinct(1)),
+        Metric(
+            "distinct_2",
+            "different word pairs among all",
+            "score",
+            task="chat",
+            whole=_distinct(2),
+        ),
+        Metric("seconds_p50", "seconds for an answer, median", "seconds", False, quantile=0.5),
+        Metric(
+            "seconds_p95",
+            "seconds for an answer, 95 of 100 take less",
+            "seconds",
+            False,
+            quantile=0.95,
+        ),
+        Metric("prompt_tokens", "tokens read per answer", "tokens", False, score=_prompt_tokens),
+        Metric(
+            "reply_tokens",
+            "tokens written per answer",
+            "tokens",
+            False,
+            "chat",
+            score=_reply_tokens,
+        ),
+    )
+}
+"""Every metric by name."""
+
+COMPARED = {"classify": "accuracy", "chat": "exact"}
+"""The metric that decides the verdict where a suite names none."""
+
+
+def find_metric(name: str, task: str, place: str | None = None) -> Metric:
+    """Return a metric by name.
+
+    Raises:
+        SpecError: There is none, or it is for another kind of bot.
+    """
+    fitting = [m.name for m in METRICS.values() if m.task in (task, "any")]
+    if name not in METRICS:
+        raise SpecError(
+            f'unknown metric "{name}".', place=place, hint=known_words("Known", name, fitting)
+        )
+    if name not in fitting:
+        raise SpecError(
+            f'metric "{name}" is for {METRICS[name].task} bots; this is a {task} bot.',
+            place=place,
+            hint=known_words("Metrics of this bot", name, fitting),
+        )
+    return METRICS[name]
+
+
+def metrics_of(task: str) -> list[str]:
+    """Return the names of every metric of a kind of bot."""
+    return [m.name for m in METRICS.values() if m.task in (task, "any")]

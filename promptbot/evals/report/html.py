@@ -1,0 +1,114 @@
+"""The report as one HTML file that needs nothing else: no network, no other file."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from promptbot.evals.metrics.registry import METRICS
+from promptbot.evals.report.cells import (
+    VERDICT_WORDS,
+    difference,
+    estimate,
+    method,
+    p_value,
+    shown_metrics,
+)
+from promptbot.evals.report.forest import forest_plot
+from promptbot.evals.summary import Summary
+
+
+def render_html(summary: Summary) -> str:
+    """Return the report of a run as HTML.
+
+    Texts of users and models are escaped by Jinja, or travel as JSON and are written with
+    ``textContent``, so that none of them can become markup.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("promptbot.evals.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = shown_metrics(summary)
+    return environment.get_template("report.html.j2").render(
+        summary=summary,
+        verdict_words=VERDICT_WORDS,
+        differences={c.name: difference(c, summary.scale) for c in summary.comparisons},
+        p_values={c.name: p_value(c.p_adjusted) for c in summary.comparisons},
+        forest=forest_plot(summary.comparisons, summary.scale),
+        metrics=[(name, METRICS[name].about) for name in names],
+        cells={
+            column: [estimate(name, summary.values[column][name]) for name in names]
+            for column in summary.columns
+        },
+        kinds=[
+            (
+                kind,
+                max((value.n for value in row.values() if value), default=0),
+                [estimate(summary.metric.name, row[column]) for column in summary.columns],
+            )
+            for kind, row in summary.kinds.items()
+        ],
+        labels=_labels(summary),
+        method=method(summary),
+        rows=_json(_rows(summary)),
+        columns=_json(list(summary.columns)),
+        manifest=json.dumps(dict(summary.manifest), ensure_ascii=False, indent=1),
+    )
+
+
+def _labels(summary: Summary) -> list[tuple[str, int, list[tuple[str, str]]]]:
+    """Return each label with its samples and its precision and recall by column."""
+    if not summary.labels:
+        return []
+    found = {c: {row.label: row for row in rows} for c, rows in summary.labels.items()}
+    table = []
+    for label in sorted({label for rows in found.values() for label in rows}):
+        cells, n = [], 0
+        for column in summary.columns:
+            row = found[column].get(label)
+            n = max(n, row.n if row else 0)
+            cells.append(
+                (f"{row.precision:.0%}" if row else "", f"{row.recall:.0%}" if row else "")
+            )
+        table.append((label, n, cells))
+    return table
+
+
+def _rows(summary: Summary) -> list[dict[str, Any]]:
+    """Return every sample with every column's answers, as short keys for a small file."""
+    seeds = summary.manifest["seeds"]
+    rows = []
+    for place, item in enumerate(summary.samples):
+        answers = []
+        for column in summary.columns:
+            texts = []
+            for seed in seeds:
+                record = summary.records[column, item.sample.id, seed]
+                if record.prediction is None:
+                    texts.append(f"failed: {record.error}")
+                else:
+                    texts.append(record.prediction.label or record.prediction.text)
+            answers.append(
+                {"t": list(dict.fromkeys(texts)), "s": round(summary.scores[column][place], 3)}
+            )
+        rows.append(
+            {
+                "id": item.sample.id,
+                "k": item.kind,
+                "i": item.sample.input,
+                "w": item.sample.target,
+                "a": answers,
+            }
+        )
+    return rows
+
+
+def _json(value: Any) -> str:
+    """Return JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -1,0 +1,97 @@
+"""The report as Markdown, for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from promptbot.evals.report.cells import (
+    VERDICT_WORDS,
+    difference,
+    estimate,
+    method,
+    p_value,
+    shown_metrics,
+)
+from promptbot.evals.summary import Summary
+
+
+def render_markdown(summary: Summary) -> str:
+    """Return the report of a run as Markdown."""
+    return "\n".join(_lines(summary)) + "\n"
+
+
+def _lines(summary: Summary) -> Iterator[str]:
+    yield f"# {_escape(summary.suite)}: {_escape(summary.headline)}"
+    yield ""
+    for warning in summary.warnings:
+        yield f"> **Warning:** {_escape(warning)}"
+        yield ">"
+    for comparison in summary.comparisons:
+        yield f"- {_escape(comparison.sentence)}"
+    yield ""
+    if summary.gate:
+        yield f"Gate: **{'met' if summary.gate_met else 'not met'}**"
+        yield ""
+        for result in summary.gate:
+            yield f"- `{result.text}`: {_escape(result.reason)}"
+        yield ""
+    if summary.comparisons:
+        yield from _table(
+            [f"{summary.metric.name} against {summary.columns[0]}", "difference", "verdict",
+             "p (Holm)", "only it higher", "only reference higher"],
+            [
+                [
+                    c.name,
+                    difference(c, summary.scale),
+                    VERDICT_WORDS[c.outcome],
+                    p_value(c.p_adjusted),
+                    str(c.n_higher),
+                    str(c.n_lower),
+                ]
+                for c in summary.comparisons
+            ],
+        )  # fmt: skip
+    names = shown_metrics(summary)
+    yield from _table(
+        ["", *names],
+        [[column, *(_cell(summary, column, name) for name in names)] for column in summary.columns],
+    )
+    if summary.kinds:
+        yield from _table(
+            [f"{summary.metric.name} by kind", "n", *summary.columns],
+            [
+                [
+                    kind,
+                    str(max((v.n for v in row.values() if v), default=0)),
+                    *(estimate(summary.metric.name, row[c])[0] for c in summary.columns),
+                ]
+                for kind, row in summary.kinds.items()
+            ],
+        )
+    yield method(summary)
+    yield ""
+    manifest = summary.manifest
+    yield (
+        f"{len(summary.samples)} samples, seeds {', '.join(map(str, manifest['seeds']))}, data "
+        f"`{manifest['data_hash']}`, promptbot {manifest['versions'].get('promptbot', '')}, "
+        f"started {manifest['started']}."
+    )
+
+
+def _cell(summary: Summary, column: str, name: str) -> str:
+    value, bounds = estimate(name, summary.values[column][name])
+    return f"{value} ({bounds})" if bounds else value
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(map(_escape, head)) + " |"
+    yield "|" + " --- |" * len(head)
+    for row in rows:
+        yield "| " + " | ".join(map(_escape, row)) + " |"
+    yield ""
+
+
+def _escape(text: str) -> str:
+    for mark in "\\`*_<|":
+        text = text.replace(mark, "\\" + mark)
+    return " ".join(text.split())

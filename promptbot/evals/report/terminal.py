@@ -1,0 +1,73 @@
+"""The report in a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from promptbot.evals.report.cells import estimate, method, p_value, shown_metrics
+from promptbot.evals.summary import Summary
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+STYLES = {"better": "green", "worse": "red", "no_difference": "cyan", "underpowered": "yellow"}
+MARKS = {"better": "▲", "worse": "▼", "no_difference": "=", "underpowered": "?"}
+
+
+def render_terminal(summary: Summary) -> RenderableType:
+    """Return the report of a run for rich: the verdict first, then the numbers."""
+    parts: list[RenderableType] = [Text(summary.headline, style="bold"), Text()]
+    for warning in summary.warnings:
+        parts.append(Text(f"! {warning}", style="yellow"))
+    for comparison in summary.comparisons:
+        mark = Text(f"{MARKS[comparison.outcome]} ", style=STYLES[comparison.outcome])
+        p = Text(f"  p {_with_sign(p_value(comparison.p_adjusted))}", style="dim")
+        parts.append(Text.assemble(mark, comparison.sentence, p))
+    if summary.gate:
+        parts.append(Text())
+        for result in summary.gate:
+            style = "green" if result.met else "red"
+            parts.append(
+                Text.assemble((f"gate  {result.text}\n", ""), (f"      {result.reason}", style))
+            )
+    parts += [Text(), _table(summary)]
+    if summary.kinds:
+        parts += [Text(), _kinds(summary)]
+    parts += [Text(), Padding(Text(method(summary), style="dim"), (0, 0, 1, 0))]
+    return Group(*parts)
+
+
+def _with_sign(p: str) -> str:
+    return p if p.startswith("<") else f"= {p}"
+
+
+def _table(summary: Summary) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("metric", no_wrap=True)
+    for column in summary.columns:
+        table.add_column(column, overflow="fold")
+    for name in shown_metrics(summary):
+        cells = []
+        for column in summary.columns:
+            value, bounds = estimate(name, summary.values[column][name])
+            cells.append(Text.assemble(value, (f"\n{bounds}" if bounds else "", "dim")))
+        table.add_row(name, *cells)
+    return table
+
+
+def _kinds(summary: Summary) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(f"{summary.metric.name} by kind", no_wrap=True)
+    table.add_column("n", justify="right")
+    for column in summary.columns:
+        table.add_column(column, overflow="fold")
+    for kind, row in summary.kinds.items():
+        n = max((value.n for value in row.values() if value), default=0)
+        cells = [estimate(summary.metric.name, row[column])[0] for column in summary.columns]
+        table.add_row(kind, str(n), *cells)
+    return table

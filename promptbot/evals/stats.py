@@ -1,0 +1,475 @@
+"""Intervals, tests and power for results that are paired by sample and grouped by conversation.
+
+Everything here is a pure function of numbers. `scipy` brings the distributions, the Wilson
+interval and the exact binomial test; what it lacks is written here: resampling whole clusters, and
+the exact power of McNemar's test.
+
+A *cluster* is a set of samples that may succeed or fail together, as the messages of one
+conversation. Whole clusters are resampled and flipped, never single samples out of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+N_RESAMPLES = 9_999
+"""Resamples of a bootstrap or permutation: an odd .05 quantile falls on a whole one."""
+
+FEW_DISCORDANT = 10
+"""Under this many clusters that differ, the bootstrap is too sure of itself: with none it would
+give an interval of width zero. `paired_interval` then counts with Bonett and Price."""
+
+_EXACT_FLIPS = 12
+"""Up to this many clusters that differ, all their sign flips are enumerated."""
+
+_CHUNK = 4_000_000
+"""Numbers drawn at once: bounds memory to about 32 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval."""
+
+    low: float
+    """Lower bound."""
+    high: float
+    """Upper bound."""
+    confidence: float
+    """Share of such intervals that hold the truth, in (0, 1)."""
+
+    def excludes(self, value: float) -> bool:
+        """Return whether a value lies outside."""
+        return value < self.low or value > self.high
+
+    @property
+    def reach(self) -> float:
+        """The largest absolute value inside."""
+        return max(abs(self.low), abs(self.high))
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """Values summed by cluster."""
+
+    sums: NDArray[np.float64]
+    """Sum of each cluster's values.  # (n_clusters,)"""
+    sizes: NDArray[np.float64]
+    """How many values each cluster holds.  # (n_clusters,)"""
+
+    @property
+    def mean(self) -> float:
+        """Mean over all values."""
+        return float(self.sums.sum() / self.sizes.sum())
+
+    @property
+    def single(self) -> bool:
+        """Whether every value stands alone."""
+        return bool((self.sizes == 1).all())
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the mean, clusters being independent of one another.
+
+        Source:
+            The linearised (sandwich) variance of a ratio: Cochran (1977), Sampling Techniques.
+        """
+        m = len(self.sums)
+        if m < 2:
+            return math.inf
+        residuals = self.sums - self.mean * self.sizes
+        return float(np.sqrt(m / (m - 1) * (residuals**2).sum()) / self.sizes.sum())
+
+
+def cluster(values: ArrayLike, groups: Sequence[str] | None = None) -> Clusters:
+    """Return values summed by group; each value stands alone where there are no groups.
+
+    Args:
+        values: One number per sample.  # (n_samples,)
+        groups: The cluster of each sample.
+
+    Raises:
+        ValueError: There are no values, or groups and values differ in number.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or not len(array):
+        raise ValueError("needs at least one value, in one dimension")
+    if groups is None:
+        return Clusters(array, np.ones(len(array)))
+    if len(groups) != len(array):
+        raise ValueError(f"{len(array)} values, but {len(groups)} groups")
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.bincount(index, weights=array).astype(np.float64)
+    return Clusters(sums, np.bincount(index).astype(np.float64))
+
+
+def wilson(n_right: float, n: float, confidence: float = 0.95) -> Interval:
+    """Return Wilson's score interval of a proportion.
+
+    Args:
+        n_right: Successes; need not be whole, so that an effective sample size can be given.
+        n: Trials, above 0.
+        confidence: In (0, 1).
+
+    Source:
+        Wilson (1927), JASA 22:209. For whole numbers it equals
+        ``scipy.stats.binomtest(...).proportion_ci(method="wilson")``, which takes only those.
+    """
+    z = _z(confidence)
+    p = n_right / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low = 0.0 if n_right == 0 else max(centre - half, 0.0)
+    high = 1.0 if n_right == n else min(centre + half, 1.0)
+    return Interval(low, high, confidence)
+
+
+def share_interval(
+    values: ArrayLike, groups: Sequence[str] | None = None, confidence: float = 0.95
+) -> Interval:
+    """Return the interval of a share: Wilson's, with the effective number of samples.
+
+    Samples that succeed or fail together count for less than as many separate ones: n is divided
+    by the design effect, the ratio of the clustered to the plain variance, and is at least the
+    number of clusters where all values agree and that ratio is unknown.
+
+    Args:
+        values: Scores in [0, 1], one per sample.  # (n_samples,)
+        groups: The cluster of each sample.
+        confidence: In (0, 1).
+
+    Source:
+        Korn and Graubard (1998), Survey Methodology 24:193; Kish (1965), Survey Sampling.
+    """
+    clusters = cluster(values, groups)
+    n, p = float(clusters.sizes.sum()), min(max(clusters.mean, 0.0), 1.0)
+    if clusters.single:
+        return wilson(p * n, n, confidence)
+    plain = p * (1 - p) / n
+    if plain == 0 or len(clusters.sums) < 2:
+        n_effective = float(len(clusters.sums))
+    else:
+        n_effective = n / max(clusters.standard_error**2 / plain, 1.0)
+    return wilson(p * n_effective, n_effective, confidence)
+
+
+def quantile_interval(values: ArrayLike, q: float, confidence: float = 0.95) -> Interval | None:
+    """Return the interval of a quantile between two order statistics; nothing is assumed.
+
+    Args:
+        values: Independent values.  # (n,)
+        q: In (0, 1), as 0.95.
+        confidence: Held at least.
+
+    Returns:
+        The interval; None where so few values cannot bound the quantile on both sides.
+
+    Source:
+        Conover (1999), Practical Nonparametric Statistics, section 3.2.
+    """
+    from scipy.stats import binom
+
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    n, tail = len(ordered), (1 - confidence) / 2
+    # The number of values below the quantile is binomial: choose ranks that leave out each tail.
+    low = int(binom.ppf(tail, n, q))
+    if binom.cdf(low - 1, n, q) > tail or low < 1:
+        return None
+    high = int(binom.ppf(1 - tail, n, q)) + 1
+    if high > n:
+        return None
+    return Interval(float(ordered[low - 1]), float(ordered[high - 1]), confidence)
+
+
+def bootstrap_interval(
+    values: ArrayLike,
+    groups: Sequence[str] | None = None,
+    *,
+    confidence: float = 0.95,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Return the BCa bootstrap interval of a mean; for paired results, pass the differences.
+
+    Whole clusters are drawn. How often each *distinct* cluster is drawn follows a multinomial
+    distribution, so right/wrong results of any number cost the same few draws.
+
+    Args:
+        values: One number per sample.  # (n_samples,)
+        groups: The cluster of each sample.
+        confidence: In (0, 1).
+        n_resamples: Bootstrap resamples.
+        seed: Of the resamples.
+
+    Source:
+        Efron (1987), JASA 82:171. Ties count half in the bias correction, because means of
+        right/wrong results take few values.
+    """
+    from scipy.special import ndtr, ndtri
+
+    clusters = cluster(values, groups)
+    pairs, counts = np.unique(
+        np.column_stack([clusters.sums, clusters.sizes]), axis=0, return_counts=True
+    )
+    mean, m = clusters.mean, len(clusters.sums)
+    if len(pairs) == 1:
+        return Interval(mean, mean, confidence)
+    rng = np.random.default_rng(seed)
+    means = np.concatenate(
+        [
+            (draws @ pairs[:, 0]) / (draws @ pairs[:, 1])
+            for draws in _multinomial(rng, m, counts / m, n_resamples)
+        ]
+    )
+    below = (np.sum(means < mean) + np.sum(means == mean) / 2) / n_resamples
+    z0 = float(ndtri(np.clip(below, 1 / (n_resamples + 1), n_resamples / (n_resamples + 1))))
+    # Jackknife: leave out one cluster of each distinct kind.
+    left = (clusters.sums.sum() - pairs[:, 0]) / (clusters.sizes.sum() - pairs[:, 1])
+    centre = float((counts * left).sum() / m)
+    second = float((counts * (centre - left) ** 2).sum())
+    third = float((counts * (centre - left) ** 3).sum())
+    acceleration = third / (6 * second**1.5) if second > 0 else 0.0
+    z = z0 + ndtri(np.array([(1 - confidence) / 2, (1 + confidence) / 2]))
+    low, high = np.quantile(means, ndtr(z0 + z / (1 - acceleration * z)))
+    return Interval(float(low), float(high), confidence)
+
+
+def paired_interval(
+    differences: ArrayLike,
+    groups: Sequence[str] | None = None,
+    *,
+    bounded: bool = True,
+    confidence: float = 0.95,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Return the interval of a mean paired difference.
+
+    It is the BCa bootstrap. Where fewer than `FEW_DISCORDANT` clusters differ at all, that is too
+    narrow, and scores in [0, 1] get the adjusted Wald interval of Bonett and Price over clusters,
+    which counts every cluster that differs as a whole point: too wide rather than too narrow.
+
+    Args:
+        differences: Score of one predictor minus score of the other.  # (n_samples,)
+        groups: The cluster of each sample.
+        bounded: Whether scores lie in [0, 1].
+        confidence: In (0, 1).
+        n_resamples: Bootstrap resamples.
+        seed: Of the resamples.
+
+    Source:
+        Bonett and Price (2012), J. Educational and Behavioral Statistics 37:479.
+    """
+    clusters = cluster(differences, groups)
+    n_higher, n_lower = int((clusters.sums > 0).sum()), int((clusters.sums < 0).sum())
+    if bounded and n_higher + n_lower < FEW_DISCORDANT:
+        return bonett_price(n_higher, n_lower, len(clusters.sums), confidence)
+    return bootstrap_interval(
+        differences, groups, confidence=confidence, n_resamples=n_resamples, seed=seed
+    )
+
+
+def bonett_price(n_higher: int, n_lower: int, n: int, confidence: float = 0.95) -> Interval:
+    """Return the adjusted Wald interval of a difference of paired proportions.
+
+    Args:
+        n_higher: Pairs in which only the first is right.
+        n_lower: Pairs in which only the second is right.
+        n: All pairs.
+        confidence: In (0, 1).
+
+    Source:
+        Bonett and Price (2012), J. Educational and Behavioral Statistics 37:479.
+    """
+    z = _z(confidence)
+    higher, lower = (n_higher + 1) / (n + 2), (n_lower + 1) / (n + 2)
+    difference = higher - lower
+    half = z * math.sqrt((higher + lower - difference**2) / (n + 2))
+    return Interval(max(difference - half, -1.0), min(difference + half, 1.0), confidence)
+
+
+def mcnemar_exact(n_higher: int, n_lower: int) -> float:
+    """Return the two-sided p of McNemar's exact test.
+
+    Args:
+        n_higher: Pairs in which only the first is right.
+        n_lower: Pairs in which only the second is right.
+
+    Source:
+        McNemar (1947), Psychometrika 12:153; exact by the binomial distribution.
+    """
+    from scipy.stats import binomtest
+
+    n = n_higher + n_lower
+    return float(binomtest(n_higher, n, 0.5).pvalue) if n else 1.0
+
+
+def sign_flip_test(
+    differences: ArrayLike,
+    groups: Sequence[str] | None = None,
+    *,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> float:
+    """Return the two-sided p of the paired permutation test of a mean difference of zero.
+
+    Under no difference the two predictors' results of a cluster could be swapped. All swaps are
+    enumerated where few clusters differ; otherwise they are drawn, and the result itself counts
+    as one of them, so p is never 0.
+
+    Args:
+        differences: Score of one predictor minus score of the other.  # (n_samples,)
+        groups: The cluster of each sample; whole clusters are swapped.
+        n_resamples: Swaps that are drawn.
+        seed: Of the draws.
+
+    Source:
+        Fisher (1935), The Design of Experiments; with drawn swaps: Phipson and Smyth (2010),
+        arXiv:1603.05766.
+    """
+    sums = cluster(differences, groups).sums
+    sizes = np.abs(sums[sums != 0])
+    if not len(sizes):
+        return 1.0
+    observed = abs(float(sums.sum())) - 1e-9 * float(sizes.sum())  # float sums tie only nearly
+    if len(sizes) <= _EXACT_FLIPS:
+        signs = 1 - 2 * ((np.arange(2 ** len(sizes))[:, None] >> np.arange(len(sizes))) & 1)
+        return float(np.mean(np.abs(signs @ sizes) >= observed))
+    values, counts = np.unique(sizes, return_counts=True)
+    rng = np.random.default_rng(seed)
+    n_extreme = 0
+    for size in _chunks(n_resamples, len(values)):
+        n_positive = rng.binomial(counts, 0.5, size=(size, len(values)))
+        n_extreme += int(np.sum(np.abs((2 * n_positive - counts) @ values) >= observed))
+    return (n_extreme + 1) / (n_resamples + 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted so that all comparisons together err with probability alpha.
+
+    Source:
+        Holm (1979), Scandinavian Journal of Statistics 6:65.
+    """
+    adjusted, worst = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = worst
+    return adjusted
+
+
+def mcnemar_power(n: int, difference: float, discordance: float, alpha: float = 0.05) -> float:
+    """Return how often McNemar's exact test finds a difference in its right direction.
+
+    Args:
+        n: Samples.
+        difference: True difference of the shares of right answers, in (0, 1].
+        discordance: Share of samples that one predictor gets right and the other wrong; at least
+            the difference.
+        alpha: Level of the test.
+
+    Source:
+        The number D of discordant pairs is binomial(n, discordance), and given D the pairs in
+        favour are binomial(D, (discordance + difference) / (2 discordance)): Duffy (1984),
+        Biometrics 40:1005. Summed exactly, so the test's conservatism is in it.
+    """
+    from scipy.stats import binom
+
+    d = np.arange(n + 1)
+    weights = binom.pmf(d, n, discordance)
+    d, weights = d[weights > 1e-12], weights[weights > 1e-12]
+    critical = binom.isf(alpha / 2, d, 0.5) + 1  # P(X >= critical) <= alpha / 2
+    in_favour = min((discordance + difference) / (2 * discordance), 1.0)
+    return float((weights * binom.sf(critical - 1, d, in_favour)).sum())
+
+
+@lru_cache(maxsize=4096)  # a report asks for the same few numbers of samples again and again
+def detectable_share(
+    n: int, discordance: float, *, alpha: float = 0.05, power: float = 0.8
+) -> float | None:
+    """Return the smallest difference of shares that n paired samples show with this power.
+
+    A difference needs at least as much discordance, so for large ones the discordance is the
+    difference itself.
+
+    Args:
+        n: Samples.
+        discordance: Share of samples expected to be right for one predictor only, in (0, 1].
+        alpha: Level of the test, already divided by the number of comparisons.
+        power: Probability with which the difference is found.
+
+    Returns:
+        The difference, in (0, 1]; None where so few samples cannot show any.
+    """
+
+    def reached(difference: float) -> float:
+        return mcnemar_power(n, difference, max(discordance, difference), alpha)
+
+    if reached(1.0) < power:
+        return None
+    low, high = 0.0, 1.0
+    while high - low > 1e-4:
+        middle = (low + high) / 2
+        low, high = (low, middle) if reached(middle) >= power else (middle, high)
+    return high
+
+
+def detectable_mean(
+    standard_error: float, *, alpha: float = 0.05, power: float = 0.8
+) -> float | None:
+    """Return the smallest mean difference that is shown with this power.
+
+    Args:
+        standard_error: Of the mean difference.
+        alpha: Level of the test, already divided by the number of comparisons.
+        power: Probability with which the difference is found.
+
+    Returns:
+        (z of the level + z of the power) standard errors; None where the error is unknown.
+    """
+    from scipy.special import ndtri
+
+    if not math.isfinite(standard_error):
+        return None
+    return float((_z(1 - alpha) + ndtri(power)) * standard_error)
+
+
+def resample_weights(
+    groups: Sequence[str], *, n_resamples: int, seed: int = 0
+) -> Iterator[NDArray[np.float64]]:
+    """Yield how often each sample is drawn when whole clusters are resampled.  # (n_samples,)
+
+    For metrics that are no means, as macro F1: compute them with these weights.
+    """
+    names, index = np.unique(np.asarray(groups), return_inverse=True)
+    rng, m = np.random.default_rng(seed), len(names)
+    for draws in _multinomial(rng, m, np.full(m, 1 / m), n_resamples):
+        for draw in draws:
+            yield draw[index].astype(np.float64)
+
+
+def _z(confidence: float) -> float:
+    from scipy.special import ndtri
+
+    return float(ndtri((1 + confidence) / 2))
+
+
+def _chunks(n_rows: int, n_columns: int) -> Iterator[int]:
+    rows = max(_CHUNK // max(n_columns, 1), 1)
+    while n_rows > 0:
+        yield min(rows, n_rows)
+        n_rows -= rows
+
+
+def _multinomial(
+    rng: np.random.Generator, n: int, shares: NDArray[np.float64], n_rows: int
+) -> Iterator[NDArray[np.int64]]:
+    for size in _chunks(n_rows, len(shares)):
+        yield rng.multinomial(n, shares / shares.sum(), size=size)

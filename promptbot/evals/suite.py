@@ -1,0 +1,422 @@
+"""What a suite may say: what to evaluate, on which samples, and what must come out.
+
+A suite is a YAML file; the paths in it start at its folder. Its samples are read here too, so that
+a wrong line of data is told before anything runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from promptbot.bot.folder import DEFAULT_VARIANT, find_bot, read_spec, variant_files
+from promptbot.bot.spec import Settings, Source, Text, explain, join_errors, read_yaml
+from promptbot.data import Row, scan_rows
+from promptbot.errors import DataError, PromptbotError, SpecError, did_you_mean, known_words
+from promptbot.evals.gate import parse_condition
+from promptbot.evals.metrics.registry import COMPARED, find_metric, metrics_of
+from promptbot.evals.verdict import MARGIN
+from promptbot.types import Sample
+
+Limit = Annotated[int, Field(ge=1)]
+
+
+class FieldsSpec(Settings):
+    """Which field of a row means what."""
+
+    input: Text = "input"
+    """What the user says."""
+    target: Text | None = None
+    """The wanted answer or label; ``output`` in chat bots, ``label`` in classify bots if unset."""
+    kind: Text | None = "kind"
+    """A word by which results are also told apart; rows may lack it."""
+    group: Text | None = None
+    """The conversation: samples of one are kept together by the statistics."""
+
+
+class DataSpec(Settings):
+    """The samples."""
+
+    file: Text
+    """JSONL or CSV file."""
+    fields: FieldsSpec = FieldsSpec()
+    limit: Limit | None = None
+    """Samples at most, spread evenly over the file."""
+
+
+class PoolSpec(Settings):
+    """Examples and labels from a data set in place of the bot's own."""
+
+    file: Text
+    """JSONL or CSV file with labelled examples; its labels become the bot's."""
+    fields: FieldsSpec = FieldsSpec()
+    per_label: Limit = 5
+    """How many examples of each label are drawn, anew for each seed."""
+
+
+class SuiteSpec(Settings):
+    """The settings of one suite."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[\w][\w.-]*$")]
+    """Letters, digits, underscore, dot and hyphen; runs are kept under this name."""
+    description: str = ""
+    """One sentence for reports."""
+    bot: Text
+    """A bot's name, or its folder."""
+    data: DataSpec
+    pool: PoolSpec | None = None
+    variants: Annotated[list[Text], Field(min_length=1)] = Field(default=[DEFAULT_VARIANT])
+    """Variants of the bot; ``default`` is bot.yaml as it stands."""
+    models: Annotated[list[Text], Field(min_length=1)] | None = None
+    """Models that answer with each variant; what the bot names if unset."""
+    reference: Text | None = None
+    """The column that others are compared with; the first one if unset."""
+    metrics: Annotated[list[Text], Field(min_length=1)] | None = None
+    """What is measured; the first one decides the verdict. Every metric of the task if unset."""
+    margin: Annotated[float, Field(gt=0)] = MARGIN
+    """The smallest difference that matters, in the unit of the first metric; 0.05 is 5 points."""
+    seeds: Annotated[list[int], Field(min_length=1)] = Field(default=[0])
+    """Of everything random; a sample's score is its mean over them."""
+    gate: list[Text] = Field(default=[])
+    """What must hold, as ``accuracy(nearest) >= 0.8``; see `promptbot.evals.gate`."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvalSample:
+    """A sample with what the statistics need to know of it."""
+
+    sample: Sample
+    """Input and target."""
+    kind: str
+    """The word by which results are told apart; empty where the row has none."""
+    group: str
+    """The conversation it belongs to; its own id where it stands alone."""
+    line: int
+    """Line of its file, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSpec:
+    """One column of a report: a variant answered by a model."""
+
+    name: str
+    """``VARIANT``, or ``VARIANT@MODEL`` where there are several models."""
+    variant: str
+    """The bot's variant."""
+    model: str
+    """The model's spec."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite that was read and found to make sense."""
+
+    path: Path
+    """Its file."""
+    spec: SuiteSpec
+    """Its settings, the command line's choices applied."""
+    bot: Path
+    """The bot's folder."""
+    task: str
+    """``chat`` or ``classify``."""
+    fallback: str
+    """The bot's fallback sentence."""
+    columns: tuple[ColumnSpec, ...]
+    """What is compared; the reference first."""
+    metrics: tuple[str, ...]
+    """What is measured; the first one decides the verdict."""
+    samples: tuple[EvalSample, ...]
+    """On what."""
+    models_of_user: frozenset[str] = frozenset()
+    """Models that the user named, and not a file: only these may be on a server of choice."""
+
+    @property
+    def data_hash(self) -> str:
+        """Content hash of the samples; 16 hexadecimal digits."""
+        return content_hash([asdict(sample) for sample in self.samples])
+
+
+def content_hash(value: object) -> str:
+    """Return the hash of a JSON-ready value; 16 hexadecimal digits."""
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def shipped_suites_folder() -> Path:
+    """Return the folder of the suites that come with promptbot."""
+    installed = Path(__file__).parent / "suites"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "evals"
+
+
+def find_suite(name: str | Path) -> Path:
+    """Return the file of a suite: a path, else a name in ./evals or among those shipped.
+
+    Raises:
+        SpecError: There is none.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    known: dict[str, Path] = {}
+    for folder in (Path("evals"), shipped_suites_folder()):
+        for file in sorted(folder.glob("*.yaml")):
+            known.setdefault(file.stem, file)
+    if str(name) in known:
+        return known[str(name)]
+    raise SpecError(
+        f'there is no suite "{name}".',
+        hint=known_words("Suites", path.stem, known) + " Or give the path of a suite's file.",
+    )
+
+
+def load_suite(
+    name: str | Path,
+    *,
+    variants: Sequence[str] = (),
+    models: Sequence[str] = (),
+    limit: int | None = None,
+    seeds: Sequence[int] = (),
+    gate: Sequence[str] = (),
+) -> Suite:
+    """Return a suite, found by path or name, with its samples.
+
+    Args:
+        name: A path, or the name of a suite.
+        variants: In place of the suite's.
+        models: In place of the suite's.
+        limit: Samples at most, in place of the suite's.
+        seeds: In place of the suite's.
+        gate: Further conditions.
+
+    Raises:
+        SpecError: The suite, or its bot, is wrong; the message says file and line.
+        DataError: The samples are missing or wrong.
+    """
+    path = find_suite(name)
+    source = read_yaml(path)
+    spec = _parse(source)
+    chosen: dict[str, object] = {
+        "variants": list(variants) or spec.variants,
+        "models": list(models) or spec.models,
+        "seeds": list(dict.fromkeys(seeds or spec.seeds)),
+        "gate": [*spec.gate, *gate],
+        "data": spec.data.model_copy(update={"limit": limit or spec.data.limit}),
+    }
+    # A command that leaves variants out also leaves out what the suite says about them.
+    if variants and spec.reference not in variants:
+        chosen["reference"] = None
+    spec = spec.model_copy(update=chosen)
+    bot = _find_bot(spec, source)
+    bot_spec = read_spec(bot)
+    columns = _columns(spec, bot_spec.model, bot, source)
+    if variants or models:
+        names = {column.name for column in columns}
+        kept = [c for c in spec.gate if c in gate or set(parse_condition(c).names) <= names]
+        spec = spec.model_copy(update={"gate": kept})
+    metrics = tuple(dict.fromkeys(_metrics(spec, bot_spec.task, source)))
+    _check_gate(spec, columns, metrics, source)
+    target = "label" if bot_spec.task == "classify" else "output"
+    samples = load_samples(path.parent / spec.data.file, spec.data.fields, target, spec.data.limit)
+    return Suite(
+        path=path,
+        spec=spec,
+        bot=bot,
+        task=bot_spec.task,
+        fallback=bot_spec.guard.fallback,
+        columns=columns,
+        metrics=metrics,
+        samples=samples,
+        models_of_user=frozenset(models),
+    )
+
+
+def _parse(source: Source) -> SuiteSpec:
+    try:
+        return SuiteSpec.model_validate(dict(source.values))
+    except ValidationError as error:
+        details = sorted(error.errors(), key=lambda detail: source.line(detail["loc"]))
+        raise join_errors(
+            [explain(detail, source.place(detail["loc"]), SuiteSpec) for detail in details]
+        ) from None
+
+
+def _find_bot(spec: SuiteSpec, source: Source) -> Path:
+    beside = source.path.parent / spec.bot
+    if (beside / "bot.yaml").is_file():
+        return beside
+    try:
+        return find_bot(spec.bot)
+    except PromptbotError as error:
+        raise SpecError(
+            error.problem,
+            place=source.place(("bot",)),
+            expected=error.expected,
+            hint=error.hint,
+        ) from None
+
+
+def _columns(spec: SuiteSpec, model: str, bot: Path, source: Source) -> tuple[ColumnSpec, ...]:
+    known = [DEFAULT_VARIANT, *variant_files(bot)]
+    for number, variant in enumerate(spec.variants):
+        if variant not in known:
+            raise SpecError(
+                f'the bot has no variant "{variant}".',
+                place=source.place(("variants", number)),
+                hint=known_words("Variants", variant, known),
+            )
+    models = list(dict.fromkeys(spec.models or [model]))
+    columns = [
+        ColumnSpec(variant if len(models) == 1 else f"{variant}@{model}", variant, model)
+        for model in models
+        for variant in dict.fromkeys(spec.variants)
+    ]
+    if spec.reference is None:
+        return tuple(columns)
+    names = [column.name for column in columns]
+    if spec.reference not in names:
+        raise SpecError(
+            f'reference "{spec.reference}" is not among the columns.',
+            place=source.place(("reference",)),
+            hint=known_words("Columns", spec.reference, names),
+        )
+    return tuple(sorted(columns, key=lambda column: column.name != spec.reference))
+
+
+def _metrics(spec: SuiteSpec, task: str, source: Source) -> list[str]:
+    if spec.metrics is None:
+        first = COMPARED[task]
+        return [first, *(name for name in metrics_of(task) if name != first)]
+    for number, name in enumerate(spec.metrics):
+        find_metric(name, task, source.place(("metrics", number)))
+    first_metric = find_metric(spec.metrics[0], task)
+    if first_metric.score is None or first_metric.name.startswith("fallback_"):
+        able = [
+            name
+            for name in metrics_of(task)
+            if find_metric(name, task).score and not name.startswith("fallback_")
+        ]
+        raise SpecError(
+            f'metric "{first_metric.name}" cannot decide the verdict: it has no score for '
+            "each sample.",
+            place=source.place(("metrics", 0)),
+            hint=f"Put one of these first: {', '.join(able)}.",
+        )
+    return spec.metrics
+
+
+def _check_gate(
+    spec: SuiteSpec, columns: Sequence[ColumnSpec], metrics: Sequence[str], source: Source
+) -> None:
+    names = [column.name for column in columns]
+    said = source.values.get("gate")
+    n_in_file = len(said) if isinstance(said, list) else 0
+    for number, text in enumerate(spec.gate):
+        place = source.place(("gate", number)) if number < n_in_file else "--gate"
+        condition = parse_condition(text, place)
+        for name in condition.names:
+            if name not in names:
+                raise SpecError(
+                    f'the gate names "{name}", which is not among the columns.',
+                    place=place,
+                    hint=known_words("Columns", name, names),
+                )
+        if condition.metric and condition.metric not in metrics:
+            raise SpecError(
+                f'the gate names the metric "{condition.metric}", which is not measured.',
+                place=place,
+                hint=known_words("Metrics", condition.metric, metrics),
+            )
+
+
+def load_samples(
+    path: Path, fields: FieldsSpec, default_target: str, limit: int | None = None
+) -> tuple[EvalSample, ...]:
+    """Return the samples of a file.
+
+    Args:
+        path: A JSONL or CSV file.
+        fields: Which field means what.
+        default_target: The field of the target where `fields` names none.
+        limit: Samples at most, spread evenly, so that a file sorted by label gives all labels.
+
+    Raises:
+        DataError: The file is missing, has no rows, or a row lacks a field.
+    """
+    if not path.exists():
+        raise DataError(
+            "there is no such data.",
+            place=str(path),
+            hint=_how_to_get(path),
+        )
+    rows: list[Row] = []
+    for row in scan_rows(path):
+        if isinstance(row, DataError):
+            raise row
+        rows.append(row)
+    if not rows:
+        raise DataError(
+            "the file holds no samples.",
+            place=str(path),
+            hint=f'Write one JSON object a line: {{"input": ..., "{default_target}": ...}}.',
+        )
+    samples = []
+    for number, row in enumerate(_spread(rows, limit)):
+        place = f"{path}, line {row.line}"
+        sample = Sample(
+            id=f"{path.stem}:{row.line}",
+            input=_text(row.values, fields.input, place),
+            target=_text(row.values, fields.target or default_target, place),
+        )
+        kind = row.values.get(fields.kind) if fields.kind else None
+        group = _text(row.values, fields.group, place) if fields.group else f"#{number}"
+        samples.append(EvalSample(sample, str(kind or ""), group, row.line))
+    return tuple(samples)
+
+
+def _spread(rows: Sequence[Row], limit: int | None) -> list[Row]:
+    if limit is None or limit >= len(rows):
+        return list(rows)
+    return [rows[math.floor(i * len(rows) / limit)] for i in range(limit)]
+
+
+def _text(values: Mapping[str, object], field: str, place: str) -> str:
+    value = values.get(field)
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    if field not in values:
+        near = did_you_mean(field, values)
+        raise DataError(
+            f'field "{field}" is missing.',
+            place=place,
+            expected=f"Found: {', '.join(values) or 'no fields'}. {near}".strip(),
+            hint="Correct the line, or name the field under fields: in the suite.",
+        )
+    raise DataError(
+        f'field "{field}" is {json.dumps(value, ensure_ascii=False)[:60]}.',
+        place=place,
+        expected="Expected a text that is not empty.",
+        hint="Write the text, or delete the line.",
+    )
+
+
+PUBLIC_SETS = {
+    "banking77": 'BANKING77 (Casanueva et al. 2020), with {"text": ..., "label": ...} a line',
+    "clinc150": 'CLINC150 (Larson et al. 2019), with {"text": ..., "label": ...} a line',
+}
+"""The public data sets of the suites that ship; they are not part of promptbot."""
+
+
+def _how_to_get(path: Path) -> str:
+    if path.parent.name in PUBLIC_SETS:
+        return (
+            f"Get the {path.stem} split of {PUBLIC_SETS[path.parent.name]}, and put it there, "
+            "or change the path in the suite."
+        )
+    return "Create the file, or correct its name in the suite (paths start at the suite's folder)."

@@ -1,0 +1,317 @@
+"""What a run's records come to: metrics, comparisons, verdict, and everything a report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from promptbot.errors import InputError
+from promptbot.evals.gate import GateResult, judge
+from promptbot.evals.metrics.labels import confusion, count_labels
+from promptbot.evals.metrics.registry import METRICS, Metric, Outcome, Value
+from promptbot.evals.records import Key, Record, load_manifest, load_records, load_samples
+from promptbot.evals.suite import EvalSample
+from promptbot.evals.verdict import Comparison, Scale, Scores, compare_all
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """How well one column finds one label."""
+
+    label: str
+    """The label."""
+    n: int
+    """Its answers wanted, over all seeds."""
+    precision: float
+    """Share of its predictions that are right."""
+    recall: float
+    """Share of its samples that were found."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything that a report says."""
+
+    folder: Path
+    """The run's folder."""
+    manifest: Mapping[str, Any]
+    """What decided the predictions."""
+    samples: tuple[EvalSample, ...]
+    """On what."""
+    records: Mapping[Key, Record]
+    """What was answered."""
+    columns: tuple[str, ...]
+    """Names of the columns, the reference first."""
+    metrics: tuple[str, ...]
+    """Names of the metrics; the first one decides the verdict."""
+    values: Mapping[str, Mapping[str, Value | None]]
+    """Metrics by column and name."""
+    scores: Mapping[str, tuple[float, ...]]
+    """Scores of the first metric by column, in the samples' order, over seeds averaged."""
+    n_failed: Mapping[str, int]
+    """Answers that failed, by column."""
+    comparisons: tuple[Comparison, ...]
+    """Every other column against the reference."""
+    kinds: Mapping[str, Mapping[str, Value | None]]
+    """The first metric by kind of sample and column; empty where samples have no kinds."""
+    labels: Mapping[str, tuple[LabelRow, ...]]
+    """By column; empty in chat suites."""
+    confusions: Mapping[str, tuple[tuple[str, str, int], ...]]
+    """The most frequent wrong labels by column, as (wanted, answered, times)."""
+    gate: tuple[GateResult, ...]
+    """The conditions, judged."""
+
+    @property
+    def suite(self) -> str:
+        """The suite's name."""
+        return str(self.manifest["suite"]["name"])
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that decides the verdict."""
+        return METRICS[self.metrics[0]]
+
+    @property
+    def scale(self) -> Scale:
+        """What its scores mean."""
+        return scale_of(self.metric)
+
+    @property
+    def gate_met(self) -> bool:
+        """Whether every condition was met; true where there are none."""
+        return all(result.met for result in self.gate)
+
+    @property
+    def headline(self) -> str:
+        """The conclusion in one sentence."""
+        return say_headline(self.columns, self.comparisons, self.metric.name)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must know before believing the numbers."""
+        said = []
+        n_answers = len(self.samples) * len(self.manifest["seeds"])
+        for column, n in self.n_failed.items():
+            if n:
+                first = next(
+                    r.error for r in self.records.values() if r.column == column and r.error
+                )
+                said.append(
+                    f"{column}: {n} of {n_answers} answers failed and count as wrong; "
+                    f"the first: {' '.join(first.split())[:200]}"
+                )
+        if leaks := self.manifest["leaks"]:
+            said.append(
+                f"{len(leaks)} samples are also shown as examples (--allow-leaks): "
+                "scores are too high."
+            )
+        return tuple(said)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as JSON-ready values, the content of ``metrics.json``."""
+        return {
+            "suite": self.suite,
+            "n_samples": len(self.samples),
+            "reference": self.columns[0],
+            "headline": self.headline,
+            "warnings": list(self.warnings),
+            "comparisons": [asdict(comparison) for comparison in self.comparisons],
+            "gate": [asdict(result) for result in self.gate],
+            "columns": {
+                name: {
+                    "n_failed": self.n_failed[name],
+                    "metrics": {
+                        metric: asdict(value) if value else None
+                        for metric, value in self.values[name].items()
+                    },
+                    "labels": [asdict(row) for row in self.labels.get(name, ())],
+                }
+                for name in self.columns
+            },
+            "kinds": {
+                kind: {name: asdict(value) if value else None for name, value in row.items()}
+                for kind, row in self.kinds.items()
+            },
+        }
+
+
+def scale_of(metric: Metric) -> Scale:
+    """Return what a metric's scores mean."""
+    if metric.unit == "share":
+        return Scale()
+    return Scale(
+        bounded=False,
+        unit="" if metric.unit == "score" else metric.unit,
+        higher_is_better=metric.higher_is_better,
+    )
+
+
+def summarise(folder: Path) -> Summary:
+    """Return everything that a report of a run says; only the run's folder is read.
+
+    Raises:
+        InputError: The run is not complete.
+        DataError: Its files cannot be read.
+    """
+    manifest = load_manifest(folder)
+    samples, records = load_samples(folder), load_records(folder)
+    columns = tuple(column["name"] for column in manifest["columns"])
+    metrics = tuple(manifest["metrics"])
+    seeds: list[int] = manifest["seeds"]
+    n_missing = sum(
+        (column, item.sample.id, seed) not in records
+        for column in columns
+        for seed in seeds
+        for item in samples
+    )
+    if n_missing:
+        raise InputError(
+            f"the run is not complete: {n_missing} answers are missing.",
+            place=str(folder),
+            hint=f"Go on with it: promptbot eval --resume {folder}",
+        )
+    outcomes = {
+        column: _outcomes(column, samples, records, seeds, str(manifest["fallback"]))
+        for column in columns
+    }
+    metric = METRICS[metrics[0]]
+    groups = [item.group for item in samples]
+    scores = {column: _sample_scores(metric, outcomes[column], len(seeds)) for column in columns}
+    values = {
+        column: {name: METRICS[name].value(outcomes[column]) for name in metrics}
+        for column in columns
+    }
+    scale = scale_of(metric)
+    # Two columns that failed alike would look equal: one without any answer is not compared.
+    silent = {c for c in columns if all(o.prediction is None for o in outcomes[c])}
+    compared = [c for c in columns[1:] if not silent & {c, columns[0]}]
+    comparisons = compare_all(
+        Scores(columns[0], scores[columns[0]]),
+        [Scores(column, scores[column]) for column in compared],
+        groups=groups,
+        scale=scale,
+        margin=float(manifest["suite"]["margin"]),
+    )
+    classify = manifest["task"] == "classify"
+    return Summary(
+        folder=folder,
+        manifest=manifest,
+        samples=samples,
+        records=records,
+        columns=columns,
+        metrics=metrics,
+        values=values,
+        scores=scores,
+        n_failed={
+            column: sum(outcome.prediction is None for outcome in outcomes[column])
+            for column in columns
+        },
+        comparisons=tuple(comparisons),
+        kinds=_by_kind(metric, outcomes, samples, seeds),
+        labels={c: _label_rows(outcomes[c]) for c in columns} if classify else {},
+        confusions={c: _confusions(outcomes[c]) for c in columns} if classify else {},
+        gate=tuple(
+            judge(
+                manifest["suite"]["gate"], values=values, scores=scores, groups=groups, scale=scale
+            )
+        ),
+    )
+
+
+def say_headline(columns: Sequence[str], comparisons: Sequence[Comparison], metric: str) -> str:
+    """Return a run's conclusion in one sentence."""
+    if not comparisons and len(columns) > 1:
+        return "No verdict: the reference, or every other column, failed on all samples."
+    if not comparisons:
+        return f"One column was measured, {columns[0]}: there is nothing to compare it with."
+    reference = columns[0]
+    better = [c.name for c in comparisons if c.outcome == "better"]
+    worse = [c.name for c in comparisons if c.outcome == "worse"]
+    alike = [c.name for c in comparisons if c.outcome == "no_difference"]
+    open_ = [c.name for c in comparisons if c.outcome == "underpowered"]
+    parts = []
+    if better:
+        parts.append(f"{_listed(better)} {_is(better)} better than {reference}")
+    if worse:
+        parts.append(f"{_listed(worse)} {_is(worse)} worse")
+    if alike:
+        parts.append(f"{_listed(alike)} {_is(alike)} no different in any way that matters")
+    if open_:
+        parts.append(f"too few samples to tell for {_listed(open_)}")
+    against = "" if better else f" (against {reference})"
+    return f"By {metric}{against}: {'; '.join(parts)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _is(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _outcomes(
+    column: str,
+    samples: Sequence[EvalSample],
+    records: Mapping[Key, Record],
+    seeds: Sequence[int],
+    fallback: str,
+) -> list[Outcome]:
+    """Return a column's outcomes, all samples of the first seed first."""
+    found = []
+    for seed in seeds:
+        for item in samples:
+            record = records[column, item.sample.id, seed]
+            found.append(
+                Outcome(item.sample, item.group, fallback, record.prediction, record.seconds)
+            )
+    return found
+
+
+def _sample_scores(metric: Metric, outcomes: Sequence[Outcome], n_seeds: int) -> tuple[float, ...]:
+    assert metric.score is not None, "the suite refuses such a first metric"
+    # A failed answer without a score of its own (tokens, seconds) must not count in its favour.
+    scores = [metric.score(outcome) for outcome in outcomes]
+    known = [score for score in scores if score is not None]
+    worst = 0.0 if metric.higher_is_better else max(known, default=0.0)
+    table = np.array([worst if score is None else score for score in scores])
+    means = table.reshape(n_seeds, -1).mean(axis=0)  # (n_samples,)
+    return tuple(float(mean) for mean in means)
+
+
+def _by_kind(
+    metric: Metric,
+    outcomes: Mapping[str, Sequence[Outcome]],
+    samples: Sequence[EvalSample],
+    seeds: Sequence[int],
+) -> dict[str, dict[str, Value | None]]:
+    kinds = [item.kind for item in samples] * len(seeds)
+    return {
+        kind: {
+            column: metric.value([o for o, k in zip(found, kinds, strict=True) if k == kind])
+            for column, found in outcomes.items()
+        }
+        for kind in dict.fromkeys(kinds)
+        if kind
+    }
+
+
+def _label_rows(outcomes: Sequence[Outcome]) -> tuple[LabelRow, ...]:
+    targets = [outcome.sample.target for outcome in outcomes]
+    predicted = [o.prediction.label if o.prediction else None for o in outcomes]
+    counts = count_labels(targets, predicted)
+    return tuple(
+        LabelRow(label, int(counts.wanted[i]), float(counts.precision[i]), float(counts.recall[i]))
+        for i, label in enumerate(counts.labels)
+    )
+
+
+def _confusions(outcomes: Sequence[Outcome], n: int = 10) -> tuple[tuple[str, str, int], ...]:
+    targets = [outcome.sample.target for outcome in outcomes]
+    predicted = [o.prediction.label if o.prediction else None for o in outcomes]
+    found = confusion(targets, predicted)
+    return tuple((t, p or "(no label)", times) for (t, p), times in list(found.items())[:n])

@@ -1,0 +1,83 @@
+"""`promptbot eval`, `report` and `runs`: exit statuses and what they print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from promptbot.cli.main import app
+from promptbot.errors import InputError
+from tests.evals.conftest import SuiteMaker, make_suite
+
+__all__ = ["make_suite"]
+
+
+@pytest.fixture
+def suite(make_suite: SuiteMaker, monkeypatch: pytest.MonkeyPatch) -> str:
+    path = make_suite()
+    monkeypatch.chdir(path.parent)
+    return path.name
+
+
+def test_eval_prints_the_verdict_first_and_exits_with_0(suite: str) -> None:
+    result = CliRunner().invoke(app, ["eval", suite])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("By exact (against default)")
+    assert "report.html" in result.stdout
+    assert "Such a run shows differences of at least" in result.stderr
+
+
+def test_a_gate_that_is_not_met_exits_with_3_and_says_why(suite: str) -> None:
+    result = CliRunner().invoke(app, ["eval", suite, "--gate", "exact(default) >= 0.95"])
+    assert result.exit_code == 3
+    assert "not met: exact is 0.917" in result.stdout
+
+
+def test_a_dry_run_makes_no_folder(suite: str) -> None:
+    result = CliRunner().invoke(app, ["eval", suite, "--dry-run", "--limit", "4"])
+    assert result.exit_code == 0
+    assert "2 columns x 4 samples = 8 answers" in result.stderr
+    assert not Path("runs").exists()
+
+
+def test_ctrl_c_exits_with_130_and_says_how_to_go_on(
+    suite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from promptbot.evals import runner
+
+    asked, ask = [], runner.ask
+
+    def stop_at_five(*args: object) -> object:
+        asked.append(args)
+        if len(asked) == 5:
+            raise KeyboardInterrupt
+        return ask(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runner, "ask", stop_at_five)
+    result = CliRunner().invoke(app, ["eval", suite])
+    assert result.exit_code == 130
+    assert "--resume runs/small/" in result.stderr
+    listed = CliRunner().invoke(app, ["runs"])
+    assert "not complete" in listed.stdout
+    monkeypatch.setattr(runner, "ask", ask)
+    assert CliRunner().invoke(app, ["eval", "--resume", "last"]).exit_code == 0
+    listed = CliRunner().invoke(app, ["runs"])
+    assert listed.stdout.split("\t")[1:3] == ["small", "12"]
+
+
+def test_report_shows_a_run_again_in_three_forms(suite: str) -> None:
+    first = CliRunner().invoke(app, ["eval", suite, "--limit", "6"])
+    again = CliRunner().invoke(app, ["report", "last"])
+    assert again.stdout == first.stdout
+    found = json.loads(CliRunner().invoke(app, ["report", "--json"]).stdout)
+    assert found["n_samples"] == 6
+    assert CliRunner().invoke(app, ["report", "--markdown"]).stdout.startswith("# small")
+
+
+def test_a_suite_and_resume_together_are_refused(suite: str) -> None:
+    for arguments in (["eval"], ["eval", suite, "--resume", "last"]):
+        result = CliRunner().invoke(app, arguments)
+        assert isinstance(result.exception, InputError)

@@ -1,0 +1,172 @@
+"""Metrics: by hand, and against scikit-learn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn
+
+from promptbot.errors import SpecError
+from promptbot.evals.metrics import calibration, labels, text
+from promptbot.evals.metrics.registry import METRICS, Outcome, find_metric, metrics_of
+from promptbot.types import Prediction, Sample
+
+RNG = np.random.default_rng(3)
+NAMES = np.array(["a", "b", "c", "d"])
+TARGETS = list(NAMES[RNG.choice(4, 200, p=[0.5, 0.3, 0.15, 0.05])])
+PREDICTED = [t if RNG.random() < 0.6 else str(RNG.choice(NAMES)) for t in TARGETS]
+WEIGHTS = RNG.integers(0, 4, 200).astype(float)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_label_metrics_equal_scikit_learns(weights: np.ndarray | None) -> None:
+    counts = labels.count_labels(TARGETS, PREDICTED, weights)
+    given = {"sample_weight": weights}
+    assert labels.accuracy(counts) == pytest.approx(
+        sklearn.accuracy_score(TARGETS, PREDICTED, **given)
+    )
+    assert labels.balanced_accuracy(counts) == pytest.approx(
+        sklearn.balanced_accuracy_score(TARGETS, PREDICTED, **given)
+    )
+    for average, ours in (("macro", labels.macro_f1), ("micro", labels.micro_f1)):
+        expected = sklearn.f1_score(TARGETS, PREDICTED, average=average, **given)
+        assert ours(counts) == pytest.approx(expected)
+    precision, recall, _, _ = sklearn.precision_recall_fscore_support(TARGETS, PREDICTED, **given)
+    assert list(counts.precision) == pytest.approx(list(precision))
+    assert list(counts.recall) == pytest.approx(list(recall))
+
+
+def test_label_metrics_by_hand() -> None:
+    counts = labels.count_labels(["a", "a", "b", "b"], ["a", "b", "b", None])
+    assert labels.accuracy(counts) == 0.5
+    assert list(counts.precision) == [1.0, 0.5]
+    assert list(counts.recall) == [0.5, 0.5]
+    assert labels.macro_f1(counts) == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert labels.micro_f1(counts) == pytest.approx(2 * 2 / (4 + 3))
+
+
+def test_no_prediction_is_right_for_no_label() -> None:
+    assert labels.accuracy(labels.count_labels(["a"], [None])) == 0.0
+
+
+def test_confusion_lists_the_most_frequent_mistakes_first() -> None:
+    found = labels.confusion(["a", "b", "a", "a"], ["b", "b", "b", None])
+    assert list(found.items()) == [(("a", "b"), 2), (("a", None), 1)]
+
+
+def test_brier_equals_scikit_learns() -> None:
+    probabilities = RNG.dirichlet(np.ones(3), 20)
+    targets = RNG.choice(3, 20)
+    ours = [
+        calibration.brier({str(i): math.log(p) for i, p in enumerate(row)}, str(target))
+        for row, target in zip(probabilities, targets, strict=True)
+    ]
+    expected = sklearn.brier_score_loss(
+        targets, probabilities, labels=[0, 1, 2], scale_by_half=False
+    )
+    assert np.mean(ours) == pytest.approx(expected)
+
+
+def test_brier_of_a_label_without_probability_counts_the_miss() -> None:
+    assert calibration.brier({"a": 0.0}, "b") == pytest.approx(2.0)
+
+
+def test_calibration_error_by_hand() -> None:
+    # Two of confidence .9, one right: a gap of .4 over two thirds; one of .3, wrong: .3 over one.
+    found = calibration.expected_calibration_error([0.9, 0.9, 0.3], [True, False, False])
+    assert found == pytest.approx((2 * 0.4 + 0.3) / 3)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted", "equal"),
+    [
+        ("Hello,  World!", "hello world", True),
+        ("Don't", "dont", True),
+        ("２小时内发货。", "2小时内发货", True),
+        ("It costs 2.50 euros", "it costs 250 euros", False),
+        ("The fee", "fee", False),
+        ("open 8:30", "open 830", False),
+    ],
+)
+def test_exact_ignores_only_what_means_nothing(said: str, wanted: str, equal: bool) -> None:
+    assert text.exact(said, wanted) == float(equal)
+
+
+def test_contains_looks_for_whole_words() -> None:
+    assert text.contains("Well: I will ask.", "i will ask") == 1.0
+    assert text.contains("Undertaking", "taking") == 0.0
+    assert text.contains("我们在北京。", "北京") == 1.0
+    assert text.contains("", "x") == 0.0
+
+
+def test_token_f1_by_hand() -> None:
+    # "the parcel comes today" and "the parcel arrives": two shared of four and three.
+    assert text.token_f1("The parcel comes today.", "The parcel arrives") == pytest.approx(4 / 7)
+    assert text.token_f1("", "x") == 0.0
+
+
+def test_distinct_by_hand() -> None:
+    assert text.distinct_n(["a b a b", "a b"], 1) == pytest.approx(2 / 6)
+    assert text.distinct_n(["a b a b", "a b"], 2) == pytest.approx(2 / 4)
+    assert text.distinct_n([], 2) == 0.0
+
+
+def outcome(
+    said: str | None, wanted: str, *, fallback: str = "I will ask.", seconds: float = 1.0
+) -> Outcome:
+    prediction = None if said is None else Prediction(said, label=said)
+    return Outcome(Sample("s", "?", wanted), wanted + str(seconds), fallback, prediction, seconds)
+
+
+def test_a_failed_answer_is_never_right() -> None:
+    for name in ("accuracy", "exact", "contains", "token_f1", "fallback_recall"):
+        value = METRICS[name].value([outcome(None, "I will ask.")])
+        assert value is not None
+        assert value.estimate == 0.0
+
+
+def test_fallback_precision_and_recall_by_hand() -> None:
+    outcomes = [
+        outcome("I will ask.", "I will ask."),
+        outcome("From 9 to 5.", "I will ask.", seconds=2),
+        outcome("Sorry, I will ask!", "From 9 to 5.", seconds=3),
+        outcome("From 9 to 5.", "From 9 to 5.", seconds=4),
+        outcome("I will ask.", "I will ask.", seconds=5),
+    ]
+    precision, recall = (METRICS[f"fallback_{n}"].value(outcomes) for n in ("precision", "recall"))
+    assert precision is not None
+    assert recall is not None
+    assert (precision.estimate, precision.n) == (pytest.approx(2 / 3), 3)
+    assert (recall.estimate, recall.n) == (pytest.approx(2 / 3), 3)
+
+
+def test_seconds_leave_out_failed_answers() -> None:
+    outcomes = [outcome("x", "x", seconds=s) for s in (1, 2, 3)] + [outcome(None, "x", seconds=99)]
+    value = METRICS["seconds_p50"].value(outcomes)
+    assert value is not None
+    assert (value.estimate, value.n) == (2.0, 3)
+
+
+def test_metrics_without_what_they_measure_have_no_value() -> None:
+    outcomes = [outcome("x", "x")]
+    for name in ("brier", "ece", "prompt_tokens", "fallback_precision"):
+        assert METRICS[name].value(outcomes) is None
+
+
+def test_the_interval_of_macro_f1_holds_its_estimate() -> None:
+    answers = zip(PREDICTED, TARGETS, strict=True)
+    outcomes = [outcome(said, wanted, seconds=i) for i, (said, wanted) in enumerate(answers)]
+    value = METRICS["macro_f1"].value(outcomes)
+    assert value is not None
+    assert value.interval is not None
+    assert value.interval.low < value.estimate < value.interval.high
+
+
+def test_unknown_metrics_are_refused_with_a_suggestion() -> None:
+    with pytest.raises(SpecError, match='Did you mean "accuracy"'):
+        find_metric("acuracy", "classify")
+    with pytest.raises(SpecError, match="is for classify bots"):
+        find_metric("accuracy", "chat")
+    assert "accuracy" not in metrics_of("chat")
