@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class PromptbotError(Exception):
@@ -51,6 +51,10 @@ class PromptbotError(Exception):
         self.hint = hint
         first = f"{place}: {problem}" if place else problem
         super().__init__("\n".join(line for line in (first, expected, hint) if line))
+
+    def located(self, place: str) -> Self:
+        """Return the same error with the place where it was said."""
+        return type(self)(self.problem, hint=self.hint, place=place, expected=self.expected)
 
 
 class UserError(PromptbotError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,9 +16,10 @@ from promptbot.bot.folder import (
     read_partials,
     read_spec,
     read_template,
+    said_by,
     variant_files,
 )
-from promptbot.bot.spec import RESERVED_VARIABLES, BotSpec
+from promptbot.bot.spec import RESERVED_VARIABLES, BotSpec, Key
 from promptbot.data import check_k, scan_examples, scan_notes
 from promptbot.errors import DataError, PromptbotError, SpecError
 from promptbot.prompt.template import Template
@@ -65,31 +67,51 @@ def _check_variant(folder: Path, variant: str | None) -> Iterator[PromptbotError
     except PromptbotError as error:
         yield error
         return
-    yield from _check_templates(folder, spec)
+    yield from _check_templates(folder, spec, variant)
     yield from _check_labels(folder, spec)
     if spec.examples:
-        yield from _check_examples(folder, spec)
+        yield from _check_examples(folder, spec, variant)
     if spec.knowledge:
-        yield from _check_knowledge(folder, spec.knowledge.file)
+        yield from _check_knowledge(folder, spec.knowledge.file, variant)
 
 
-def _check_templates(folder: Path, spec: BotSpec) -> Iterator[PromptbotError]:
+def _check_templates(folder: Path, spec: BotSpec, variant: str | None) -> Iterator[PromptbotError]:
     partials, problem = _attempt(lambda: read_partials(folder))
     if partials is None:
         assert problem is not None
         yield problem
         return
-    readers: list[tuple[Callable[[], TemplateSource | None], frozenset[str]]] = [
-        (lambda: read_template(folder, spec.template), SYSTEM_VARIABLES),
-        (lambda: find_turn_template(folder, spec), TURN_VARIABLES),
+    readers: list[tuple[Key, Callable[[], TemplateSource | None], frozenset[str]]] = [
+        (("template",), lambda: read_template(folder, spec.template), SYSTEM_VARIABLES),
+        (("turn_template",), lambda: find_turn_template(folder, spec), TURN_VARIABLES),
     ]
-    for read, filled in readers:
-        source, problem = _attempt(read)
+    for key, read, filled in readers:
+        source, problem = _attempt(read, folder, variant, key)
         if problem:
             yield problem
         elif source:
             template = Template(name=source.name, source=source.text, partials=partials)
-            yield from template.check([*spec.vars, *sorted(filled)])
+            mistakes = template.check([*spec.vars, *sorted(filled)])
+            yield from mistakes
+            if not mistakes:
+                # What only a rendering shows: endless loops, megabytes, forbidden attributes.
+                trial = {name: value for name, value in _trial(spec).items() if name in filled}
+                problem = _attempt(partial(template.render, {**spec.vars, **trial}))[1]
+                if problem:
+                    yield problem
+
+
+def _trial(spec: BotSpec) -> dict[str, object]:
+    """Return values of the kinds that a template gets in a conversation."""
+    note = {"question": "Q", "answer": "A", "text": "Q A", "source": "knowledge.jsonl:1"}
+    return {
+        "fallback": spec.guard.fallback,
+        "language": spec.language,
+        "labels": spec.labels or {},
+        "knowledge": [note] * 3,
+        "examples": [{"input": "I", "output": "O"}] * 3,
+        "input": "I",
+    }
 
 
 def _check_labels(folder: Path, spec: BotSpec) -> Iterator[PromptbotError]:
@@ -97,13 +119,13 @@ def _check_labels(folder: Path, spec: BotSpec) -> Iterator[PromptbotError]:
         labels = spec.labels
         problem = _attempt(lambda: Verbalizer(labels))[1]
         if problem:
-            problem.place = problem.place or str(folder / "bot.yaml")
-            yield problem
+            yield problem if problem.place else problem.located(str(folder / "bot.yaml"))
 
 
-def _check_examples(folder: Path, spec: BotSpec) -> Iterator[PromptbotError]:
+def _check_examples(folder: Path, spec: BotSpec, variant: str | None) -> Iterator[PromptbotError]:
     assert spec.examples is not None
-    path, problem = _attempt(lambda: inside(folder, spec.examples.file))  # type: ignore[union-attr]
+    name = spec.examples.file
+    path, problem = _attempt(lambda: inside(folder, name), folder, variant, ("examples", "file"))
     if path is None:
         assert problem is not None
         yield problem
@@ -127,10 +149,15 @@ def _check_examples(folder: Path, spec: BotSpec) -> Iterator[PromptbotError]:
                 hint="Keep the right one: a model cannot follow both.",
             )
     if not broken:
-        try:
-            check_k(spec.examples.k, len(examples), place=str(path))
-        except DataError as error:
-            yield error
+        k = spec.examples.k
+        problem = _attempt(
+            lambda: check_k(k, len(examples), place=str(folder)),
+            folder,
+            variant,
+            ("examples", "k"),
+        )[1]
+        if problem:
+            yield problem
     unused = set(spec.labels or ()) - {example.label for example in examples}
     if unused and not broken:
         yield SpecError(
@@ -140,8 +167,8 @@ def _check_examples(folder: Path, spec: BotSpec) -> Iterator[PromptbotError]:
         )
 
 
-def _check_knowledge(folder: Path, name: str) -> Iterator[PromptbotError]:
-    path, problem = _attempt(lambda: inside(folder, name))
+def _check_knowledge(folder: Path, name: str, variant: str | None) -> Iterator[PromptbotError]:
+    path, problem = _attempt(lambda: inside(folder, name), folder, variant, ("knowledge", "file"))
     if path is None:
         assert problem is not None
         yield problem
@@ -159,8 +186,17 @@ def _check_knowledge(folder: Path, name: str) -> Iterator[PromptbotError]:
         )
 
 
-def _attempt(function: Callable[[], T]) -> tuple[T | None, PromptbotError | None]:
+def _attempt(
+    function: Callable[[], T],
+    folder: Path | None = None,
+    variant: str | None = None,
+    key: Key = (),
+) -> tuple[T | None, PromptbotError | None]:
+    """Return what a function gives, or its error with the place of the setting that caused it."""
     try:
-        return function(), None
+        if folder is None:
+            return function(), None
+        with said_by(folder, variant, key):
+            return function(), None
     except PromptbotError as error:
         return None, error

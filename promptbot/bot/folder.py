@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
-from promptbot.bot.spec import BotSpec, Source, parse_spec, read_yaml
+from promptbot.bot.spec import BotSpec, Key, Source, parse_spec, place_of, read_yaml
 from promptbot.data import check_k, load_examples, load_notes
 from promptbot.errors import BotNotFound, DataError, SpecError, TemplateError, known_words
 from promptbot.types import Example, Note
@@ -164,19 +165,40 @@ def load_bot(name: str | Path, variant: str | None = None) -> Bot:
     spec = read_spec(folder, variant)
     examples: list[Example] = []
     if spec.examples:
-        examples = load_examples(inside(folder, spec.examples.file), spec.labels)
-        check_k(spec.examples.k, len(examples), place=str(folder / spec.examples.file))
-    notes = load_notes(inside(folder, spec.knowledge.file)) if spec.knowledge else []
+        with said_by(folder, variant, ("examples", "file")):
+            examples = load_examples(inside(folder, spec.examples.file), spec.labels)
+        with said_by(folder, variant, ("examples", "k")):
+            check_k(spec.examples.k, len(examples), place=str(folder))
+    notes: list[Note] = []
+    if spec.knowledge:
+        with said_by(folder, variant, ("knowledge", "file")):
+            notes = load_notes(inside(folder, spec.knowledge.file))
+    with said_by(folder, variant, ("template",)):
+        system = read_template(folder, spec.template)
+    with said_by(folder, variant, ("turn_template",)):
+        turn = find_turn_template(folder, spec)
     return Bot(
         folder=folder,
         variant=variant or DEFAULT_VARIANT,
         spec=spec,
-        system=read_template(folder, spec.template),
-        turn=find_turn_template(folder, spec),
+        system=system,
+        turn=turn,
         partials=read_partials(folder),
         examples=tuple(examples),
         notes=tuple(notes),
     )
+
+
+@contextmanager
+def said_by(folder: Path, variant: str | None, key: Key) -> Iterator[None]:
+    """Give an error that names only the folder the file and line of the setting that caused it."""
+    try:
+        yield
+    except (DataError, TemplateError) as error:
+        if error.place != str(folder):
+            raise
+        base = read_yaml(folder / "bot.yaml")
+        raise error.located(place_of(key, base, _read_variant(folder, variant))) from None
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -230,8 +252,8 @@ def read_partials(folder: Path) -> dict[str, str]:
 
 
 def _template_files(folder: Path) -> Iterator[Path]:
-    yield from sorted(folder.glob("*.j2"))
-    yield from sorted((folder / "variants").glob("*.j2"))
+    for parent in (folder, folder / "variants"):
+        yield from sorted(file for file in parent.glob("*.j2") if file.is_file())
 
 
 def _read_text(path: Path) -> str:

@@ -106,10 +106,10 @@ def create_bot(name: str, parent: Path, task: Literal["chat", "classify"] = "cha
     Raises:
         InputError: The name cannot be a bot's, or something of this name exists already.
     """
-    if not re.fullmatch(r"\w[\w.-]*", name):
+    if not re.fullmatch(r"\w[\w.-]{0,63}", name):
         raise InputError(
             f'"{name}" cannot be the name of a bot.',
-            expected="Expected letters, digits, underscore, dot and hyphen.",
+            expected="Expected at most 64 letters, digits, underscores, dots and hyphens.",
             hint="Choose a name such as help_desk.",
         )
     folder = parent / name

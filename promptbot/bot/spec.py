@@ -289,7 +289,7 @@ def parse_spec(base: Source, variant: Source | None = None) -> BotSpec:
             error.errors(), key=lambda d: _source(d["loc"], base, variant).line(d["loc"])
         )
         raise join_errors(
-            [explain(detail, _place(detail["loc"], base, variant)) for detail in details]
+            [explain(detail, place_of(detail["loc"], base, variant)) for detail in details]
         ) from None
     problems = list(_contradictions(spec, base, variant))
     if problems:
@@ -313,7 +313,8 @@ def _source(key: Key, base: Source, variant: Source | None) -> Source:
     return base
 
 
-def _place(key: Key, base: Source, variant: Source | None) -> str:
+def place_of(key: Key, base: Source, variant: Source | None) -> str:
+    """Return the file and line that says a setting under a variant."""
     return _source(key, base, variant).place(key)
 
 
@@ -321,19 +322,19 @@ def _contradictions(spec: BotSpec, base: Source, variant: Source | None) -> Iter
     if spec.task == "classify" and not spec.labels:
         yield SpecError(
             "task is classify, but there are no labels.",
-            place=_place(("task",), base, variant),
+            place=place_of(("task",), base, variant),
             hint='Add labels, as  labels: {card_lost: ["lost card"]}.',
         )
     if spec.task == "chat" and spec.labels:
         yield SpecError(
             "labels are given, but task is chat.",
-            place=_place(("labels",), base, variant),
+            place=place_of(("labels",), base, variant),
             hint="Set task: classify, or take the labels out.",
         )
     for name in sorted(set(spec.vars) & RESERVED_VARIABLES):
         yield SpecError(
             f'variable "{name}" is one that promptbot fills itself.',
-            place=_place(("vars", name), base, variant),
+            place=place_of(("vars", name), base, variant),
             expected=f"Reserved: {', '.join(sorted(RESERVED_VARIABLES))}.",
             hint="Choose another name.",
         )
@@ -341,7 +342,7 @@ def _contradictions(spec: BotSpec, base: Source, variant: Source | None) -> Iter
         if not name.isidentifier():
             yield SpecError(
                 f'variable "{name}" cannot be used in a template.',
-                place=_place(("vars", name), base, variant),
+                place=place_of(("vars", name), base, variant),
                 expected="Expected letters, digits and underscores, no digit first.",
                 hint="Choose another name.",
             )

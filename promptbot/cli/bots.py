@@ -80,8 +80,11 @@ def short_path(path: Path) -> str:
     """Return a path as short as it can be typed from here."""
     from pathlib import Path
 
-    absolute = path.resolve()
-    for start, prefix in ((Path.cwd(), ""), (Path.home(), "~/")):
+    try:
+        absolute, here = path.resolve(), Path.cwd()
+    except FileNotFoundError:  # the working directory was deleted
+        return str(path)
+    for start, prefix in ((here, ""), (Path.home(), "~/")):
         if absolute.is_relative_to(start):
             return prefix + str(absolute.relative_to(start))
     return str(absolute)

@@ -5,6 +5,8 @@ Each command's module imports what it needs when it runs, so that ``promptbot --
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from io import TextIOWrapper
 from typing import Annotated
@@ -71,6 +73,13 @@ def main() -> None:
 
         print_error(error)
         sys.exit(error.exit_status)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print("error: the output cannot be written: no space is left there.", file=sys.stderr)
+        # What is still buffered cannot be written either; Python would try again as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

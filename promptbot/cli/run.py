@@ -35,7 +35,7 @@ def run(
     session: Annotated[
         str | None, typer.Option(metavar="NAME", help="Continue or begin a stored conversation.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     db: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Keep conversations in this database (SQLAlchemy URL)."),

@@ -16,7 +16,7 @@ def show(
     model: Annotated[
         str | None, typer.Option(metavar="SPEC", help="Count tokens as this model does.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the prompt as JSON.")] = False,
 ) -> None:
     """Show the exact prompt for a message: its texts, sizes, and what was chosen."""

@@ -115,3 +115,32 @@ def test_every_problem_is_a_users_mistake_with_a_next_step(make_bot: BotMaker) -
         assert isinstance(error, UserError)
         assert error.hint
         assert error.place
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__ }}",
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{{ 'x' * 100000000 }}",
+        "{{ 1 / 0 }}",
+        "{{ fallback.nope }}",
+    ],
+)
+def test_what_only_a_rendering_shows_is_found(make_bot: BotMaker, template: str) -> None:
+    found = check_bot(make_bot(files={"system.j2": template}))
+    assert len(found) == 1
+    assert "system.j2" in str(found[0])
+
+
+def test_missing_template_is_told_in_the_variant_that_names_it(make_bot: BotMaker) -> None:
+    folder = make_bot(files={"variants/lost.yaml": "# mine\ntemplate: lost.j2\n"})
+    assert "lost.yaml, line 2: there is no template" in problems(folder)
+
+
+def test_a_pipe_in_place_of_a_template_is_no_template(make_bot: BotMaker) -> None:
+    import os
+
+    folder = make_bot(files={"system.j2": None})
+    os.mkfifo(folder / "system.j2")
+    assert 'there is no template "system.j2"' in problems(folder)

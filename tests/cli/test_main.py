@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -103,3 +104,27 @@ def test_colours_and_narrow_windows_do_not_matter_to_a_pipe(shop: str) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert "\x1b" not in done.stderr
+
+
+def test_a_negative_seed_is_refused_before_anything_is_loaded() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "promptbot", "run", "customer_service", "--seed", "-1"],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "promptbot", "bots"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr.strip() == "error: the output cannot be written: no space is left there."
