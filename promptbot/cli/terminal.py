@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -102,7 +103,7 @@ class Talk:
         """Send a message and show the reply as it comes; Ctrl-C stops it."""
         self._unanswered = text
         stopped, failed = False, None
-        with MarkdownStream(self.console) as screen:
+        with MarkdownStream(self.console) as screen, _noted_interrupts() as pressed:
             try:
                 session = self._loading.result()
                 session.last = None
@@ -110,6 +111,8 @@ class Talk:
                 try:
                     for piece in pieces:
                         screen.add(piece.text)
+                        if pressed.is_set():
+                            raise KeyboardInterrupt
                 except KeyboardInterrupt:
                     pieces.close()  # what was said so far is remembered
                     raise
@@ -324,6 +327,26 @@ class _Loading:
     def result(self) -> Session:
         """Return the session as soon as it is loaded, or raise what kept it from loading."""
         return self._future.result()
+
+
+@contextlib.contextmanager
+def _noted_interrupts() -> Iterator[threading.Event]:
+    """Note every Ctrl-C: its exception is lost where it meets a destructor or a weak reference."""
+    pressed = threading.Event()
+
+    def note(number: int, frame: object) -> None:
+        pressed.set()
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGINT, note)
+    except ValueError:  # not the main thread: nothing reaches it
+        yield pressed
+        return
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
