@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from pretraining.businesses import (
@@ -451,6 +451,39 @@ def notes_part(
     return pieces
 
 
+def longer(r: Random, world: World, answer: str) -> str:
+    """Return an answer as notes have them: often with a second sentence, a quoted name, an address.
+
+    Copying must not end at the first full stop, and must not depend on what is likely.
+    """
+    x = r.random()
+    if x < 0.3:
+        second = r.choice(world.note_answers)
+        return f"{answer} {second}" if len(answer) + len(second) < 190 else answer
+    if x < 0.42:
+        words = " ".join(r.sample(world.words, r.randint(1, 3)))
+        words = r.choice((words, words.capitalize(), words.title(), "My " + words))
+        form = r.choice(
+            ('{} Click "{}".', '{} Look under "{}" in the menu.', '"{1}": {0}', '{} It is called "{}".',
+             '{} Press "{}" and wait.', '{} Go to "{}", then "Settings".', "{} Write to {}@{}.example.",
+             "{} ({})", "{} See {}.{}.com.", '{} Choose "{}" at the checkout; that is all.')
+        )  # fmt: skip
+        return form.format(
+            answer, words if "@" not in form else r.choice(world.words), r.choice(world.words)
+        )
+    if x < 0.5:
+        made = r.sample(world.words, r.randint(3, 12))
+        made = [w.capitalize() if r.random() < 0.25 else w for w in made]
+        made = [w + r.choice(("", "", "", ",", ".", ";", f" {r.randint(1, 999)}")) for w in made]
+        return " ".join(made).rstrip(",;.") + "."
+    return answer
+
+
+def lengthened(r: Random, world: World, b: Business) -> Business:
+    """Return a business some of whose answers are longer."""
+    return replace(b, notes=tuple(replace(n, answer=longer(r, world, n.answer)) for n in b.notes))
+
+
 def similar_notes(r: Random, world: World, b: Business, topic: str, k: int) -> list[Note]:
     """Return k notes of a business near to a topic (the topic's own first), most similar last."""
     near = world.topic_similarity
@@ -575,7 +608,7 @@ def told_value(r: Random, world: World, kind: str) -> str:
 
 def chat(r: Random, world: World) -> list[Turn]:
     """A bot with notes, examples and small talk: the everyday prompt of promptbot."""
-    b = make_business(r, world.lists, n_notes=r.randint(6, 14))
+    b = lengthened(r, world, make_business(r, world.lists, n_notes=r.randint(6, 14)))
     scene = Scene(b, fallback_sentence(r))
     pieces = persona(r, world, scene, r.choice((0, 0, 0, 1, 2)))
     k = r.choice((1, 2, 3, 3, 3, 3, 3, 4, 5))
@@ -635,7 +668,7 @@ def chat(r: Random, world: World) -> list[Turn]:
 
 def many_notes(r: Random, world: World) -> list[Turn]:
     """Notes and several questions about them, some answered, some not: much copying per token."""
-    b = make_business(r, world.lists, n_notes=r.randint(6, 10))
+    b = lengthened(r, world, make_business(r, world.lists, n_notes=r.randint(6, 10)))
     scene = Scene(b, fallback_sentence(r))
     pieces = persona(r, world, scene, r.choice((0, 0, 1)))
     topic = r.choice(b.notes).topic

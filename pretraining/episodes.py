@@ -91,7 +91,8 @@ class Encoded:
     summaries: list[tuple[int, int | str]]
     """(position, text or its row): where the summary of a message or note is read."""
     guides: list[tuple[int, tuple[int, ...]]]
-    """(position, sources): the token after `position` also stands at each of the sources."""
+    """(position, sources): the token after `position` also stands at each of the sources; after
+    the last token of a copy, the sources are the tokens that follow the originals."""
 
 
 _memo: dict[tuple[int, str], tuple[list[int], list[tuple[int, int]]]] = {}
@@ -151,6 +152,17 @@ def encode(turns: list[Turn], tokenizer: Tokenizer) -> Encoded:
                     )
                     if sources:
                         guides.append((position - 1, sources))
+                if (
+                    place
+                    and max(place.values()) == start + len(new) - 1
+                    and piece is turn.pieces[-1]
+                ):
+                    # What follows the original is where the copy ends.
+                    last = max(place)
+                    ends = tuple(p[last] + 1 for p in earlier if last in p)
+                    ends = tuple(p for p in ends if p < start)
+                    if ends:
+                        guides.append((start + len(new) - 1, ends))
             earlier.append(place)
             at += len(piece.text)
         ids += new

@@ -10,6 +10,7 @@ from pretraining.chats import (
     Scene,
     chat,
     copying,
+    longer,
     many_notes,
     notes_part,
     one_word,
@@ -19,7 +20,7 @@ from pretraining.chats import (
     social_turns,
     talk,
 )
-from pretraining.episodes import READ, Mark, Turn, shown, system, target, user
+from pretraining.episodes import Mark, Piece, Turn, shown, system, target, user
 from pretraining.world import World
 
 Generator = Callable[[Random, World], list[Turn]]
@@ -115,9 +116,13 @@ def classification(r: Random, world: World) -> list[Turn]:
         options = sorted({names[world.labels[i]] for i in examples} | {names[label]})
         prompt += " " + r.choice(("Labels: ", "Intents: ", "Choose from: ")) + ", ".join(options)
     turns = [system(prompt)]
+    seen: set[str] = set()
     for i in examples:
+        # A label that stood before is a question of its own: more to learn from one prompt.
+        name = Mark(names[world.labels[i]])
         turns.append(user(world.texts[i], row=i))
-        turns.append(shown(Mark(names[world.labels[i]])))
+        turns.append(target(name, weight=0.7) if name.text in seen else shown(name, weight=0.05))
+        seen.add(name.text)
     return [*turns, user(world.texts[query], row=query), target(Mark(names[label]))]
 
 
@@ -157,10 +162,24 @@ def key_value(r: Random, world: World) -> list[Turn]:
     return turns
 
 
-def sentence(r: Random, world: World) -> list[Turn]:
-    """One text, read for its summary alone."""
-    row = r.choice(world.trainable)
-    return [user(world.texts[row], row=row, weight=READ)]
+def reading(r: Random, world: World) -> list[Turn]:
+    """Many texts, half of them near one another, read for their summaries alone."""
+    if r.random() < 0.5:
+        _, source, _ = _pool(r, world)
+        rows = [r.choice(world.classes[c]) for c in r.sample(source, 3) for _ in range(7)]
+        r.shuffle(rows)
+    else:
+        rows = r.sample(world.trainable, 21)
+    n_notes = r.choice((0, 0, 2, 3, 4))
+    pieces: list[Piece] = [r.choice(CLASSIFY)]
+    if n_notes:
+        answers = [" ".join(r.sample(world.words, r.randint(1, 4))) for _ in range(n_notes)]
+        notes = [(world.texts[i], a) for i, a in zip(rows, answers, strict=False)]
+        pieces = notes_part(r, fallback_sentence(r), notes, rows[:n_notes])
+    turns = [system(*pieces)]
+    for i in rows[n_notes:]:
+        turns += [user(world.texts[i], row=i, weight=0.0), shown(r.choice(world.words), weight=0.0)]
+    return turns
 
 
 def dialogue(r: Random, world: World) -> list[Turn]:
@@ -186,7 +205,7 @@ def retrieved_notes(r: Random, world: World) -> list[Turn]:
     """Notes of made-up answers to classes of real questions, retrieved as deployed."""
     _, source, n = _pool(r, world)
     classes = r.sample(source, min(max(8, n), len(source)))
-    found = r.sample(world.note_answers, len(classes))
+    found = [longer(r, world, a) for a in r.sample(world.note_answers, len(classes))]
     if r.random() < 0.3:
         # A family: near-equal answers that differ in a few words.
         pattern = r.choice(found).split()

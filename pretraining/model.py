@@ -109,7 +109,24 @@ def teacher_embeddings(vocabulary: Tokenizer, width: int) -> torch.Tensor:
             result[i, :known] = weights[ids].mean(0)[:known] + 0.1 * torch.randn(known)
     start = len(tokenizer.SPECIAL)
     result[start:] /= result[start:].pow(2).mean().sqrt()
-    return result
+    return separate(result)
+
+
+def separate(embeddings: torch.Tensor, most: float = 0.7, seed: int = 0) -> torch.Tensor:
+    """Return embeddings in which no two tokens are (nearly) the same vector.
+
+    The teacher reads lower case, so "Please" and "please" start as one vector, and a head that
+    copies embeddings cannot tell which of them it copies. Every token whose nearest other token
+    has a cosine above `most` is mixed with noise of its own until about `most` remains.
+    """
+    import torch
+
+    unit = torch.nn.functional.normalize(embeddings, dim=-1)
+    nearest = torch.cat([(part @ unit.T).topk(2).values[:, 1] for part in unit.split(1024)])
+    noise = torch.randn(embeddings.shape, generator=torch.Generator().manual_seed(seed))
+    noise *= embeddings.pow(2).mean(-1, keepdim=True).sqrt()
+    kept = (most / nearest.clamp(min=most))[:, None]
+    return kept.sqrt() * embeddings + (1.0 - kept).sqrt() * noise
 
 
 def build(size: Size, embeddings: torch.Tensor, seed: int = 0) -> LlamaForCausalLM:

@@ -46,6 +46,12 @@ GUIDE_LOW = 5_600_000
 """From here on the guidance keeps its smallest weight."""
 GUIDE_FLOOR = 0.1
 MAX_GUIDES = 400
+READ_FIRST = 4_000_000
+"""Tokens of texts read for their summaries alone, by the layers below the tap, before the rest."""
+READ_SHARE = 0.4
+"""How many more of them for every token of an episode."""
+READ_BATCH = 8192
+"""Tokens of such a batch: the larger, the more texts each summary must be told from."""
 DECAY_SHARE = 0.4
 RATE_MATRICES, RATE_EMBEDDINGS, RATE_REST = 1.2e-3, 2e-3, 1e-3
 
@@ -83,6 +89,10 @@ class Progress:
     """Tokens seen when that pool was made: with the number it determines the episodes."""
     taken: int = 0
     """Batches of that pool already trained on."""
+    pool_read: int = 0
+    """Like `pool_tokens`, of the texts that are only read."""
+    read_tokens: int = 0
+    """Tokens read for their summaries alone; they do not count into `tokens`."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,11 @@ class Batch:
     """(episode, position, text or its row)"""
     guides: list[tuple[int, int, tuple[int, ...]]]
     """(episode, position, sources)"""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether nothing is to be said: texts that are read for their summaries."""
+        return not self.weights.any()
 
 
 def collate(episodes: list[Encoded]) -> Batch:
@@ -126,16 +141,22 @@ def choose(r: Random, tokens: int) -> Generator:
 
 
 def make_pool(
-    world: World, tokenizer: Tokenizer, settings: Settings, number: int, tokens: int
+    world: World,
+    tokenizer: Tokenizer,
+    settings: Settings,
+    number: int,
+    tokens: int,
+    read: bool = False,
 ) -> list[Batch]:
-    """Return the batches of one pool; the same arguments give the same batches."""
+    """Return the batches of one pool; the same arguments give the same batches.
+
+    `read`: of texts to be summarised, else of the episodes for this stage of the curriculum.
+    """
     r = Random(f"{settings.seed}:{number}")
-    if LOOKUP_UNTIL <= tokens < SHORT_UNTIL and r.random() < 0.4:
-        many = [encode(generators.sentence(r, world), tokenizer) for _ in range(400)]
-        return [collate(many[i : i + 200]) for i in (0, 200)]
     episodes: list[Encoded] = []
     while len(episodes) < settings.pool:
-        e = encode(choose(r, tokens)(r, world), tokenizer)
+        generator = generators.reading if read else choose(r, tokens)
+        e = encode(generator(r, world), tokenizer)
         if 1 < len(e.ids) <= settings.max_length:
             episodes.append(e)
     world.learn({about for e in episodes for _, about in e.summaries if isinstance(about, str)})
@@ -143,7 +164,9 @@ def make_pool(
     batches: list[Batch] = []
     group: list[Encoded] = []
     for e in episodes:
-        if group and (len(group) + 1) * len(e.ids) > settings.batch_tokens:
+        if group and (len(group) + 1) * len(e.ids) > (
+            READ_BATCH if read else settings.batch_tokens
+        ):
             batches.append(collate(group))
             group = []
         group.append(e)
@@ -157,12 +180,15 @@ def stream(
 ) -> Iterator[Batch]:
     """Yield batches for ever, keeping the place in `progress`."""
     while True:
-        batches = make_pool(world, tokenizer, settings, progress.pool, progress.pool_tokens)
+        goal = min(settings.tokens, READ_FIRST) + READ_SHARE * progress.pool_tokens
+        read = progress.pool_read < goal
+        batches = make_pool(world, tokenizer, settings, progress.pool, progress.pool_tokens, read)
         while progress.taken < len(batches):
             progress.taken += 1
             yield batches[progress.taken - 1]
         progress.pool += 1
         progress.pool_tokens = progress.tokens
+        progress.pool_read = progress.read_tokens
         progress.taken = 0
 
 
@@ -257,9 +283,36 @@ class Trainer:
         mean = (found.mean(1) * weights).sum() / weights.sum()
         return -mean, found.exp().mean().item()
 
+    def summaries(self, batch: Batch, world: World, ranking: float) -> torch.Tensor:
+        """Return the distance of the tapped summaries to the teacher's vectors.
+
+        Cosine distance, and (weighted) how surely each finds its own among those of the batch.
+        """
+        where = torch.tensor([s[:2] for s in batch.summaries])
+        goal = torch.from_numpy(np.stack([world.vector(s[2]) for s in batch.summaries])).float()
+        tapped = self.tap["summary"][where[:, 0], where[:, 1]]
+        read = F.normalize(self.reader(tapped).float(), dim=-1)
+        cosine = (read * goal).sum(-1).mean()
+        self.note("read cosine" if batch.is_read else "summary cosine", cosine.item())
+        same = torch.arange(len(batch.summaries))
+        rank = F.cross_entropy((read @ goal.T).float() * 20.0, same) if ranking else 0.0
+        return 1.0 - cosine + ranking * rank
+
+    def reading(self, batch: Batch, world: World, ranking: float) -> torch.Tensor:
+        """Return the summaries' loss alone, computed by the layers up to the tap."""
+        options = self.network.model.config
+        layers = options.num_hidden_layers
+        options.num_hidden_layers = self.size.tap_layer + 1
+        try:
+            self.network.model(batch.ids)
+        finally:
+            options.num_hidden_layers = layers
+        return self.summaries(batch, world, ranking)
+
     def loss(self, batch: Batch, world: World) -> torch.Tensor:
         """Return the loss of a batch: next tokens, sentence summaries, guided attention."""
-        tokens = self.progress.tokens
+        if batch.is_read:
+            return 2.0 * self.reading(batch, world, 0.2)
         hidden = self.network.model(batch.ids).last_hidden_state
         targets = batch.ids[:, 1:].reshape(-1)
         weights = batch.weights[:, 1:].reshape(-1)
@@ -272,19 +325,7 @@ class Trainer:
         if wanted.any():
             self.note("answer loss", each[wanted].mean().item())
         if batch.summaries:
-            where = torch.tensor([s[:2] for s in batch.summaries])
-            goal = torch.from_numpy(np.stack([world.vector(s[2]) for s in batch.summaries]))
-            goal = goal.float()
-            tapped = self.tap["summary"][where[:, 0], where[:, 1]]
-            read = F.normalize(self.reader(tapped).float(), dim=-1)
-            cosine = (read * goal).sum(-1).mean()
-            self.note("summary cosine", cosine.item())
-            extra = 1.0 - cosine
-            if len(batch.summaries) > 16:
-                same = torch.arange(len(batch.summaries))
-                extra = extra + 0.1 * F.cross_entropy((read @ goal.T).float() * 20.0, same)
-            early = tokens < DENSE_UNTIL
-            total = total * (0.5 if tokens < SHORT_UNTIL else 1.0) + extra * (2.0 if early else 1.0)
+            total = total + self.summaries(batch, world, 0.1 if len(batch.summaries) > 16 else 0.0)
         guides = batch.guides
         if len(guides) > MAX_GUIDES:
             guides = Random(self.progress.step).sample(guides, MAX_GUIDES)
@@ -322,7 +363,10 @@ class Trainer:
             optimiser.step()
             optimiser.zero_grad()
         self.progress.step += 1
-        self.progress.tokens += batch.ids.numel()
+        if batch.is_read:
+            self.progress.read_tokens += batch.ids.numel()
+        else:
+            self.progress.tokens += batch.ids.numel()
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; an interrupted write leaves the old one."""
@@ -354,8 +398,8 @@ class Trainer:
         p = self.progress
         figures = " ".join(f"{k} {sum(v) / len(v):.3f}" for k, v in self.recent.items())
         return (
-            f"{p.step} {p.tokens / 1e6:.3f}M {tokens / max(seconds, 1e-9):.0f}/s "
-            f"rate {self.rate():.2f} {figures}"
+            f"{p.step} {p.tokens / 1e6:.3f}M read {p.read_tokens / 1e6:.1f}M "
+            f"{tokens / max(seconds, 1e-9):.0f}/s rate {self.rate():.2f} {figures}"
         )
 
 
