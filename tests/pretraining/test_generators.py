@@ -25,7 +25,11 @@ def test_guided_source_positions_hold_the_target_token(
         e = encode(generator(Random(seed), world), tokenizer)
         for position, sources in e.guides:
             assert all(s <= position for s in sources)
-            assert {e.ids[s] for s in sources} == {e.ids[position + 1]}
+            if e.ids[position + 1] == END:
+                # The copy ends: the sources follow the originals' last token.
+                assert {e.ids[s - 1] for s in sources} == {e.ids[position]}
+            else:
+                assert {e.ids[s] for s in sources} == {e.ids[position + 1]}
             assert e.weights[position + 1] >= 0.7
 
 
@@ -51,7 +55,7 @@ def test_every_token_of_a_copied_answer_is_guided(tokenizer: Tokenizer) -> None:
     ]
     e = encode(turns, tokenizer)
     answer = len(e.ids) - 1 - len(tokenizer.encode(" the card is here").ids)
-    assert [p for p, _ in e.guides] == list(range(answer - 1, len(e.ids) - 2))
+    assert [p for p, _ in e.guides] == list(range(answer - 1, len(e.ids) - 1))
 
 
 def test_a_number_inside_a_reply_points_at_the_users_digits(tokenizer: Tokenizer) -> None:
