@@ -1,10 +1,11 @@
-"""Milliseconds to choose the nearest examples and make their messages, beside LangChain's own.
+"""Milliseconds to compose a prompt from a pool of examples, beside LangChain's own.
 
-Both sides choose from the same pool with the same vectors: promptbot with its nearest selector and
-`arrange`, LangChain with FewShotChatMessagePromptTemplate over SemanticSimilarityExampleSelector on
-InMemoryVectorStore. Every question is encoded before the clock starts and remembered, so that the
-encoder counts on neither side; its time is printed apart. The two take turns on each question, and
-the run fails when they choose different examples.
+All choose from the same pool with the same vectors: promptbot's nearest selector and `arrange`;
+its whole `Composer`, which also fits the prompt into the context and renders a template; LangChain
+with FewShotChatMessagePromptTemplate over SemanticSimilarityExampleSelector on InMemoryVectorStore.
+Every question is encoded before the clock starts and remembered, so that the encoder counts on no
+side; its time is printed apart. They take turns on each question, and the run fails when they
+choose different examples.
 
     python benchmarks/compose.py
 """
@@ -12,9 +13,12 @@ the run fails when they choose different examples.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
@@ -23,8 +27,10 @@ from langchain_core.prompts import ChatPromptTemplate, FewShotChatMessagePromptT
 from langchain_core.vectorstores import InMemoryVectorStore
 from numpy.typing import NDArray
 
-from promptbot import load_encoder
+from promptbot import load_encoder, load_model
+from promptbot.bot.folder import load_bot
 from promptbot.interfaces import Encoder
+from promptbot.prompt.compose import Composer
 from promptbot.prompt.selectors import arrange, make_selector
 from promptbot.types import Example, Message
 
@@ -76,6 +82,31 @@ class MemoisingEncoder(Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         return self.embed_documents([text])[0]
+
+
+SYSTEM = "You are the assistant of {{ company }}. Be friendly and brief."
+
+
+def composer(folder: Path, pool: Sequence[Example], k: int, encoder: Encoder) -> Composer:
+    """Return the composer of a bot with this pool, whose tokens the embedded model counts."""
+    lines = [{"input": example.input, "output": example.output} for example in pool]
+    (folder / "system.j2").write_text(SYSTEM, encoding="utf-8")
+    (folder / "examples.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8"
+    )
+    (folder / "bot.yaml").write_text(
+        "name: bench\ndescription: For this benchmark.\nlanguage: en\ntask: chat\n"
+        "model: embedded\ntemplate: system.j2\nvars: {company: Acme}\n"
+        f"examples: {{file: examples.jsonl, selector: nearest, k: {k}, order: nearest_first}}\n",
+        encoding="utf-8",
+    )
+    model = load_model("embedded")
+    return Composer(
+        load_bot(str(folder)),
+        count_tokens=model.count_tokens,
+        context_tokens=model.context_tokens,
+        load_encoder=lambda: encoder,
+    )
 
 
 def made_texts(n: int) -> list[str]:
@@ -136,12 +167,20 @@ def main() -> None:
     def langchains(question: str) -> list[str]:
         return [str(message.content) for message in few_shot.format_messages(input=question)]
 
+    with tempfile.TemporaryDirectory() as folder:
+        whole = composer(Path(folder), pool, args.k, encoder)
+
+    def composed(question: str) -> list[str]:
+        examples = next(p for p in whole.compose(question).parts if p.kind == "examples")
+        return [message.content for message in examples.messages]
+
     contenders: dict[str, Callable[[str], list[str]]] = {
-        "promptbot": ours,
+        "selector": ours,
+        "composer": composed,
         "langchain": langchains,
     }
     for question in questions:
-        if ours(question) != langchains(question):
+        if not ours(question) == composed(question) == langchains(question):
             raise SystemExit(f"different examples for {question!r}: the comparison is void")
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(args.rounds):
@@ -156,7 +195,8 @@ def main() -> None:
     for name, milliseconds in median.items():
         print(f"{name:10} {milliseconds:9.3f} ms a question (median, beside the encoder)")
     print(f"encoder    {1000 * encoding_a_question:9.3f} ms a question (mean)")
-    print(f"promptbot is {median['langchain'] / median['promptbot']:.1f} times as fast")
+    for name in ("selector", "composer"):
+        print(f"{name}: {median['langchain'] / median[name]:.1f} times as fast as langchain")
 
 
 if __name__ == "__main__":

@@ -220,7 +220,7 @@ def retrieved_notes(r: Random, world: World) -> list[Turn]:
     k = r.choice((1, 2, 3, 3, 3, 3, 4))
     label = r.choice(classes)
     query = r.choice(world.classes[label])
-    absent = r.random() < 0.15
+    absent = r.random() < 0.12
     pool = [c for c in classes if c != label] if absent else classes
     rows = retrieve(r, world, query, pool, r.choice((1, 1, 1, 2)), k)
     if not absent and all(world.labels[i] != label for i in rows):
@@ -246,7 +246,7 @@ def medical_notes(r: Random, world: World) -> list[Turn]:
     scene = Scene(make_business(r, world.lists, n_notes=1), fallback_sentence(r))
     opening = persona(r, world, scene, 0)
     about, kind, _ = r.choice(entries)
-    absent = r.random() < 0.15
+    absent = r.random() < 0.12
     if absent:
         entries = [e for e in entries if e[:2] != (about, kind)]
     notes = [(MEDICAL[k][0].format(a), answer) for a, k, answer in entries]
