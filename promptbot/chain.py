@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessageChunk
 
     from promptbot.interfaces import Encoder, FrozenModel, History
+    from promptbot.prompt.leave_out import LeftOut
 
 ChatInput = str | Mapping[str, Any]
 """A message, or ``{"input": message, "session": id}``."""
@@ -103,6 +104,17 @@ class Chain(Runnable[ChatInput, Reply]):
     def compose(self, text: str, session: str | None = None) -> Prompt:
         """Return the prompt that a message would make, without asking the model."""
         return self._composer.compose(text, self.history.load(session) if session else ())
+
+    def leave_out_each(self, prompt: Prompt) -> list[LeftOut]:
+        """Return a prompt of this bot without each of its parts in turn; see `influence`."""
+        return self._composer.leave_out_each(prompt)
+
+    def label_logprobs(self, messages: Sequence[Message]) -> Mapping[str, float] | None:
+        """Return each label's log-probability after a prompt, uncalibrated; None for chat bots."""
+        if self._verbalizer is None:
+            return None
+        scores = self.model.score(messages, self._verbalizer.options)
+        return self._verbalizer.label_logprobs(scores)
 
     def invoke(
         self, input: ChatInput, config: RunnableConfig | None = None, **kwargs: Any

@@ -22,6 +22,7 @@ LAYERS = [
     },
     {"promptbot.chain", "promptbot.bot.check", "promptbot.bot.scaffold"},
     {
+        "promptbot.influence",
         "promptbot.session",
         "promptbot.store",
         "promptbot.langchain_compat",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -13,6 +15,9 @@ from rich.tree import Tree
 
 from promptbot.cli.style import ACCENT, QUIET, shorten, visible
 from promptbot.types import Chosen, Completion, Dropped, Example, Note, Part, Prompt, Reply, Trace
+
+if TYPE_CHECKING:
+    from promptbot.influence import Influence, PartInfluence
 
 ROLE_STYLES = {"system": "magenta", "user": ACCENT, "assistant": "green"}
 
@@ -24,6 +29,22 @@ MAX_LABELS = 8
 
 WORTH_A_LINE = 0.001
 """Probability from which on a label is listed."""
+
+WORTH_A_BAR = 0.05
+"""Influence, in nats, from which on a part stands out: it changes the probability by 5%."""
+
+HELPS, HINDERS = "green", "red"
+
+INFLUENCE_TITLES = {
+    "system": "system",
+    "summary": "summary",
+    "fact": "facts",
+    "note": "notes",
+    "example": "examples",
+    "turn": "turns",
+}
+
+INFLUENCE_LEGEND = "+ makes the answer likelier, - less likely; in nats"
 
 
 def why(reply: Reply, width: int) -> RenderableType:
@@ -80,12 +101,64 @@ def plain_prompt(prompt: Prompt) -> str:
     return "\n".join(lines)
 
 
+def influence_bars(influence: Influence, width: int) -> RenderableType:
+    """Return what each part of a prompt does to the answer, a bar each, in reading order.
+
+    The sign says the direction without colour too, and so does the bar: solid for what makes the
+    answer likelier, dotted for what makes it less likely.
+    """
+    tree = Tree(Text("influence", "bold"), guide_style=QUIET)
+    tree.add(Text(_answer_line(influence, width)))
+    most = max((abs(part.influence) for part in influence.parts), default=0.0)
+    for kind, parts in groupby(influence.parts, lambda part: part.kind):
+        rows = [_influence_row(part, most, width) for part in parts]
+        _branch(tree, INFLUENCE_TITLES[kind], str(len(rows)), _grid(rows))
+    tree.add(Text(INFLUENCE_LEGEND, QUIET))
+    return tree
+
+
+def plain_influence(influence: Influence) -> str:
+    """Return what each part of a prompt does to the answer, a line each."""
+    lines = [_answer_line(influence, 200)]
+    lines += [
+        f"influence {_signed(part.influence)} {part.kind}: {shorten(part.text, 200)}"
+        for part in influence.parts
+    ]
+    return "\n".join(lines)
+
+
 def label_line(logprobs: Mapping[str, float], n_labels: int = 3) -> Text:
     """Return the likeliest labels with their probabilities, on one line."""
     first, *others = _likeliest(logprobs)
     worth = [first, *(other for other in others if math.exp(other[1]) >= WORTH_A_LINE)]
     shown = " · ".join(f"{label} {_percent(logprob)}" for label, logprob in worth[:n_labels])
     return Text(shown, QUIET)
+
+
+def _answer_line(influence: Influence, width: int) -> str:
+    size = "" if influence.n_tokens is None else f", {_tokens(influence.n_tokens)}"
+    cost = f" (log-probability {influence.logprob:.2f}{size})"
+    return f"{shorten(influence.answer, max(width - len(cost) - 8, 24))}{cost}"
+
+
+def _influence_row(part: PartInfluence, most: float, width: int) -> tuple[Text, ...]:
+    """Return sign and size, bar and text of one part, on one line of the window."""
+    helps = part.influence >= 0
+    matters = abs(part.influence) >= WORTH_A_BAR
+    style = (HELPS if helps else HINDERS) if matters else QUIET
+    n_columns = BAR_WIDTH if width >= 80 else 6
+    n_filled = math.ceil(abs(part.influence) / most * n_columns) if matters else 0
+    bar = ("━" if helps else "┅") * n_filled
+    rest = max(width - n_columns - 16, 12)
+    return (
+        Text(_signed(part.influence), style, justify="right", no_wrap=True),
+        Text(f"{bar:<{n_columns}}", style, no_wrap=True),
+        Text(shorten(part.text, min(rest, 200)), "" if matters else QUIET),
+    )
+
+
+def _signed(nats: float) -> str:
+    return f"{round(nats, 2) + 0.0:+.2f}"  # never -0.00
 
 
 def _add_prompt(tree: Tree, prompt: Prompt, width: int) -> None:

@@ -10,6 +10,7 @@ from promptbot.bot.folder import Bot, TemplateSource
 from promptbot.errors import ContextOverflow, InputError
 from promptbot.prompt.budget import Contents, fit
 from promptbot.prompt.knowledge import Knowledge
+from promptbot.prompt.leave_out import LeftOut, leave_out_each
 from promptbot.prompt.memory import make_memory, split_turns
 from promptbot.prompt.selectors import arrange, make_selector
 from promptbot.prompt.template import Template
@@ -99,6 +100,16 @@ class Composer:
             dropped=dropped,
         )
 
+    def leave_out_each(self, prompt: Prompt) -> list[LeftOut]:
+        """Return a prompt that was composed here without each of its parts in turn."""
+
+        def render_system(changed: Prompt) -> str:
+            return self._render_system(
+                [c.item for c in changed.notes], [c.item for c in changed.examples]
+            )
+
+        return leave_out_each(prompt, render_system)
+
     @property
     def encoder_revision(self) -> str | None:
         """Content hash of the encoder; None when nothing needed it."""
@@ -121,15 +132,9 @@ class Composer:
     def _render(self, text: str, contents: Contents) -> dict[PartKind, list[Message]]:
         """Return the messages of each part, in the order in which the model reads them."""
         examples = [chosen.item for chosen in self._arrange(text, contents.examples)]
-        system = self._system.render(
-            self._values()
-            | {
-                # The most similar note comes last, beside the question (Liu et al. 2023,
-                # arXiv:2307.03172: what stands in the middle is lost).
-                "knowledge": [_note_values(c.item) for c in reversed(contents.notes)],
-                "examples": [{"input": e.input, "output": e.output} for e in examples],
-            }
-        )
+        # The most similar note comes last, beside the question (Liu et al. 2023,
+        # arXiv:2307.03172: what stands in the middle is lost).
+        system = self._render_system([c.item for c in reversed(contents.notes)], examples)
         pairs: list[Message] = []
         if not self._system_shows_examples:
             for example in examples:
@@ -145,6 +150,15 @@ class Composer:
             "turns": turns,
             "question": [self._user(text)],
         }
+
+    def _render_system(self, notes: Sequence[Note], examples: Sequence[Example]) -> str:
+        return self._system.render(
+            self._values()
+            | {
+                "knowledge": [_note_values(note) for note in notes],
+                "examples": [{"input": e.input, "output": e.output} for e in examples],
+            }
+        )
 
     def _user(self, text: str) -> Message:
         if self._turn:

@@ -8,7 +8,15 @@ import math
 import pytest
 from rich.console import Console, RenderableType
 
-from promptbot.cli.explain import label_line, plain_prompt, prompt_panels, tokens_per_second, why
+from promptbot.cli.explain import (
+    influence_bars,
+    label_line,
+    plain_prompt,
+    prompt_panels,
+    tokens_per_second,
+    why,
+)
+from promptbot.influence import Influence, PartInfluence
 from promptbot.types import (
     Chosen,
     Completion,
@@ -148,3 +156,32 @@ def test_speed_counts_from_the_first_token() -> None:
     one_word = make_reply(completion=Completion("Hi", n_generated_tokens=1)).trace
     assert one_word is not None
     assert tokens_per_second(one_word) is None
+
+
+INFLUENCE = Influence(
+    answer="From 9 to 5.",
+    logprob=-0.5,
+    n_tokens=6,
+    parts=(
+        PartInfluence("system", "You work here. " * 9, -0.4, -0.1),
+        PartInfluence("system", "Be brief.", -0.501, 0.001),
+        PartInfluence("note", "Opening hours?\nFrom 9 to 5.", -12.5, 12.0),
+    ),
+    seconds=0.1,
+)
+
+
+def test_bars_say_direction_and_size_without_colour() -> None:
+    lines = rendered(influence_bars(INFLUENCE, 100)).splitlines()
+    assert "From 9 to 5. (log-probability -0.50, 6 tokens)" in lines[1]
+    assert ["┅" in line for line in lines[3:5]] == [True, False]
+    assert "-0.10" in lines[3]
+    assert "━" not in lines[4]
+    assert "+12.00  " + "━" * 24 in lines[6]
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_bars_fit_into_a_window(width: int) -> None:
+    lines = rendered(influence_bars(INFLUENCE, width), width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert sum("You work here." in line for line in lines) == 1

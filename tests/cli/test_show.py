@@ -27,3 +27,32 @@ def test_an_empty_input_is_the_users_mistake(cli: Cli, shop: str, script: Script
     result = cli("show", shop, "--input", " ", "--model", script("unused"))
     assert result.status == 2
     assert "the message is empty" in result.err
+
+
+SCORES = [{"scores": {"Yes.": -value}} for value in (1.0, 3.5, 1.0, 0.5, 1.25)]
+"""Of the whole prompt, without the later example, the earlier one, and each system sentence."""
+
+
+def test_why_answers_and_shows_what_each_part_does(
+    cli: Cli, shop: str, script: ScriptMaker
+) -> None:
+    arguments = ["--input", "Open?", "--why", "--model", script("Yes.", *SCORES)]
+    lines = cli("show", shop, *arguments).lines
+    assert "Yes. (log-probability -1.00, 1 token)" in lines
+    assert [line for line in lines if line.startswith("influence")] == [
+        "influence +0.25 system: You work at Acme.",
+        "influence -0.50 system: If no note fits, say: I will ask.",
+        "influence +0.00 example: Hello Hi there!",
+        "influence +2.50 example: Bye Goodbye!",
+    ]
+
+
+def test_why_as_json_holds_reply_trace_and_influence(
+    cli: Cli, shop: str, script: ScriptMaker
+) -> None:
+    arguments = ["--input", "Open?", "--why", "--json", "--model", script("Yes.", *SCORES)]
+    found = json.loads(cli("show", shop, *arguments).out)
+    assert found["text"] == "Yes."
+    assert found["trace"]["prompt"]["parts"][0]["kind"] == "system"
+    assert found["influence"]["logprob"] == -1.0
+    assert [part["influence"] for part in found["influence"]["parts"]] == [0.25, -0.5, 0, 2.5]
