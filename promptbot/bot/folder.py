@@ -97,15 +97,21 @@ def find_bot(name: str | Path) -> Path:
     Raises:
         BotNotFound: Nothing of this name has a bot.yaml.
     """
+    if not str(name).strip():
+        raise BotNotFound(
+            "the name of the bot is empty.",
+            expected=known_words("Bots", "", bot_folders()),
+            hint="Give one of these names, or the path of a folder with a bot.yaml.",
+        )
     path = Path(name).expanduser()
     try:
         if path.is_dir() and (path / "bot.yaml").is_file():
             return path
         if path.name == "bot.yaml" and path.is_file():
             return path.parent
-        exists = path.is_dir()
+        exists, is_file = path.is_dir(), path.is_file()
     except (OSError, ValueError):  # a name too long for the file system, or with a NUL
-        exists = False
+        exists = is_file = False
     bots = bot_folders()
     if str(name) in bots:
         return bots[str(name)]
@@ -114,6 +120,13 @@ def find_bot(name: str | Path) -> Path:
             "the folder holds no bot.yaml.",
             place=str(name),
             hint=f"{known_words('Bots', path.name, bots)} To make one: promptbot new NAME.",
+        )
+    if is_file:
+        raise BotNotFound(
+            "this is a file, and a bot is a folder.",
+            place=str(name),
+            expected="Expected a folder with a bot.yaml in it, or a bot's name.",
+            hint=known_words("Bots", path.stem, bots),
         )
     raise BotNotFound(
         f'there is no bot "{name}".',

@@ -6,6 +6,7 @@ validated as a whole, and an error is reported in the file and on the line that 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -378,6 +379,8 @@ def explain(detail: ErrorDetails, place: str, root: type[BaseModel] = BotSpec) -
     expected = _EXPECTED.get(detail["type"]) or detail["msg"].replace(
         "Input should be", "Expected a value"
     )
+    if isinstance(found, float) and not math.isfinite(found):
+        expected = "Expected an ordinary number, as 0.7"
     return SpecError(
         f"{name} is {found!r}.",
         place=place,

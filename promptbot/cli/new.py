@@ -24,10 +24,15 @@ def new(
     """Make a bot's folder under ./templates that works at once and is yours to change."""
     from pathlib import Path
 
+    from promptbot.bot.folder import shipped_bots_folder
     from promptbot.bot.scaffold import create_bot
     from promptbot.cli.bots import short_path
 
     folder = short_path(create_bot(name, Path("templates"), task.value))
+    if (shipped_bots_folder() / name / "bot.yaml").is_file():
+        print(
+            f"From here, {name} now means this folder: it hides promptbot's own bot of that name."
+        )
     print(f"Made {folder}. Next:")
     print(f"  change it    {folder}/system.j2, examples.jsonl, bot.yaml")
     print(f"  check it     promptbot check {name}")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from promptbot.cli.style import print_error, visible
-from promptbot.errors import PromptbotError
+from promptbot.errors import InputError, PromptbotError
 
 if TYPE_CHECKING:
     from promptbot.session import Session
@@ -72,11 +72,23 @@ def read_messages(stream: BinaryIO) -> Iterator[str]:
     """Yield the messages of a stream, one a line; blank lines are none.
 
     What is not UTF-8 is replaced, because one broken byte must not end a conversation.
+
+    Raises:
+        InputError: The stream ended and held no message at all.
     """
+    any_message = False
     for number, line in enumerate(iter(stream.readline, b"")):
         text = line.decode("utf-8-sig" if number == 0 else "utf-8", "replace").strip()
         if text:
+            any_message = True
             yield text
+    if not any_message:
+        raise InputError(
+            "no message was read.",
+            place="standard input",
+            expected="Expected one message a line.",
+            hint='Pipe some text in, or give one message with --once "Hello".',
+        )
 
 
 def print_json(reply: Reply) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 import sys
 import uuid
@@ -69,7 +70,7 @@ def run(
     if session is not None or at_terminal:
         store = Store(db, bot=loaded.name)
     if session is not None and store is not None:
-        check_same_bot(store, session, loaded.name)
+        check_same_bot(store, session, loaded.name, db)
     if at_terminal:
         again = shlex.join(["promptbot", "run", bot, *(["--db", db] if db else [])])
         status = _talk(loaded, store, model, session, seed, again)
@@ -79,17 +80,21 @@ def run(
     raise typer.Exit(status)
 
 
-def check_same_bot(store: Store, session: str, bot: str) -> None:
+def check_same_bot(store: Store, session: str, bot: str, db: str | None = None) -> None:
     """Raise InputError when a stored conversation was held with another bot."""
+    from promptbot.bot.folder import bot_folders
     from promptbot.errors import InputError
 
     stored = store.find(session)
     if stored and stored.bot != bot:
+        # Only the bot's name is stored: its folder may be one that is not found by name.
+        other = stored.bot if stored.bot in bot_folders() else "FOLDER"
+        command = ["promptbot", "run", other, "--session", session, *(["--db", db] if db else [])]
         raise InputError(
             f'the conversation "{session}" was held with {stored.bot}.',
             place="--session",
             expected=f"This is {bot}.",
-            hint=f"Give another name, or: promptbot run {stored.bot} --session {session}",
+            hint=f"Give another name, or: {shlex.join(command)}",
         )
 
 
@@ -134,8 +139,8 @@ def _answer(session: Session, once: str | None, *, as_json: bool) -> int:
     status = 0
     if once is not None:
         answer_once(session, once, as_json=as_json)
-    elif sys.stdin is not None:
-        messages = read_messages(sys.stdin.buffer)
+    else:
+        messages = read_messages(sys.stdin.buffer if sys.stdin is not None else io.BytesIO())
         status = answer_lines(session, messages, as_json=as_json)
     if session.last:
         session.check_frozen()

@@ -67,6 +67,7 @@ def test_unknown_choice_is_refused_with_a_suggestion(tmp_path: Path) -> None:
         ("name: a\nb: [1,", "this is not YAML"),
         ("name: &x [*x]", "an alias refers to the setting that it stands in."),
         ("name: \x01", "this is not YAML"),
+        ("name: a\ndecoding: {temperature: .nan}\n", "Expected an ordinary number"),
     ],
 )
 def test_wrong_value_is_explained(tmp_path: Path, text: str, said: str) -> None:

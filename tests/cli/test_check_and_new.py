@@ -57,3 +57,8 @@ def test_a_task_that_is_none_is_the_users_mistake(cli: Cli) -> None:
     result = cli("new", "x", "--task", "sing")
     assert result.status == 2
     assert "chat" in result.err
+
+
+def test_a_new_bot_that_hides_a_shipped_one_says_so(cli: Cli) -> None:
+    assert "hides promptbot's own bot" in cli("new", "customer_service").out
+    assert "hides" not in cli("new", "my_own").out

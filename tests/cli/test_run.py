@@ -104,9 +104,13 @@ def test_bytes_that_are_no_text_do_not_end_a_conversation(
     assert "caf\ufffd \ufffd" in result.out
 
 
-def test_no_messages_no_answers(cli: Cli, shop: str, script: ScriptMaker) -> None:
-    result = cli("run", shop, "--model", script("Never said."))
-    assert (result.status, result.out, result.err) == (0, "", "")
+@pytest.mark.parametrize("stdin", [b"", b"\n  \n\t\r\n", b"\xef\xbb\xbf\n"])
+def test_input_without_a_message_is_told(
+    cli: Cli, shop: str, script: ScriptMaker, stdin: bytes
+) -> None:
+    result = cli("run", shop, "--model", script("Never said."), stdin=stdin)
+    assert (result.status, result.out) == (2, "")
+    assert "standard input: no message was read" in result.err
 
 
 def test_control_tokens_arrive_as_plain_text(cli: Cli, shop: str, script: ScriptMaker) -> None:
@@ -155,7 +159,27 @@ def test_a_session_with_another_bot_is_not_mixed_in(
     result = cli("run", sorter, "--model", script("x"), "--once", "x", "--session", "monday")
     assert result.status == 2
     assert 'The conversation "monday"'.lower() in result.err.lower()
-    assert "promptbot run shop --session monday" in result.err
+    assert "promptbot run FOLDER --session monday" in result.err
+
+
+def test_the_way_back_to_another_bots_session_can_be_typed_as_it_stands(
+    cli: Cli, shop: str, script: ScriptMaker, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/own.db"
+    Store(url, bot="clinic").append("on monday", [Message("user", "x")])
+    arguments = ["--once", "x", "--session", "on monday", "--db", url]
+    result = cli("run", shop, "--model", script("x"), *arguments)
+    assert result.status == 2
+    assert f"promptbot run clinic --session 'on monday' --db {url}" in result.err
+
+
+def test_names_that_are_no_bots_are_told_for_what_they_are(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "afile").write_text("x")
+    for name, problem in (("", "the name of the bot is empty"), ("./afile", "this is a file")):
+        result = cli("run", name, "--once", "x")
+        assert result.status == 2
+        assert problem in result.err
+        assert "customer_service" in result.err
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 201])
