@@ -19,10 +19,10 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import patch_config
 
 from promptbot.bot.folder import Bot, load_bot
+from promptbot.classify import Classified, Classifier
 from promptbot.errors import InputError
 from promptbot.models.messages import to_langchain
 from promptbot.prompt.compose import Composer
-from promptbot.prompt.verbalizer import Verbalizer
 from promptbot.types import Completion, Message, Prediction, Prompt, Reply, Sample, Trace
 
 if TYPE_CHECKING:
@@ -154,6 +154,8 @@ class Chain(Runnable[ChatInput, Reply]):
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """Return one prediction per sample; each is answered without memory of the others."""
         replies = self.batch([sample.input for sample in samples])
+        if self._classifier and self.bot.spec.calibration.method == "batch":
+            replies = self._classifier.with_batch_prior(replies)
         return [_prediction(reply) for reply in replies]
 
     def _reply(
@@ -187,8 +189,8 @@ class Chain(Runnable[ChatInput, Reply]):
         composed = time.perf_counter()
         seconds = {"compose": composed - started}
         child = patch_config(config, callbacks=run_manager.get_child())
-        if self._verbalizer and self.model.can_score:
-            yield self._classify(request, prompt, seconds, child)
+        if self._classifier and self._classifier.scores:
+            yield self._classify(request, prompt, seconds)
             return
         said, chunk_sum = "", cast("AIMessageChunk | None", None)
         try:
@@ -198,39 +200,33 @@ class Chain(Runnable[ChatInput, Reply]):
                 if piece := str(chunk.text):
                     said += piece
                     # A classify bot's words are shown once they are known to be a label.
-                    if not self._verbalizer:
+                    if not self._classifier:
                         yield Reply(text=piece, session=request.session)
         except (GeneratorExit, KeyboardInterrupt):
             self._remember(request, said)
             raise
         seconds["model"] = time.perf_counter() - composed
-        label = self._verbalizer.parse(said) if self._verbalizer else None
+        written = self._classifier.written(said, prompt) if self._classifier else None
         self._remember(request, said)
         yield Reply(
-            text=said if self._verbalizer else "",
+            text=written.text if written else "",
             session=request.session,
-            label=label,
-            trace=self._trace(prompt, _completion(said, chunk_sum), seconds),
+            label=written.label if written else None,
+            trace=self._trace(prompt, _completion(said, chunk_sum), seconds, written),
         )
 
-    def _classify(
-        self, request: _Request, prompt: Prompt, seconds: dict[str, float], config: RunnableConfig
-    ) -> Reply:
+    def _classify(self, request: _Request, prompt: Prompt, seconds: dict[str, float]) -> Reply:
         """Return the likeliest label as a reply; nothing is generated."""
-        assert self._verbalizer is not None
+        assert self._classifier is not None
         started = time.perf_counter()
-        scores = self.model.score(prompt.messages, self._verbalizer.options)
+        found = self._classifier.classify(request.text, prompt)
         seconds["model"] = time.perf_counter() - started
-        logprobs = self._verbalizer.label_logprobs(scores)
-        label = max(logprobs, key=logprobs.__getitem__)
-        word = self._verbalizer.word(label)
-        self._remember(request, word)
-        completion = Completion(text=word, n_prompt_tokens=prompt.n_tokens, stop_reason="scored")
+        self._remember(request, found.text)
         return Reply(
-            text=word,
+            text=found.text,
             session=request.session,
-            label=label,
-            trace=self._trace(prompt, completion, seconds, logprobs),
+            label=found.label,
+            trace=self._trace(prompt, found.completion, seconds, found),
         )
 
     def _remember(self, request: _Request, said: str) -> None:
@@ -243,7 +239,7 @@ class Chain(Runnable[ChatInput, Reply]):
         prompt: Prompt,
         completion: Completion,
         seconds: Mapping[str, float],
-        label_logprobs: Mapping[str, float] | None = None,
+        classified: Classified | None = None,
     ) -> Trace:
         return Trace(
             bot=self.bot.name,
@@ -255,13 +251,16 @@ class Chain(Runnable[ChatInput, Reply]):
             seed=self.seed,
             prompt=prompt,
             completion=completion,
-            label_logprobs=label_logprobs or {},
+            label_logprobs=classified.logprobs if classified else {},
+            decision=classified.decision if classified else None,
             seconds=seconds,
         )
 
     @cached_property
-    def _verbalizer(self) -> Verbalizer | None:
-        return Verbalizer(self.bot.spec.labels) if self.bot.spec.labels else None
+    def _classifier(self) -> Classifier | None:
+        if not self.bot.spec.labels:
+            return None
+        return Classifier(self.bot, self.model, self._composer, self.seed)
 
     @property
     def _decoding(self) -> dict[str, Any]:

@@ -175,6 +175,32 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """How a label was found, and what that cost."""
+
+    how: Literal["scored", "written"]
+    """By log-probabilities of the wordings, or by what the model wrote."""
+    calibration: str = "none"
+    """The method that corrected the scores."""
+    before: Mapping[str, float] = field(default_factory=dict)
+    """Normalised log-probability by label before calibration, in nats; empty when written."""
+    prior: Mapping[str, float] = field(default_factory=dict)
+    """What they were divided by, in nats, normalised; empty for other methods."""
+    calibrated: Mapping[str, float] = field(default_factory=dict)
+    """After the method and before neighbours, in nats."""
+    neighbours: Mapping[str, float] = field(default_factory=dict)
+    """Probability by label of the pool's nearest examples; only labels that they have."""
+    abstained: bool = False
+    """Whether no label reached ``verbalizer.min_probability``."""
+    n_prompts: int = 1
+    """Prompts that the model read for this reply; each is one forward pass in most models."""
+    n_prompt_tokens: int = 0
+    """Tokens of all of them, those in the prefix cache included."""
+    remarks: tuple[str, ...] = ()
+    """What was done otherwise than the settings say, and why."""
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """Everything that explains one reply."""
 
@@ -197,7 +223,9 @@ class Trace:
     completion: Completion
     """Exactly what the model wrote."""
     label_logprobs: Mapping[str, float] = field(default_factory=dict)
-    """Normalised log-probability by label, in nats; classify bots only."""
+    """Normalised log-probability by label, in nats, calibrated; classify bots only."""
+    decision: Decision | None = None
+    """How the label was found; classify bots only."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock seconds by step: ``compose``, ``first_token``, ``model``."""
 

@@ -20,7 +20,7 @@ LAYERS = [
         "promptbot.evals.stats",
         "promptbot.evals.verdict",
     },
-    {"promptbot.chain", "promptbot.bot.check", "promptbot.bot.scaffold"},
+    {"promptbot.chain", "promptbot.classify", "promptbot.bot.check", "promptbot.bot.scaffold"},
     {
         "promptbot.influence",
         "promptbot.session",

@@ -75,7 +75,10 @@ labels:                       # the verbalizer: label: [wording that examples sh
   question: [question]
   complaint: [complaint]
   praise: [praise]
-calibration: none
+verbalizer:
+  mode: score                 # score | generate; a model that only writes generates
+  score: sum                  # sum | mean_token | mean_byte
+calibration: none             # none | contextual | domain | batch | channel | pmi
 """
 
 _CLASSIFY_TEMPLATE = """\

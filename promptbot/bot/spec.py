@@ -20,6 +20,7 @@ from pydantic import (
     JsonValue,
     StringConstraints,
     ValidationError,
+    field_validator,
 )
 from pydantic_core import ErrorDetails
 
@@ -84,6 +85,52 @@ class DecodingSpec(Settings):
     """Texts at which the answer ends; they are not shown."""
 
 
+class NeighboursSpec(Settings):
+    """How the labels of the pool's nearest examples enter the label scores."""
+
+    k: Annotated[int, Field(ge=1)] = 8
+    """How many neighbours."""
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the neighbours; `promptbot.classify.choose_neighbour_weight` finds it on dev."""
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+    """Divides similarities; a small one listens to the nearest only."""
+
+
+class CalibrationSpec(Settings):
+    """Correction of the label scores for the prompt's own bias; see docs/calibration.md."""
+
+    method: Literal["none", "contextual", "domain", "batch", "channel", "pmi"] = "none"
+    """What the scores are divided by; ``channel`` scores the message given each label instead."""
+    inputs: Annotated[list[str], Field(min_length=1)] = ["", "N/A", "[MASK]"]
+    """Messages without content, for ``contextual``."""
+    n_inputs: Annotated[int, Field(ge=1)] = 20
+    """Texts of random words of the pool, for ``domain``."""
+    premise: str = ""
+    """What stands for the domain without a message, for ``pmi``."""
+    burn_in: Annotated[float, Field(gt=0)] = 16
+    """Messages that equal shares count for in the running mean of ``batch``."""
+    neighbours: NeighboursSpec | None = None
+    """Mixes in the labels of the nearest examples, after any method."""
+
+
+class VerbalizerSpec(Settings):
+    """How the model chooses a label."""
+
+    mode: Literal["score", "generate"] = "score"
+    """By log-probabilities, or by writing; a model that cannot score writes."""
+    score: Literal["sum", "mean_token", "mean_byte"] = "sum"
+    """A wording's score: log-probability as it is, or per token or byte, for long wordings."""
+    parse: Literal["exact", "normalised", "similar", "nearest"] = "normalised"
+    """How a written answer becomes a label: as written, but for case and punctuation, or else the
+    wording most similar in letters, or nearest by the encoder."""
+    min_similarity: Annotated[float, Field(ge=0, le=1)] = 0.75
+    """Under which ``similar`` and ``nearest`` find nothing."""
+    min_probability: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Under which the bot abstains."""
+    out_of_scope: Text | None = None
+    """The label of an abstention; none if unset. It need not be among labels."""
+
+
 class GuardSpec(Settings):
     """What the bot says when it cannot answer."""
 
@@ -116,11 +163,17 @@ class BotSpec(Settings):
     decoding: DecodingSpec = DecodingSpec()
     labels: dict[Text, Annotated[list[Text], Field(min_length=1)]] | None = None
     """The verbalizer: wordings by label; the first wording is what examples show."""
-    calibration: Literal["none"] = "none"
-    """Correction of the label scores for the prompt's own bias."""
+    verbalizer: VerbalizerSpec = VerbalizerSpec()
+    calibration: CalibrationSpec = CalibrationSpec()
+    """Settings, or a method alone, as  calibration: contextual."""
     guard: GuardSpec = GuardSpec()
     vars: dict[str, JsonValue] = {}
     """Free variables of the templates."""
+
+    @field_validator("calibration", mode="before")
+    @classmethod
+    def _method_alone(cls, value: object) -> object:
+        return {"method": value} if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +385,7 @@ def _contradictions(spec: BotSpec, base: Source, variant: Source | None) -> Iter
             place=place_of(("labels",), base, variant),
             hint="Set task: classify, or take the labels out.",
         )
+    yield from _useless_scoring(spec, base, variant)
     for name in sorted(set(spec.vars) & RESERVED_VARIABLES):
         yield SpecError(
             f'variable "{name}" is one that promptbot fills itself.',
@@ -347,6 +401,59 @@ def _contradictions(spec: BotSpec, base: Source, variant: Source | None) -> Iter
                 expected="Expected letters, digits and underscores, no digit first.",
                 hint="Choose another name.",
             )
+
+
+def _useless_scoring(spec: BotSpec, base: Source, variant: Source | None) -> Iterable[SpecError]:
+    """Yield settings of calibration and verbalizer that the bot cannot use."""
+    calibration, verbalizer = spec.calibration, spec.verbalizer
+    calibrates = calibration.method != "none" or calibration.neighbours is not None
+    place = place_of(("calibration",), base, variant)
+    if spec.task == "chat":
+        if calibrates:
+            yield SpecError(
+                "calibration corrects label scores, but task is chat.",
+                place=place,
+                hint="Set task: classify, or take calibration out.",
+            )
+        if verbalizer != VerbalizerSpec():
+            yield SpecError(
+                "verbalizer chooses labels, but task is chat.",
+                place=place_of(("verbalizer",), base, variant),
+                hint="Set task: classify, or take verbalizer out.",
+            )
+        return
+    if calibrates and verbalizer.mode == "generate":
+        yield SpecError(
+            "calibration needs label scores, but verbalizer.mode is generate.",
+            place=place,
+            hint="Set verbalizer.mode: score, or take calibration out.",
+        )
+    if calibration.method == "domain" and spec.examples is None:
+        yield SpecError(
+            "domain calibration draws words from the example pool, but there is none.",
+            place=place,
+            hint="Add examples, or use  calibration: contextual.",
+        )
+    if calibration.neighbours and spec.examples is None:
+        yield SpecError(
+            "calibration.neighbours are looked for in the example pool, but there is none.",
+            place=place,
+            hint="Add examples, or take neighbours out.",
+        )
+    if verbalizer.min_probability and verbalizer.mode == "generate":
+        yield SpecError(
+            "verbalizer.min_probability needs probabilities, but verbalizer.mode is generate.",
+            place=place_of(("verbalizer", "min_probability"), base, variant),
+            hint="Set verbalizer.mode: score, or take min_probability out.",
+        )
+    out_of_scope = verbalizer.out_of_scope
+    if out_of_scope and not verbalizer.min_probability and out_of_scope not in (spec.labels or {}):
+        yield SpecError(
+            f'the label "{out_of_scope}" can never be given: it is not among labels, and nothing '
+            "makes the bot abstain.",
+            place=place_of(("verbalizer", "out_of_scope"), base, variant),
+            hint="Set verbalizer.min_probability, or add it to labels.",
+        )
 
 
 RESERVED_VARIABLES = frozenset({"examples", "fallback", "input", "knowledge", "labels", "language"})
@@ -426,13 +533,16 @@ def _choices(key: Key, root: type[BaseModel]) -> list[str]:
 __all__ = [
     "RESERVED_VARIABLES",
     "BotSpec",
+    "CalibrationSpec",
     "DecodingSpec",
     "ExamplesSpec",
     "GuardSpec",
     "KnowledgeSpec",
     "MemorySpec",
+    "NeighboursSpec",
     "Settings",
     "Source",
+    "VerbalizerSpec",
     "explain",
     "join_errors",
     "overlay",

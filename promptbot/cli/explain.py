@@ -53,7 +53,10 @@ def why(reply: Reply, width: int) -> RenderableType:
     assert trace is not None
     tree = Tree(Text("why this reply", "bold"), guide_style=QUIET)
     if trace.label_logprobs:
-        _branch(tree, "labels", "", _labels(trace.label_logprobs, width))
+        before = trace.decision.before if trace.decision else {}
+        changed = dict(before) != dict(trace.label_logprobs)
+        rows = _labels(trace.label_logprobs, before if changed else {}, width)
+        _branch(tree, "labels", _method(trace), rows)
     _add_prompt(tree, trace.prompt, width)
     _branch(tree, "cost", "", _grid([(Text(line),) for line in _cost(trace)]))
     _branch(tree, "made by", "", _makers(trace))
@@ -215,7 +218,19 @@ def _dropped(dropped: Sequence[Dropped]) -> Table:
     return _grid(rows)
 
 
-def _labels(logprobs: Mapping[str, float], width: int) -> Table:
+def _method(trace: Trace) -> str:
+    """Return how the label was found, where that was more than scoring the prompt."""
+    decision = trace.decision
+    if decision is None:
+        return ""
+    parts = [decision.calibration] if decision.calibration != "none" else []
+    parts += ["neighbours"] if decision.neighbours else []
+    parts += ["none reached min_probability"] if decision.abstained else []
+    return " · ".join(parts)
+
+
+def _labels(logprobs: Mapping[str, float], before: Mapping[str, float], width: int) -> Table:
+    """Return the likeliest labels; with what they had before calibration where that differs."""
     likeliest = _likeliest(logprobs)
     n_listed = sum(math.exp(logprob) >= WORTH_A_LINE for _, logprob in likeliest)
     n_listed = max(1, min(n_listed, MAX_LABELS))
@@ -223,6 +238,7 @@ def _labels(logprobs: Mapping[str, float], width: int) -> Table:
         (
             Text(label, "bold" if rank == 0 else ""),
             Text(_percent(logprob), justify="right"),
+            *((Text(f"was {_percent(before[label])}", QUIET),) if before else ()),
             Text(_bar(math.exp(logprob), BAR_WIDTH), ACCENT if rank == 0 else QUIET),
         )
         for rank, (label, logprob) in enumerate(likeliest[:n_listed])
@@ -232,7 +248,8 @@ def _labels(logprobs: Mapping[str, float], width: int) -> Table:
         together = sum(math.exp(logprob) for _, logprob in rest)
         words = f"{len(rest)} other{'s' if len(rest) > 1 else ''}"
         rows.append((Text(words, QUIET), Text(f"{together:.1%}", QUIET, justify="right"), Text()))
-    return _grid(row if width >= 60 else row[:2] for row in rows)
+    n_columns = 2 + bool(before) + (width >= 60)
+    return _grid(row[:n_columns] for row in rows)
 
 
 def _likeliest(logprobs: Mapping[str, float]) -> list[tuple[str, float]]:
@@ -254,6 +271,13 @@ def _cost(trace: Trace) -> list[str]:
         if speed := tokens_per_second(trace):
             tokens.append(f"{speed:.0f} tokens/s")
     lines.append(" · ".join(tokens))
+    if (decision := trace.decision) is not None:
+        if decision.n_prompts > 1:
+            lines.append(
+                f"{decision.n_prompts} prompts for the scores, {decision.n_prompt_tokens} tokens; "
+                "what they share is read once"
+            )
+        lines += decision.remarks
     if completion.stop_reason == "length":
         lines.append("cut at decoding.max_new_tokens")
     return [line for line in lines if line]

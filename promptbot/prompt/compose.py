@@ -110,6 +110,33 @@ class Composer:
 
         return leave_out_each(prompt, render_system)
 
+    def ask_instead(self, prompt: Prompt, text: str) -> list[Message]:
+        """Return the messages of a prompt with another question, all else as it stands."""
+        context = [m for part in prompt.parts if part.kind != "question" for m in part.messages]
+        return [*context, self._user(text)]
+
+    def ask_alone(self, text: str) -> list[Message]:
+        """Return system prompt and question, without examples, notes and turns."""
+        return _flatten(self._render(text, Contents((), (), ())))
+
+    def ask_reversed(self, prompt: Prompt, answer: str) -> list[Message]:
+        """Return a prompt that asks for the text to an answer, as examples turned around show it.
+
+        The system prompt, which says the opposite, is left out.
+        """
+        messages = []
+        for chosen in prompt.examples:
+            messages += [
+                Message("user", chosen.item.output),
+                Message("assistant", chosen.item.input),
+            ]
+        return [*messages, Message("user", answer)]
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded when first asked for; it remembers the last questions' vectors."""
+        return self._encoder
+
     @property
     def encoder_revision(self) -> str | None:
         """Content hash of the encoder; None when nothing needed it."""

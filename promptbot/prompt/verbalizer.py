@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 from promptbot.errors import SpecError
 from promptbot.types import OptionScore
+
+if TYPE_CHECKING:
+    from promptbot.interfaces import Encoder
+    from promptbot.prompt.similarity import SimilarityIndex
+
+Score = Literal["sum", "mean_token", "mean_byte"]
+"""What a wording's score is: its log-probability, or that per token or per UTF-8 byte."""
+Parse = Literal["exact", "normalised", "similar", "nearest"]
+"""How far a written answer may be from a wording; each way includes those before it."""
 
 
 class Verbalizer:
@@ -15,6 +27,14 @@ class Verbalizer:
 
     Args:
         labels: Wordings by label; the first is the one that examples show.
+        score: Log-probabilities as they are, or divided by the tokens (the end of the message
+            counts as one) or the bytes of the wording, so that long wordings do not lose by their
+            length alone.
+        parse: ``exact``, as written; ``normalised``, but for case, punctuation and spacing;
+            ``similar``, else the wording with the most letters in common (difflib); ``nearest``,
+            else the one nearest by the encoder.
+        min_similarity: Under which ``similar`` and ``nearest`` find nothing.
+        load_encoder: Gives the encoder of ``nearest``.
 
     Raises:
         SpecError: There is no label, a label has no wording or an empty one, or two labels share
@@ -22,10 +42,23 @@ class Verbalizer:
 
     Source:
         Schick & Schuetze (2021), arXiv:2001.07676. Adding up a label's wordings: Holtzman et al.
-        (2021), arXiv:2104.08315, "Surface form competition".
+        (2021), arXiv:2104.08315, "Surface form competition". Mean over tokens: Brown et al.
+        (2020), arXiv:2005.14165, section 2.4.
     """
 
-    def __init__(self, labels: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        labels: Mapping[str, Sequence[str]],
+        *,
+        score: Score = "sum",
+        parse: Parse = "normalised",
+        min_similarity: float = 0.75,
+        load_encoder: Callable[[], Encoder] | None = None,
+    ) -> None:
+        self._score = score
+        self._parse = parse
+        self._min_similarity = min_similarity
+        self._load_encoder = load_encoder
         if not labels:
             raise SpecError(
                 "there are no labels.",
@@ -78,7 +111,7 @@ class Verbalizer:
         Raises:
             ValueError: A score is missing.
         """
-        logprob = {score.option: score.logprob for score in scores}
+        logprob = {score.option: self._scored(score) for score in scores}
         missing = [option for option in self._label_of if option not in logprob]
         if missing:
             raise ValueError(f"no score for {', '.join(map(repr, missing))}")
@@ -94,12 +127,55 @@ class Verbalizer:
     def parse(self, text: str) -> str | None:
         """Return the label that a text names, or None when it names none.
 
-        A wording counts exactly as written, then without regard to case, punctuation, underscores
-        and spacing, and so does the label's own name. Nothing else is tried: an answer that holds
-        a wording among other words, or that two labels could claim, is not parsed.
+        A wording counts exactly as written, then (unless ``parse`` is ``exact``) without regard to
+        case, punctuation, underscores and spacing, and so does the label's own name. An answer
+        that holds a wording among other words, or that two labels could claim, is not parsed.
+        ``similar`` and ``nearest`` go on to the wording that lies nearest, where that is near
+        enough and no other label's lies as near.
         """
         text = text.strip()
-        return self._label_of.get(text) or self._label_of_normalised.get(_normalise(text))
+        label = self._label_of.get(text)
+        if label is None and self._parse != "exact":
+            label = self._label_of_normalised.get(_normalise(text))
+        if label is None and self._parse in ("similar", "nearest") and _normalise(text):
+            label = self._nearest(text)
+        return label
+
+    def _scored(self, score: OptionScore) -> float:
+        if self._score == "mean_token":
+            return score.logprob / len(score.token_logprobs)
+        if self._score == "mean_byte":
+            return score.logprob / len(score.option.encode())
+        return score.logprob
+
+    def _nearest(self, text: str) -> str | None:
+        """Return the label of the wording most like a text, or None where none is like it."""
+        best: dict[str, float] = {}
+        for word, similarity in self._similarities(text):
+            label = self._label_of[word]
+            best[label] = max(similarity, best.get(label, similarity))
+        first, *others = sorted(best.items(), key=lambda item: -item[1])
+        tied = bool(others) and others[0][1] == first[1]
+        return first[0] if first[1] >= self._min_similarity and not tied else None
+
+    def _similarities(self, text: str) -> list[tuple[str, float]]:
+        """Return every wording with its similarity to a text; 1 is equal."""
+        if self._parse == "nearest":
+            options = self.options
+            return [(options[i], s) for i, s in self._index.search(text, len(options))]
+        written = _normalise(text)
+        return [
+            (word, SequenceMatcher(None, _normalise(word), written, autojunk=False).ratio())
+            for word in self.options
+        ]
+
+    @cached_property
+    def _index(self) -> SimilarityIndex:
+        from promptbot.prompt.similarity import SimilarityIndex
+
+        if self._load_encoder is None:
+            raise ValueError("the nearest wording needs an encoder")
+        return SimilarityIndex(self.options, self._load_encoder())
 
 
 def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from promptbot.influence import Influence, PartInfluence
 from promptbot.types import (
     Chosen,
     Completion,
+    Decision,
     Dropped,
     Example,
     Message,
@@ -185,3 +186,22 @@ def test_bars_fit_into_a_window(width: int) -> None:
     lines = rendered(influence_bars(INFLUENCE, width), width).splitlines()
     assert max(map(len, lines)) <= width
     assert sum("You work here." in line for line in lines) == 1
+
+
+def test_why_shows_label_scores_before_and_after_calibration() -> None:
+    decision = Decision(
+        "scored",
+        calibration="contextual",
+        before={"card_lost": math.log(0.3), "balance": math.log(0.7)},
+        n_prompts=4,
+        n_prompt_tokens=512,
+        remarks=("2 of 3 texts of contextual fit into the context",),
+    )
+    after = {"card_lost": math.log(0.6), "balance": math.log(0.4)}
+    text = rendered(why(make_reply(label_logprobs=after, decision=decision), 100))
+    assert "labels  contextual" in text
+    assert "card_lost  60.0%  was 30.0%  ━━━" in text
+    assert "4 prompts for the scores, 512 tokens; what they share is read once" in text
+    assert "2 of 3 texts of contextual fit into the context" in text
+    same = rendered(why(make_reply(label_logprobs=after), 100))
+    assert "was" not in same

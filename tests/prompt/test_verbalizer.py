@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from promptbot.errors import SpecError
 from promptbot.prompt.verbalizer import Verbalizer
 from promptbot.types import OptionScore
+from tests.encoders import HashingEncoder
 
 LABELS = {"card_lost": ["lost card", "missing card"], "balance": ["account balance"]}
 
@@ -119,3 +120,50 @@ def test_labels_that_cannot_be_told_apart_are_refused(
 ) -> None:
     with pytest.raises(SpecError, match=message):
         Verbalizer(labels)
+
+
+def test_scores_per_token_and_per_byte_equal_a_case_worked_by_hand() -> None:
+    labels = {"short": ["no"], "long": ["not at all"]}
+    found = [OptionScore("no", -2.0, (-1.5, -0.5)), OptionScore("not at all", -4.0, (-1.0,) * 4)]
+    # Sum: -2 against -4. Per token: -1 against -1. Per byte: -1 against -.4.
+    by = {
+        how: Verbalizer(labels, score=how).label_logprobs(found)  # type: ignore[arg-type]
+        for how in ("sum", "mean_token", "mean_byte")
+    }
+    assert by["sum"]["short"] - by["sum"]["long"] == pytest.approx(2)
+    assert by["mean_token"]["short"] - by["mean_token"]["long"] == pytest.approx(0)
+    assert by["mean_byte"]["short"] - by["mean_byte"]["long"] == pytest.approx(-0.6)
+
+
+def test_bytes_and_not_letters_are_counted() -> None:
+    found = [OptionScore("卡", -3.0, (-3.0,)), OptionScore("abc", -3.0, (-3.0,))]
+    logprobs = Verbalizer({"a": ["卡"], "b": ["abc"]}, score="mean_byte").label_logprobs(found)
+    assert logprobs["a"] == pytest.approx(logprobs["b"])
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [("lost cards", "card_lost"), ("acount balanse", "balance"), ("weather", None), ("...", None)],
+)
+def test_a_misspelt_wording_is_found_by_its_letters(text: str, label: str | None) -> None:
+    assert Verbalizer(LABELS, parse="similar").parse(text) == label
+    assert Verbalizer(LABELS).parse(text) is None
+
+
+def test_what_two_labels_could_claim_alike_is_not_parsed() -> None:
+    verbalizer = Verbalizer({"a": ["card one"], "b": ["card two"]}, parse="similar")
+    assert verbalizer.parse("card xyz") is None
+
+
+def test_the_nearest_wording_is_found_by_the_encoder() -> None:
+    verbalizer = Verbalizer(
+        LABELS, parse="nearest", min_similarity=0.6, load_encoder=HashingEncoder
+    )
+    assert verbalizer.parse("my lost card") == "card_lost"
+    assert verbalizer.parse("zzz qqq") is None
+
+
+def test_exact_parsing_forgives_nothing() -> None:
+    verbalizer = Verbalizer(LABELS, parse="exact")
+    assert verbalizer.parse("lost card") == "card_lost"
+    assert verbalizer.parse("Lost card.") is None

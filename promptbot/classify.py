@@ -1,0 +1,331 @@
+"""From a prompt to a label: score the wordings, calibrate, mix in the neighbours, or abstain."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from promptbot.bot.folder import Bot
+from promptbot.errors import ContextOverflow, DataError
+from promptbot.prompt.selectors import make_selector
+from promptbot.prompt.verbalizer import Verbalizer
+from promptbot.types import Completion, Decision, Message, Prompt, Reply
+
+if TYPE_CHECKING:
+    from promptbot.interfaces import FrozenModel, Selector
+    from promptbot.prompt.calibration import Vector
+    from promptbot.prompt.compose import Composer
+
+N_PRIORS = 64
+"""Contexts whose prior is kept: examples that are the same for every message need one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """A label with everything that explains it."""
+
+    text: str
+    """The label's wording, or the fallback where the bot abstains."""
+    label: str | None
+    """The label; None for an abstention without a label of its own."""
+    logprobs: Mapping[str, float]
+    """Normalised log-probability by label, calibrated, in nats."""
+    decision: Decision
+    """How it was found."""
+
+    @property
+    def completion(self) -> Completion:
+        """What the trace calls the model's answer."""
+        n_tokens = self.decision.n_prompt_tokens
+        return Completion(text=self.text, n_prompt_tokens=n_tokens, stop_reason="scored")
+
+
+class Classifier:
+    """Chooses labels for one bot with one model.
+
+    Args:
+        bot: Labels, calibration and examples.
+        model: Scores, or writes.
+        composer: Makes the prompts of calibration from that of the message.
+        seed: Of the random words of domain calibration.
+    """
+
+    def __init__(self, bot: Bot, model: FrozenModel, composer: Composer, seed: int) -> None:
+        assert bot.spec.labels
+        self._bot = bot
+        self._model = model
+        self._composer = composer
+        self._seed = seed
+        self._spec = bot.spec.calibration
+        settings = bot.spec.verbalizer
+        self.verbalizer = Verbalizer(
+            bot.spec.labels,
+            score=settings.score,
+            parse=settings.parse,
+            min_similarity=settings.min_similarity,
+            load_encoder=lambda: composer.encoder,
+        )
+        self._labels = list(bot.spec.labels)
+        self._lock = threading.Lock()
+        self._priors: OrderedDict[tuple[Message, ...], Vector] = OrderedDict()
+        self._seen: Vector | None = None  # summed probabilities of the messages so far
+        self._n_seen = 0
+
+    @property
+    def scores(self) -> bool:
+        """Whether labels are scored, rather than written and parsed."""
+        return self._bot.spec.verbalizer.mode == "score" and self._model.can_score
+
+    def classify(self, text: str, prompt: Prompt) -> Classified:
+        """Return the likeliest label of a message by its scores; nothing is generated."""
+        from promptbot.prompt import calibration
+
+        log = _Log()
+        before = self._score(prompt.messages, prompt.n_tokens, log)
+        prior: Vector | None = None
+        if self._spec.method == "channel":
+            calibrated = calibration.channel(self._score_inputs(text, prompt, log))
+        else:
+            prior = self._prior(prompt, before, log)
+            calibrated = before if prior is None else calibration.divide(before, prior)
+        return self._decide(before, prior, calibrated, self._neighbours(text), log)
+
+    def written(self, said: str, prompt: Prompt) -> Classified:
+        """Return the label that a written answer names."""
+        remarks = []
+        if self._bot.spec.verbalizer.mode == "score":
+            remarks.append("the model gives no log-probabilities: it wrote the label")
+            if self._spec.method != "none" or self._spec.neighbours:
+                remarks.append("without label scores there was nothing to calibrate")
+            if self._bot.spec.verbalizer.min_probability:
+                remarks.append("without label scores min_probability has no effect")
+        label = self.verbalizer.parse(said)
+        decision = Decision("written", n_prompt_tokens=prompt.n_tokens, remarks=tuple(remarks))
+        return Classified(said, label, {}, decision)
+
+    def with_batch_prior(self, replies: Sequence[Reply]) -> list[Reply]:
+        """Return replies corrected by the mean over all of them, as batch calibration is meant.
+
+        Alone, each was corrected by the mean of the messages until then.
+        """
+        from promptbot.prompt import calibration
+
+        scored = [r.trace.decision for r in replies if r.trace and r.trace.decision]
+        if len(scored) < 2 or not all(decision.before for decision in scored):
+            return list(replies)
+        prior = calibration.mean_distribution(_array([list(d.before.values()) for d in scored]))
+        return [self._with_prior(reply, prior) for reply in replies]
+
+    def _with_prior(self, reply: Reply, prior: Vector) -> Reply:
+        from promptbot.prompt import calibration
+
+        assert reply.trace is not None
+        assert reply.trace.decision is not None
+        old = reply.trace.decision
+        before = _array(list(old.before.values()))
+        near = _array([old.neighbours.get(label, 0.0) for label in self._labels])
+        log = _Log(old.n_prompts, old.n_prompt_tokens, list(old.remarks))
+        calibrated = calibration.divide(before, prior)
+        new = self._decide(before, prior, calibrated, near if old.neighbours else None, log)
+        trace = replace(
+            reply.trace,
+            completion=new.completion,
+            label_logprobs=new.logprobs,
+            decision=new.decision,
+        )
+        return replace(reply, text=new.text, label=new.label, trace=trace)
+
+    def _decide(
+        self,
+        before: Vector,
+        prior: Vector | None,
+        calibrated: Vector,
+        near: Vector | None,
+        log: _Log,
+    ) -> Classified:
+        """Return the label after neighbours and threshold."""
+        from promptbot.prompt import calibration
+
+        final = calibrated
+        if near is not None and self._spec.neighbours:
+            final = calibration.interpolate(calibrated, near, self._spec.neighbours.weight)
+        logprobs = self._named(final)
+        label: str | None = max(logprobs, key=logprobs.__getitem__)
+        settings = self._bot.spec.verbalizer
+        least = settings.min_probability
+        abstained = least is not None and math.exp(logprobs[str(label)]) < least
+        text = self._bot.spec.guard.fallback if abstained else self.verbalizer.word(str(label))
+        decision = Decision(
+            how="scored",
+            calibration=self._spec.method,
+            before=self._named(before),
+            prior={} if prior is None else self._named(prior),
+            calibrated=self._named(calibrated),
+            neighbours={
+                name: float(p)
+                for name, p in zip(self._labels, near if near is not None else (), strict=False)
+                if p > 0
+            },
+            abstained=abstained,
+            n_prompts=log.n_prompts,
+            n_prompt_tokens=log.n_prompt_tokens,
+            remarks=tuple(log.remarks),
+        )
+        return Classified(text, settings.out_of_scope if abstained else label, logprobs, decision)
+
+    def _score(self, messages: Sequence[Message], n_tokens: int, log: _Log) -> Vector:
+        """Return the labels' normalised log-probabilities after a prompt.  # (n_labels,)"""
+        scores = self._model.score(messages, self.verbalizer.options)
+        log.count(n_tokens)
+        logprobs = self.verbalizer.label_logprobs(scores)
+        from promptbot.prompt.calibration import TINY_LOGPROB
+
+        return _array([max(logprobs[label], TINY_LOGPROB) for label in self._labels])
+
+    def _prior(self, prompt: Prompt, before: Vector, log: _Log) -> Vector | None:
+        from promptbot.prompt import calibration
+
+        method = self._spec.method
+        if method == "batch":
+            return self._running_prior(before)
+        if method == "contextual":
+            asked = [self._composer.ask_instead(prompt, text) for text in self._spec.inputs]
+        elif method == "domain":
+            asked = [self._composer.ask_instead(prompt, text) for text in self._domain_texts]
+        elif method == "pmi":
+            asked = [self._composer.ask_alone(self._spec.premise)]
+        else:
+            return None
+        key = tuple(asked[0])
+        with self._lock:
+            known = self._priors.get(key)
+        if known is not None:
+            return known
+        rows = []
+        for messages in asked:
+            try:
+                rows.append(self._score(messages, self._model.count_tokens(messages), log))
+            except ContextOverflow:
+                continue
+        if not rows:
+            log.remarks.append(f"not calibrated: no text of {method} fits into the context")
+            return None
+        if len(rows) < len(asked):
+            log.remarks.append(
+                f"{len(rows)} of {len(asked)} texts of {method} fit into the context"
+            )
+        prior = calibration.mean_distribution(_array(rows))
+        with self._lock:
+            self._priors[key] = prior
+            while len(self._priors) > N_PRIORS:
+                self._priors.popitem(last=False)
+        return prior
+
+    def _running_prior(self, before: Vector) -> Vector:
+        import numpy as np
+
+        from promptbot.prompt.calibration import running_prior
+
+        with self._lock:
+            seen = np.exp(before) if self._seen is None else self._seen + np.exp(before)
+            self._seen = seen
+            self._n_seen += 1
+            return running_prior(seen, self._n_seen, weight=self._spec.burn_in)
+
+    def _score_inputs(self, text: str, prompt: Prompt, log: _Log) -> Vector:
+        """Return how likely the message is after each label.  # (n_labels,)"""
+        logprobs = []
+        for label in self._labels:
+            messages = self._composer.ask_reversed(prompt, self.verbalizer.word(label))
+            [score] = self._model.score(messages, [text])
+            log.count(self._model.count_tokens(messages))
+            logprobs.append(score.logprob)
+        return _array(logprobs)
+
+    def _neighbours(self, text: str) -> Vector | None:
+        from promptbot.prompt.calibration import neighbour_distribution
+
+        spec = self._spec.neighbours
+        if spec is None or not self._bot.examples:
+            return None
+        nearest = self._nearest.select(text, min(spec.k, len(self._bot.examples)))
+        return neighbour_distribution(
+            [self._labels.index(str(chosen.item.label)) for chosen in nearest],
+            [chosen.similarity or 0.0 for chosen in nearest],
+            len(self._labels),
+            spec.temperature,
+        )
+
+    @cached_property
+    def _nearest(self) -> Selector:
+        return make_selector(
+            "nearest", self._bot.examples, encoder=self._composer.encoder, seed=self._seed
+        )
+
+    @cached_property
+    def _domain_texts(self) -> list[str]:
+        from promptbot.prompt.calibration import domain_texts
+
+        inputs = [example.input for example in self._bot.examples]
+        if not inputs:
+            raise DataError(
+                "domain calibration draws words from the example pool, which is empty.",
+                place=str(self._bot.folder),
+                hint="Add examples, or use  calibration: contextual.",
+            )
+        return domain_texts(inputs, self._spec.n_inputs, self._seed)
+
+    def _named(self, values: Vector) -> dict[str, float]:
+        return {label: float(v) for label, v in zip(self._labels, values, strict=True)}
+
+
+def choose_neighbour_weight(replies: Sequence[Reply], targets: Sequence[str]) -> float:
+    """Return the ``calibration.neighbours.weight`` that is right most often on dev samples.
+
+    Args:
+        replies: Of a classify bot with ``calibration.neighbours``, whatever its weight.
+        targets: The label of each.
+
+    Raises:
+        DataError: A reply has no neighbours, or a target is not a label.
+    """
+    from promptbot.prompt.calibration import choose_weight
+
+    decisions = [r.trace.decision if r.trace else None for r in replies]
+    found = [d for d in decisions if d is not None and d.neighbours]
+    labels = list(found[0].calibrated) if found else []
+    if len(found) != len(replies) or len(replies) != len(targets) or set(targets) - set(labels):
+        raise DataError(
+            f"{len(found)} of {len(replies)} replies have neighbours, for {len(targets)} targets.",
+            expected="Expected one target, a label of the bot, for each reply with neighbours.",
+            hint="Set calibration.neighbours, and take dev samples of the bot's labels.",
+        )
+    return choose_weight(
+        _array([[d.calibrated[label] for label in labels] for d in found]),
+        _array([[d.neighbours.get(label, 0.0) for label in labels] for d in found]),
+        [labels.index(target) for target in targets],
+    )
+
+
+@dataclass
+class _Log:
+    """What a decision costs, while it is made."""
+
+    n_prompts: int = 0
+    n_prompt_tokens: int = 0
+    remarks: list[str] = field(default_factory=list)
+
+    def count(self, n_tokens: int) -> None:
+        self.n_prompts += 1
+        self.n_prompt_tokens += n_tokens
+
+
+def _array(values: Sequence[float] | Sequence[Sequence[float]] | Sequence[Vector]) -> Vector:
+    import numpy as np
+
+    return np.asarray(values, dtype=np.float64)
