@@ -111,10 +111,10 @@ class Chain(Runnable[ChatInput, Reply]):
 
     def label_logprobs(self, messages: Sequence[Message]) -> Mapping[str, float] | None:
         """Return each label's log-probability after a prompt, uncalibrated; None for chat bots."""
-        if self._verbalizer is None:
+        if self._classifier is None:
             return None
-        scores = self.model.score(messages, self._verbalizer.options)
-        return self._verbalizer.label_logprobs(scores)
+        verbalizer = self._classifier.verbalizer
+        return verbalizer.label_logprobs(self.model.score(messages, verbalizer.options))
 
     def invoke(
         self, input: ChatInput, config: RunnableConfig | None = None, **kwargs: Any
