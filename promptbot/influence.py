@@ -111,7 +111,7 @@ def _score(
     complete = completion.stop_reason not in ("length", "interrupted")
     for index in _longest_shared_first(prompts):
         labels = chain.label_logprobs(prompts[index]) if label is not None else None
-        if label is not None and labels is not None:
+        if label is not None and labels is not None and label in labels:
             scores[index] = (labels[label], None)
         else:
             text = completion.text or reply.text

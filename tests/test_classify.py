@@ -251,3 +251,17 @@ def test_content_free_prompts_read_little_more_than_their_own_words() -> None:
     assert len(n_read) == 4
     n_prompt, *others = n_read
     assert max(others) < n_prompt / 2
+
+
+def test_an_abstention_can_be_explained_though_its_label_is_not_scored(
+    make_classifier: BotMaker,
+) -> None:
+    from promptbot.influence import influence
+
+    answer = entry("", 0.7, 0.3)
+    answer["scores"]["I do not know."] = -1.0  # type: ignore[index]
+    settings = "verbalizer: {min_probability: 0.9, out_of_scope: other}"
+    chain, _ = make(classifier(make_classifier, settings), [answer])
+    reply = chain.invoke("Help")
+    assert reply.label == "other"
+    assert influence(chain, reply).logprob == -1.0
