@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from promptbot.types import Chosen, Example, Message, OptionScore, Prediction, Sample
+from promptbot.types import (
+    Chosen,
+    Example,
+    Message,
+    OptionScore,
+    Prediction,
+    Sample,
+    TextScore,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,6 +118,16 @@ class FrozenModel(Protocol):
 
         Raises:
             CannotScore: The model only writes.
+        """
+        ...
+
+    def loglikelihood(self, text: str) -> TextScore:
+        """Return how likely a text is by itself, without any prompt: its fluency.
+
+        Raises:
+            CannotScore: The model only writes.
+            InputError: The text is empty.
+            ContextOverflow: The text is longer than the model's context.
         """
         ...
 

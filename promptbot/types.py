@@ -157,6 +157,41 @@ class OptionScore:
     token_logprobs: tuple[float, ...]
     """Log-probability of each token, in nats."""
 
+    @property
+    def per_token(self) -> float:
+        """Mean log-probability of a token, in nats."""
+        return self.logprob / len(self.token_logprobs)
+
+    @property
+    def per_byte(self) -> float:
+        """Log-probability by UTF-8 byte of the option, in nats; comparable between tokenizers.
+
+        An empty option, of which only the end of the turn was scored, counts as one byte.
+        """
+        return self.logprob / max(1, len(self.option.encode()))
+
+
+@dataclass(frozen=True, slots=True)
+class TextScore:
+    """How likely a model finds a text that stands alone: its fluency."""
+
+    logprob: float
+    """Sum of the token log-probabilities, in nats."""
+    n_tokens: int
+    """Tokens that were scored."""
+    n_bytes: int
+    """UTF-8 bytes of the text."""
+
+    @property
+    def per_token(self) -> float:
+        """Mean log-probability of a token, in nats."""
+        return self.logprob / self.n_tokens
+
+    @property
+    def per_byte(self) -> float:
+        """Log-probability by byte, in nats; comparable between tokenizers."""
+        return self.logprob / self.n_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:

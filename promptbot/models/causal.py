@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from promptbot.models.prefix_cache import CachedSequence, CausalNetwork, PrefixCache
-from promptbot.models.scoring import score_options
+from promptbot.models.scoring import MAX_LOGIT_BYTES, log_softmax, score_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +40,7 @@ class CausalEngine:
     """
 
     answer_shares_context = True
+    n_before_answer = 0
 
     def __init__(
         self, network: DigestedNetwork, chat_format: ChatFormat, *, context_tokens: int | None
@@ -70,6 +71,27 @@ class CausalEngine:
             finally:
                 self.cache.give_back(sequence, intact=intact)
         return scores
+
+    def loglikelihood(self, ids: Sequence[int]) -> list[float]:
+        """Return the log-probability of every token of a text that stands alone, in nats.
+
+        The text follows the model's BOS, or the token that ends a text; where there is neither,
+        nothing predicts its first token, and the result begins with the second.
+        """
+        import numpy as np
+
+        sequence = [*self.chat_format.start_ids[-1:], *ids]
+        past = self.network.new_key_values()  # such a text is no prompt's beginning: not cached
+        size = max(1, min(CHUNK, MAX_LOGIT_BYTES // (4 * self.network.n_vocabulary)))
+        logprobs: list[float] = []
+        for start in range(0, len(sequence) - 1, size):
+            read = np.array(sequence[start : start + size][: len(sequence) - 1 - start])
+            rows = np.arange(len(read), dtype=np.int64)
+            with self.lock:
+                logits = self.network.forward(past, read, start + rows, None, rows)
+            following = sequence[start + 1 : start + 1 + len(read)]
+            logprobs += log_softmax(logits)[rows, following].tolist()
+        return logprobs
 
     def digest(self) -> str:
         """Return the content hash of the weights as they are in memory now."""

@@ -136,6 +136,15 @@ class ChatFormat:
         return self.codec.encode_marked(tail)[:1] or self._eos_ids[:1]
 
     @cached_property
+    def start_ids(self) -> list[int]:
+        """What stands before a text without a prompt: BOS, or else the token that ends a text."""
+        return self.codec.prefix_ids or self._named_ids("bos_token") or self._eos_ids[:1]
+
+    def _named_ids(self, name: str) -> list[int]:
+        found = self.codec.control.get(self._special.get(name, ""))
+        return [] if found is None else [found]
+
+    @cached_property
     def stop_ids(self) -> frozenset[int]:
         """The ids at which writing ends: end tokens and, with a template, its role markers."""
         ids = {*self._eos_ids}

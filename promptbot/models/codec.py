@@ -31,6 +31,7 @@ class Codec:
         added: The tokenizer's added tokens by id.
         unknown_id: The id for characters that the vocabulary lacks; it controls nothing.
         n_vocabulary: How many ids there are.
+        serialised: The text of its tokenizer.json, where it has one.
     """
 
     def __init__(
@@ -43,12 +44,15 @@ class Codec:
         added: Mapping[int, AddedToken],
         unknown_id: int | None,
         n_vocabulary: int,
+        serialised: str | None = None,
     ) -> None:
         self.encode_marked = marked
         """Text, in which control tokens are control tokens, to ids."""
         self.decode = decode
         """Ids to text, special tokens left out."""
         self.n_vocabulary = n_vocabulary
+        self.serialised = serialised
+        """The text of its tokenizer.json; None for tokenizers that have none."""
         self._plain = plain
         self.control = {
             token.content: i
@@ -83,6 +87,7 @@ class Codec:
             added=tokenizer.get_added_tokens_decoder(),
             unknown_id=_unknown_id(json.loads(serialised), tokenizer),
             n_vocabulary=tokenizer.get_vocab_size(),
+            serialised=serialised,
         )
 
     @classmethod

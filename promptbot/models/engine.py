@@ -47,12 +47,21 @@ class Engine(Protocol):
         """Whether prompt and answer stand in one sequence (causal) or in two (seq2seq)."""
         ...
 
+    @property
+    def n_before_answer(self) -> int:
+        """Tokens before the answer where it has a sequence of its own; 0 elsewhere."""
+        ...
+
     def start(self, ids: Sequence[int]) -> Writing:
         """Return a reply to a prompt, before its first token."""
         ...
 
     def score(self, ids: Sequence[int], options: Sequence[Sequence[int]]) -> list[list[float]]:
         """Return the log-probability of every token of every option after a prompt, in nats."""
+        ...
+
+    def loglikelihood(self, ids: Sequence[int]) -> list[float]:
+        """Return the log-probability of every token of a text that stands alone, in nats."""
         ...
 
     def digest(self) -> str:

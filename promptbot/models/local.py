@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from langchain_core.language_models.base import LangSmithParams
@@ -10,16 +11,20 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableMap, RunnablePassthrough
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from promptbot.errors import ContextOverflow, InputError
+from promptbot.models.json_form import JsonForm, JsonGrammars, parser_of
 from promptbot.models.messages import from_langchain
 from promptbot.models.sampling import Decoding, Sampler
 from promptbot.models.text_stream import TextStream
-from promptbot.types import Completion, Message, OptionScore
+from promptbot.types import Completion, Message, OptionScore, TextScore
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import CallbackManagerForLLMRun
+    from langchain_core.language_models import LanguageModelInput
+    from langchain_core.runnables import Runnable
 
 _FINISH = {"end": "stop", "stop": "stop", "length": "length"}
 
@@ -38,8 +43,15 @@ class LocalChatModel(BaseChatModel):
     """What computes; see `promptbot.models.engine.Engine`."""
     spec: str
     """The text that `promptbot.models.load` made it from."""
+    temperature: float | None = None
+    """Of calls that bring none; LangChain's standard setting."""
+    max_tokens: int | None = None
+    """The longest answer of calls that bring no bound; LangChain's standard setting."""
+    stop: list[str] | None = None
+    """Where answers of calls that bring no stop texts end; LangChain's standard setting."""
 
     _revision: str = PrivateAttr()
+    _grammars: JsonGrammars | None = PrivateAttr(default=None)
 
     def model_post_init(self, context: Any) -> None:
         """Note the weights' content hash."""
@@ -112,6 +124,79 @@ class LocalChatModel(BaseChatModel):
             for option, logprobs in zip(options, scores, strict=True)
         ]
 
+    def loglikelihood(self, text: str) -> TextScore:
+        """Return how likely a text is by itself, without any prompt: its fluency.
+
+        A causal model reads it after its BOS, or after the token that ends a text where it has
+        none; a seq2seq model writes it as the answer to nothing. No end token is scored.
+
+        Raises:
+            InputError: The text is empty, or so short that nothing predicts its only token.
+            ContextOverflow: It is longer than the model's context.
+        """
+        ids = self.engine.chat_format.codec.encode_plain(text)
+        if self.context_tokens is not None and len(ids) >= self.context_tokens:
+            raise ContextOverflow(
+                f"the text has {len(ids):,} tokens.",
+                place=self.spec,
+                expected=f"The model reads fewer than {self.context_tokens:,} at once.",
+                hint="Score it in parts.",
+            )
+        logprobs = self.engine.loglikelihood(ids) if ids else []
+        if not logprobs:
+            raise InputError(
+                "the text is too short to score.", place="loglikelihood", hint="Give it words."
+            )
+        return TextScore(float(sum(logprobs)), len(logprobs), len(text.encode()))
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        include_raw: bool = False,
+        method: Literal["json_schema", "function_calling", "json_mode"] = "json_schema",
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Return this model, made to answer with values of a schema.
+
+        While it writes, tokens that would leave the schema cannot be chosen, so every complete
+        answer fits it, whatever the prompt says. The prompt is not changed: say there what the
+        fields mean.
+
+        Args:
+            schema: A pydantic class, a TypedDict or a JSON schema.
+            include_raw: Return ``{"raw", "parsed", "parsing_error"}`` in place of the value alone.
+            method: LangChain's names; all of them do the same here.
+            strict: Always so.
+            **kwargs: Decoding settings.
+
+        Raises:
+            MissingExtra: llguidance is not installed.
+            InputError: The schema is one that cannot be followed, or, when called, the answer
+                reached its greatest length before it was complete.
+        """
+        from langchain_core.utils.function_calling import convert_to_json_schema
+
+        json_schema = convert_to_json_schema(schema)
+        self._form(json_schema)  # a schema that cannot be followed is told now
+        bound = self.bind(
+            json_schema=json_schema,
+            ls_structured_output_format={"kwargs": {"method": method}, "schema": json_schema},
+            **kwargs,
+        )
+        parser = parser_of(schema)
+        if not include_raw:
+            return bound | parser
+        # LangChain's own form of the answer, a mistake of the parser included.
+        parsed = RunnablePassthrough.assign(
+            parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
+        )
+        failed = RunnablePassthrough.assign(parsed=lambda _: None)
+        return RunnableMap(raw=bound) | parsed.with_fallbacks(
+            [failed], exception_key="parsing_error"
+        )
+
     @property
     def _llm_type(self) -> str:
         return "promptbot-local"
@@ -123,15 +208,27 @@ class LocalChatModel(BaseChatModel):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         """Return what LangChain's tracing calls this model and its settings."""
         params = LangSmithParams(
-            ls_provider="promptbot", ls_model_name=self.spec, ls_model_type="chat"
+            ls_provider="promptbot",
+            ls_model_name=kwargs.get("model") or self.spec,
+            ls_model_type="chat",
         )
-        if kwargs.get("temperature") is not None:
-            params["ls_temperature"] = kwargs["temperature"]
-        if kwargs.get("max_new_tokens") is not None:
-            params["ls_max_tokens"] = kwargs["max_new_tokens"]
-        if stop:
-            params["ls_stop"] = stop
+        settings = self._settings(kwargs)
+        if settings.get("temperature") is not None:
+            params["ls_temperature"] = settings["temperature"]
+        n_tokens = settings.get("max_new_tokens") or settings.get("max_tokens")
+        if n_tokens is not None:
+            params["ls_max_tokens"] = n_tokens
+        if stop or self.stop:
+            params["ls_stop"] = stop or self.stop
         return params
+
+    def _settings(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return a call's decoding settings, the model's own where the call brings none."""
+        settings = {name: value for name, value in given.items() if value is not None}
+        own = {"temperature": self.temperature}
+        if "max_new_tokens" not in settings:
+            own["max_tokens"] = self.max_tokens
+        return own | settings
 
     def _generate(
         self,
@@ -178,12 +275,15 @@ class LocalChatModel(BaseChatModel):
         self, messages: list[BaseMessage], stop: Sequence[str] | None, settings: dict[str, Any]
     ) -> Iterator[str | Completion]:
         """Yield the answer in pieces, and at last the completion."""
-        decoding = Decoding.of(settings)
+        stop = self.stop if stop is None else stop
+        json_schema = settings.pop("json_schema", None)
+        decoding = Decoding.of(self._settings(settings))
         chat_format = self.engine.chat_format
         prompt = chat_format.encode(from_langchain(messages))
         room = self._room_for(len(prompt.ids), 1)
         max_new = decoding.max_new_tokens if room is None else min(decoding.max_new_tokens, room)
         sampler = Sampler(decoding, prompt.ids)
+        form = self._form(json_schema) if json_schema is not None else None
         stops = [*([stop] if isinstance(stop, str) else stop or []), *chat_format.stop_texts]
         text = TextStream(chat_format.codec.decode, stops)
         written: list[int] = []
@@ -192,7 +292,10 @@ class LocalChatModel(BaseChatModel):
         writing = self.engine.start(prompt.ids)
         try:
             while len(written) < max_new:
-                token = sampler.pick(writing.next_logits(written[-1] if written else None))
+                logits = writing.next_logits(written[-1] if written else None)
+                token = sampler.pick(logits if form is None else form.allowed(logits))
+                if form is not None:
+                    form.take(token)
                 if token in chat_format.stop_ids:
                     reason = "end"
                     break
@@ -203,6 +306,9 @@ class LocalChatModel(BaseChatModel):
                 if text.stopped:
                     reason = "stop"
                     break
+                if form is not None and form.is_complete:
+                    reason = "end"
+                    break
             if piece := text.finish():
                 shown += piece
                 yield piece
@@ -211,6 +317,12 @@ class LocalChatModel(BaseChatModel):
         finally:  # also when the reader of a stream leaves
             writing.close()
             chat_format.remember(prompt, written, shown)
+        if form is not None and reason != "end":
+            raise InputError(
+                f"the answer ended after {len(written):,} tokens, before its JSON was complete.",
+                place=self.spec,
+                hint="Raise max_new_tokens, or bound the texts in the schema with maxLength.",
+            )
         yield Completion(
             text=shown,
             n_prompt_tokens=len(prompt.ids),
@@ -219,20 +331,29 @@ class LocalChatModel(BaseChatModel):
             stop_reason=reason,
         )
 
+    def _form(self, json_schema: dict[str, Any]) -> JsonForm:
+        """Return what keeps one answer to a JSON schema."""
+        if self._grammars is None:
+            self._grammars = JsonGrammars(self.engine.chat_format.codec, self.spec)
+        return self._grammars.form(json_schema)
+
     def _room_for(self, n_prompt: int, n_answer: int) -> int | None:
         """Return how many tokens an answer may have; None when unknown."""
         limit = self.context_tokens
         if limit is None:
             return None
-        needed = n_prompt + n_answer if self.engine.answer_shares_context else n_prompt
-        if needed > limit:
+        if self.engine.answer_shares_context:
+            room = limit - n_prompt
+        else:  # the answer's last token is written, never read
+            room = limit + 1 - self.engine.n_before_answer
+        if n_answer > room or n_prompt > limit:
             raise ContextOverflow(
                 f"the prompt has {n_prompt:,} tokens and the answer needs at least {n_answer:,}.",
                 place=self.spec,
                 expected=f"The model reads at most {limit:,} tokens.",
                 hint="Shorten the message or the bot's template, or take a model that reads more.",
             )
-        return limit - n_prompt if self.engine.answer_shares_context else limit
+        return room
 
     def _metadata(self, completion: Completion) -> dict[str, Any]:
         return {

@@ -75,6 +75,10 @@ PROVIDERS: dict[str, Provider] = {
 """
 
 
+_OWN_SERVERS = ("openai", "ollama")
+"""Providers whose models often stand on a server of the user's own."""
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteSpec:
     """A spec such as ``openai:NAME@http://localhost:8000/v1``, taken apart."""
@@ -103,10 +107,12 @@ def parse_remote(spec: str) -> RemoteSpec:
         raise ModelError(
             "no model is named.", place=spec, expected=form, hint="Put its name after the colon."
         )
-    if base_url is None and (bare := re.search(r"@(localhost|\[|[\w.-]+:\d+|\d+\.\d+\.)", name)):
+    # Names at these providers hold no @, so what follows one is an address that lacks its scheme.
+    pattern = r"@" if provider in _OWN_SERVERS else r"@(localhost|\[|[\w.-]+:\d+|\d+\.\d+\.)"
+    if base_url is None and (bare := re.search(pattern, name)):
         raise ModelError(
-            f'"{name[bare.start() + 1 :]}" is not an address.',
-            place=spec,
+            f'"{name.rpartition("@")[2]}" is not an address.',
+            place=f"{provider}:{name[: bare.start()]}",
             expected=form,
             hint="Put http:// or https:// before the host.",
         )

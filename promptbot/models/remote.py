@@ -23,7 +23,7 @@ from promptbot.models.providers import PROVIDERS, Provider, RemoteSpec, parse_re
 from promptbot.models.remote_faults import Asked, BadAnswer, Silence, diagnose, mask
 
 if TYPE_CHECKING:
-    from promptbot.types import Message, OptionScore
+    from promptbot.types import Message, OptionScore, TextScore
 
 SETTING_NAMES: Mapping[str, tuple[str, ...]] = {
     "temperature": ("temperature",),
@@ -105,6 +105,7 @@ class RemoteChatModel(BaseChatModel):
             name=self._remote.name,
             server=self._remote.base_url or self._remote.provider,
             keys=self._provider.keys,
+            own_address=self._remote.base_url is not None,
             timeout_s=self.timeout_s,
         )
         _check_installed(self._remote.provider, self._provider)
@@ -146,6 +147,14 @@ class RemoteChatModel(BaseChatModel):
             place=self.spec,
             hint="Let it write the label (classify bots do so by themselves), "
             "or use a local model.",
+        )
+
+    def loglikelihood(self, text: str) -> TextScore:
+        """Raise `CannotScore`."""
+        raise CannotScore(
+            "a remote model only writes; it does not say how likely a given text is.",
+            place=self.spec,
+            hint="Measure fluency with a local model, such as: embedded",
         )
 
     def count_tokens(self, messages: Sequence[Message]) -> int:

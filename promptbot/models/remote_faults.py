@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from promptbot.errors import ContextOverflow, ModelError, PromptbotError, ProviderError
 
@@ -47,6 +49,8 @@ class Asked:
     """The server's address, or the provider's name."""
     keys: tuple[str, ...]
     """Environment variables that may hold the key."""
+    own_address: bool
+    """Whether the user named the server by its address."""
     timeout_s: float
     """How long an answer may take to begin, and to go on."""
 
@@ -93,6 +97,13 @@ def diagnose(error: Exception, asked: Asked) -> Fault:
             hint="Try again later, or ask for fewer tokens (decoding.max_new_tokens).",
         )
         return Fault(late, may_pass=True, is_slow=True)
+    if asked.own_address and any(isinstance(e, socket.gaierror) for e in chain):
+        nowhere = ModelError(
+            f"there is no server of this name: {urlsplit(asked.server).hostname}.",
+            place=asked.spec,
+            hint="Check the address after the @, and the network.",
+        )
+        return Fault(nowhere, may_pass=False)
     if any(_is_connection(e) for e in chain):
         unreachable = ProviderError(
             f"{asked.server} cannot be reached, or closed the connection: {said}",

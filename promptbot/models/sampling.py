@@ -51,7 +51,13 @@ class Decoding:
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> Decoding:
-        """Return the decoding that keyword arguments describe; None stands for the default."""
+        """Return the decoding that keyword arguments describe; None stands for the default.
+
+        LangChain's name ``max_tokens`` is understood as ``max_new_tokens``.
+        """
+        if settings.get("max_new_tokens") is None:
+            settings = {**settings, "max_new_tokens": settings.get("max_tokens")}
+        settings = {name: value for name, value in settings.items() if name != "max_tokens"}
         known = [one.name for one in fields(cls)]
         for name in settings:
             if name not in known:
@@ -90,11 +96,7 @@ class Sampler:
         import numpy as np
 
         best = int(np.argmax(logits))  # argmax finds a NaN first
-        if np.isnan(logits[best]):
-            raise ModelError(
-                "the model computed NaN instead of log-probabilities.",
-                hint="Its weights are damaged, or too large for this number format.",
-            )
+        refuse_nan(logits[best])
         if self._seen is not None:
             logits = self._penalised(logits)
             best = int(np.argmax(logits))
@@ -130,3 +132,16 @@ class Sampler:
         cumulative = np.cumsum(likely[:n])
         drawn = np.searchsorted(cumulative, self._random.random() * cumulative[-1], side="right")
         return int(order[min(int(drawn), n - 1)])
+
+
+def refuse_nan(best: float | np.float32) -> None:
+    """Raise where the largest logit is no number, which it is as soon as one of them is none.
+
+    Raises:
+        ModelError: It is NaN.
+    """
+    if best != best:
+        raise ModelError(
+            "the model computed NaN instead of log-probabilities.",
+            hint="Its weights are damaged, or too large for this number format.",
+        )

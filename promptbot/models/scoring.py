@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from promptbot.models.sampling import refuse_nan
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -102,9 +104,15 @@ def score_options(
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return log-probabilities, row by row.  # (n_rows, n_vocabulary)"""
+    """Return log-probabilities, row by row.  # (n_rows, n_vocabulary)
+
+    Raises:
+        ModelError: The logits hold a NaN.
+    """
     import numpy as np
 
+    for best in logits.max(axis=-1):  # the maximum of a row with a NaN is NaN
+        refuse_nan(best)
     shifted = logits - logits.max(axis=-1, keepdims=True)
     shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return np.asarray(shifted)

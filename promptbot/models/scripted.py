@@ -19,9 +19,9 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
-from promptbot.errors import ModelError, known_words
+from promptbot.errors import InputError, ModelError, known_words
 from promptbot.models.messages import from_langchain
-from promptbot.types import Message, OptionScore
+from promptbot.types import Message, OptionScore, TextScore
 
 ANSWER_PROBABILITY = 0.99
 """Of the option that the script answers with, where it gives no scores; the others share .01."""
@@ -127,6 +127,19 @@ class ScriptedModel(BaseChatModel):
                 )
         return [OptionScore(option, scores[option], (scores[option],)) for option in options]
 
+    def loglikelihood(self, text: str) -> TextScore:
+        """Return -1 nat for each word between white space; nothing of the script is used.
+
+        Raises:
+            InputError: The text is empty.
+        """
+        n_words = len(text.split())
+        if not n_words:
+            raise InputError(
+                "the text is too short to score.", place="loglikelihood", hint="Give it words."
+            )
+        return TextScore(-float(n_words), n_words, len(text.encode()))
+
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the words between white space, plus one per message for its role."""
         return sum(len(message.content.split()) + 1 for message in messages)
@@ -148,7 +161,9 @@ class ScriptedModel(BaseChatModel):
     ) -> ChatResult:
         text, usage = self._answer(messages)
         message = AIMessage(
-            content=text, usage_metadata=usage, response_metadata={"finish_reason": "stop"}
+            content=text,
+            usage_metadata=usage,
+            response_metadata={"model_name": self.spec, "finish_reason": "stop"},
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
@@ -162,7 +177,12 @@ class ScriptedModel(BaseChatModel):
         text, usage = self._answer(messages)
         for word in re.findall(r"\s*\S+|\s+", text):
             yield ChatGenerationChunk(message=AIMessageChunk(content=word))
-        last = AIMessageChunk(content="", usage_metadata=usage, chunk_position="last")
+        last = AIMessageChunk(
+            content="",
+            usage_metadata=usage,
+            response_metadata={"model_name": self.spec},
+            chunk_position="last",
+        )
         yield ChatGenerationChunk(message=last, generation_info={"finish_reason": "stop"})
 
     def _answer(self, messages: Sequence[BaseMessage]) -> tuple[str, UsageMetadata]:

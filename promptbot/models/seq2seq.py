@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from promptbot.models.sampling import refuse_nan
 from promptbot.models.scoring import MAX_LOGIT_BYTES
 from promptbot.models.torch_network import digest_of, few_threads
 
@@ -55,6 +56,12 @@ class Seq2SeqEngine:
             scores += self._score_batch(encoded, options[start : start + n_at_once])
         return scores
 
+    def loglikelihood(self, ids: Sequence[int]) -> list[float]:
+        """Return the log-probability of every token of a text, written after an empty prompt."""
+        codec = self.chat_format.codec
+        nothing = [*codec.prefix_ids, *codec.suffix_ids] or self.decoder_start
+        return self.score(nothing, [ids])[0]
+
     def digest(self) -> str:
         """Return the content hash of parameters and buffers."""
         return digest_of(self.model)
@@ -63,6 +70,11 @@ class Seq2SeqEngine:
     def n_vocabulary(self) -> int:
         """Width of the logits."""
         return int(self.model.config.get_text_config().vocab_size)
+
+    @property
+    def n_before_answer(self) -> int:
+        """Tokens that the decoder reads before the answer's first token."""
+        return len(self.decoder_start)
 
     @property
     def decoder_start(self) -> list[int]:
@@ -118,6 +130,7 @@ class Seq2SeqEngine:
             read = [*start, *option[:-1]]
             ids[row, : len(read)] = torch.tensor(read)
         logprobs = self.decode(encoded, ids).log_softmax(-1)[:, len(start) - 1 :]
+        refuse_nan(logprobs.max().item())
         return [
             logprobs[row, torch.arange(len(option)), torch.tensor(list(option))].tolist()
             for row, option in enumerate(options)

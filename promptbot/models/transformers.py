@@ -235,11 +235,13 @@ def _refuse_running_state(model: Any, spec: str) -> None:
 
 def _hub_is_reachable() -> bool:
     """Return whether asking the hub makes sense; without it, Transformers waits half a minute."""
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
-        return True
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         return False
-    address = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    names = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+    proxy = next((value for name in names if (value := os.environ.get(name))), None)
+    # Behind a proxy that is there, only the hub's own answer tells more.
+    target = proxy or os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    address = urlsplit(target if "://" in target else f"http://{target}")
     port = address.port or (80 if address.scheme == "http" else 443)
     try:
         socket.create_connection((address.hostname or "", port), timeout=5).close()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from promptbot.errors import ContextOverflow
 from promptbot.interfaces import FrozenModel
 from promptbot.models.export import export_onnx, largest_difference
 from promptbot.models.local import LocalChatModel
@@ -99,6 +100,41 @@ def test_scores_equal_one_plain_forward_pass_per_option(
             assert score.option == option
             assert score.token_logprobs == pytest.approx(plain, abs=1e-4)
             assert score.logprob == pytest.approx(sum(plain), abs=1e-4)
+
+
+@pytest.mark.parametrize(("name", "engine"), EVERY)
+def test_fluency_equals_one_plain_forward_pass(
+    models: Any, folders: Any, name: str, engine: str
+) -> None:
+    model = models[name, engine]
+    chat_format = model.engine.chat_format
+    text = "Where is my lost card? 你好"
+    ids = chat_format.codec.encode_plain(text)
+    before = {
+        "embedded": [4],  # none of these two have a BOS: the end of a text stands before
+        "gpt2": [0],
+        "llama3": [0],
+        "qwen2": [2],
+        "qwen3": [2],
+        "t5": [1],  # an empty prompt, for the encoder
+        "bart": [0, 2],
+    }[name]
+    plain = plain_scores(reference(folders[name], name), name, before, ids)
+    score = model.loglikelihood(text)
+    assert score.logprob == pytest.approx(sum(plain), abs=1e-4 * len(ids))
+    assert (score.n_tokens, score.n_bytes) == (len(ids), len(text.encode()))
+
+
+@pytest.mark.parametrize("name", list(SEQ2SEQ))
+def test_a_seq2seq_answer_ends_where_its_positions_end(models: Any, name: str) -> None:
+    model = models[name, "transformers"]
+    usage = model.invoke("lost card", max_new_tokens=500).usage_metadata
+    if name == "bart":  # 128 positions, of which two stand before the answer
+        assert usage["output_tokens"] == 127
+        with pytest.raises(ContextOverflow):
+            model.score(PROMPT, ["lost card " * 100])
+    else:
+        assert usage["output_tokens"] <= 500
 
 
 @pytest.mark.parametrize("name", ["embedded", "gpt2"])

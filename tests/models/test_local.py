@@ -258,5 +258,60 @@ def test_nan_logits_are_an_error(model: LocalChatModel, monkeypatch: pytest.Monk
         model.invoke(PROMPT)
 
 
+def test_nan_logits_are_an_error_of_scores_too(
+    model: LocalChatModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = model.engine.network.forward
+    monkeypatch.setattr(
+        model.engine.network, "forward", lambda *args: forward(*args) * np.float32("nan")
+    )
+    with pytest.raises(ModelError, match="NaN"):
+        model.score([Message("user", "x")], ["y"])
+    with pytest.raises(ModelError, match="NaN"):
+        model.loglikelihood("lost card")
+
+
+def test_fluency_of_a_long_text_is_read_in_chunks(
+    model: LocalChatModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = model.loglikelihood("lost card abroad. " * 20)
+    assert whole.n_tokens == len(
+        model.engine.chat_format.codec.encode_plain("lost card abroad. " * 20)
+    )
+    assert whole.n_bytes == 18 * 20
+    assert whole.per_token == pytest.approx(whole.logprob / whole.n_tokens)
+    assert whole.per_byte == pytest.approx(whole.logprob / 360)
+    monkeypatch.setattr("promptbot.models.causal.CHUNK", 7)
+    chunked = model.loglikelihood("lost card abroad. " * 20)
+    assert chunked.logprob == pytest.approx(whole.logprob, abs=1e-3)
+    assert chunked.n_tokens == whole.n_tokens
+
+
+def test_fluency_refuses_what_it_cannot_read(model: LocalChatModel) -> None:
+    with pytest.raises(InputError, match="too short"):
+        model.loglikelihood("")
+    with pytest.raises(ContextOverflow, match="fewer than 512"):
+        model.loglikelihood("word " * 600)
+
+
+def test_scores_by_token_and_by_byte(model: LocalChatModel) -> None:
+    short, long, nothing = model.score([Message("user", "x")], ["lost", "你好，世界", ""])
+    assert short.per_token == pytest.approx(short.logprob / len(short.token_logprobs))
+    assert short.per_byte == pytest.approx(short.logprob / 4)
+    assert long.per_byte == pytest.approx(long.logprob / 15)
+    assert nothing.per_byte == nothing.logprob
+
+
+def test_standard_settings_may_be_given_where_the_model_is_made(model: LocalChatModel) -> None:
+    free = str(model.invoke(PROMPT, max_tokens=12).content)
+    short = LocalChatModel(engine=model.engine, spec="x", max_tokens=2, stop=[free[4:6]])
+    answer = short.invoke(PROMPT)
+    assert answer.usage_metadata is not None
+    assert answer.usage_metadata["output_tokens"] <= 2
+    longer = short.invoke(PROMPT, max_new_tokens=12)
+    assert longer.content == free[: free.index(free[4:6])].rstrip()
+    assert short.invoke(PROMPT, max_new_tokens=12, stop=[]).content == free
+
+
 def test_no_messages_have_no_tokens(model: LocalChatModel) -> None:
     assert model.count_tokens([]) == 0

@@ -85,6 +85,8 @@ def test_a_scripted_spec_reads_its_file(tmp_path: Path) -> None:
         ("C:\\models\\mine", "no such folder"),
         ("openai:", "no model is named"),
         ("openai:m@localhost:8000/v1", "Put http"),
+        ("openai:m@nonsense", '"nonsense" is not an address'),
+        ("ollama:m@nonsense", "Put http"),
         ("openai:m@http://", "not an address"),
         ("openai:m@http://host:99999999/v1", "not an address"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -443,12 +444,28 @@ def test_a_remote_model_is_a_frozen_model_that_cannot_score(server: Server) -> N
     assert (model.can_score, model.context_tokens) == (False, None)
     with pytest.raises(CannotScore):
         model.score([Message("user", "hi")], ["a", "b"])
+    with pytest.raises(CannotScore):
+        model.loglikelihood("hello")
     assert server.asked == []
 
 
 def test_a_known_models_context_is_known(server: Server) -> None:
     model = load_model("openai:gpt-4o-mini")
     assert model.context_tokens == 128_000
+
+
+def test_a_host_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def unknown(host: Any, *args: Any, **kwargs: Any) -> Any:
+        asked.append(str(host))
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(ModelError, match=r"no server of this name: nowhere\.invalid"):
+        ask(RemoteChatModel(spec="openai:m@http://nowhere.invalid/v1"))
+    assert len(asked) == 1
 
 
 def test_counting_is_an_estimate_that_sends_nothing(server: Server) -> None:

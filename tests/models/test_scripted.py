@@ -119,6 +119,13 @@ def test_it_is_a_frozen_model_whose_revision_is_its_script() -> None:
     assert model.revision != ScriptedModel(answers=["b"]).revision
 
 
+def test_a_word_costs_one_nat_of_fluency() -> None:
+    score = ScriptedModel(answers=[]).loglikelihood("two words")
+    assert (score.logprob, score.n_tokens, score.n_bytes) == (-2.0, 2, 9)
+    with pytest.raises(InputError, match="too short"):
+        ScriptedModel(answers=[]).loglikelihood(" ")
+
+
 def test_a_tool_message_cannot_enter_a_prompt() -> None:
     with pytest.raises(InputError, match='kind "tool"'):
         ScriptedModel(answers=["a"]).invoke([ToolMessage("x", tool_call_id="1")])
