@@ -35,6 +35,8 @@ LAYERS = [
         "promptbot.evals.runner",
         "promptbot.evals.suite",
         "promptbot.evals.summary",
+        "promptbot.evals.trained",
+        "promptbot.learn",
     },
     {"promptbot.cli", "promptbot.__main__"},
 ]

@@ -511,6 +511,8 @@ _EXPECTED = {
 def _section(key: Key, root: type[BaseModel]) -> type[BaseModel] | None:
     model: type[BaseModel] | None = root
     for part in key:
+        if model and str(part) not in model.model_fields:
+            continue  # a name that the user chose, as that of a baseline
         annotation = model.model_fields[str(part)].annotation if model else None
         candidates = [annotation, *get_args(annotation)]
         model = next(

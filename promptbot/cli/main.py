@@ -17,6 +17,7 @@ from promptbot import __version__
 from promptbot.cli.bots import bots
 from promptbot.cli.check import check
 from promptbot.cli.evaluate import evaluate
+from promptbot.cli.finetune import finetune
 from promptbot.cli.new import new
 from promptbot.cli.report import report, runs
 from promptbot.cli.run import run
@@ -57,6 +58,7 @@ def promptbot(
 for command in (run, show, bots, new, check):
     app.command()(command)
 app.command("eval")(evaluate)
+app.command()(finetune)
 app.command()(report)
 app.command()(runs)
 

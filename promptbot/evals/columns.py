@@ -15,7 +15,8 @@ from promptbot.evals.suite import ColumnSpec, EvalSample, PoolSpec, Suite, load_
 from promptbot.types import Example
 
 if TYPE_CHECKING:
-    from promptbot.interfaces import FrozenModel, Predictor
+    from promptbot.interfaces import Encoder, FrozenModel, Predictor
+    from promptbot.learn.baseline import Baseline
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Workshop:
     """Called with spec and revision of each model that is loaded, before it answers."""
     _models: dict[str, FrozenModel] = field(default_factory=dict, repr=False)
     _pool: tuple[EvalSample, ...] | None = field(default=None, repr=False)
+    _encoders: dict[str, Encoder] = field(default_factory=dict, repr=False)
 
     def bot(self, column: ColumnSpec, seed: int) -> Bot:
         """Return a column's bot, with examples and labels of the suite's pool where it has one."""
@@ -36,7 +38,9 @@ class Workshop:
         return bot if pool is None else self._with_pool(bot, pool, seed)
 
     def predictor(self, column: ColumnSpec, seed: int) -> Predictor:
-        """Return the chain of a column."""
+        """Return the chain of a column, or its baseline, trained where it is not in the cache."""
+        if column.baseline:
+            return self.baseline(column, seed).predictor
         from promptbot.chain import load_chain
         from promptbot.models.registry import load_model, refuse_foreign_server
 
@@ -55,6 +59,19 @@ class Workshop:
         with suppress(ContextOverflow):
             chain.compose(self.suite.samples[0].sample.input)
         return chain
+
+    def baseline(self, column: ColumnSpec, seed: int) -> Baseline:
+        """Return the baseline of a column, trained on the examples that its prompts may show."""
+        from promptbot.learn.baseline import make_baseline
+        from promptbot.models.encoder import load_encoder
+
+        if column.model not in self._encoders:
+            self._encoders[column.model] = load_encoder(column.model)
+        encoder = self._encoders[column.model]
+        self.on_model(f"baseline {column.name}", encoder.revision)
+        examples = self.bot(column, seed).examples
+        spec = self.suite.spec.baseline[column.name]
+        return make_baseline(spec, examples, encoder, place=str(self.suite.path))
 
     def _with_pool(self, bot: Bot, pool: PoolSpec, seed: int) -> Bot:
         if self._pool is None:

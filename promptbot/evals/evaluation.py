@@ -40,7 +40,7 @@ from promptbot.evals.verdict import detectable_before
 
 PACKAGES = (
     "promptbot", "numpy", "scipy", "onnxruntime", "tokenizers", "transformers", "torch",
-    "langchain", "langchain-core",
+    "langchain", "langchain-core", "scikit-learn",
 )  # fmt: skip
 """Whose versions a manifest holds, where they are installed."""
 
@@ -230,6 +230,7 @@ def _identity(suite: Suite, planned: Plan) -> dict[str, Any]:
         },
         "columns": [asdict(column) for column in suite.columns],
         "metrics": list(suite.metrics),
+        "baselines": {n: b.model_dump() for n, b in suite.spec.baseline.items()},
         "seeds": list(suite.spec.seeds),
         "data_hash": suite.data_hash,
         "bot_hashes": dict(planned.bot_hashes),

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
 
 from promptbot.bot.folder import DEFAULT_VARIANT, find_bot, read_spec, variant_files
 from promptbot.bot.spec import Settings, Source, Text, explain, join_errors, read_yaml
@@ -23,6 +23,7 @@ from promptbot.errors import DataError, PromptbotError, SpecError, did_you_mean,
 from promptbot.evals.gate import parse_condition
 from promptbot.evals.metrics.registry import COMPARED, find_metric, metrics_of
 from promptbot.evals.verdict import MARGIN
+from promptbot.learn.spec import BaselineSpec, named_baselines
 from promptbot.types import Sample
 
 Limit = Annotated[int, Field(ge=1)]
@@ -76,6 +77,10 @@ class SuiteSpec(Settings):
     """Variants of the bot; ``default`` is bot.yaml as it stands."""
     models: Annotated[list[Text], Field(min_length=1)] | None = None
     """Models that answer with each variant; what the bot names if unset."""
+    baseline: Annotated[dict[Text, BaselineSpec], BeforeValidator(named_baselines)] = Field(
+        default={}
+    )
+    """Trained columns, by name: they learn from the examples that the prompts may show."""
     reference: Text | None = None
     """The column that others are compared with; the first one if unset."""
     metrics: Annotated[list[Text], Field(min_length=1)] | None = None
@@ -104,14 +109,16 @@ class EvalSample:
 
 @dataclass(frozen=True, slots=True)
 class ColumnSpec:
-    """One column of a report: a variant answered by a model."""
+    """One column of a report: a variant answered by a model, or a baseline."""
 
     name: str
     """``VARIANT``, or ``VARIANT@MODEL`` where there are several models."""
     variant: str
     """The bot's variant."""
     model: str
-    """The model's spec."""
+    """The model's spec; of a baseline, the encoder's."""
+    baseline: bool = False
+    """Whether it is trained, and not prompted."""
 
 
 @dataclass(frozen=True)
@@ -202,19 +209,27 @@ def load_suite(
     path = find_suite(name)
     source = read_yaml(path)
     spec = _parse(source)
+    trained = [name for name in variants if name in spec.baseline]
+    variants = [name for name in variants if name not in trained]
     chosen: dict[str, object] = {
-        "variants": list(variants) or spec.variants,
+        "variants": variants or spec.variants,
+        "baseline": {
+            name: baseline
+            for name, baseline in spec.baseline.items()
+            if name in trained or not variants
+        },
         "models": list(models) or spec.models,
         "seeds": list(dict.fromkeys(seeds or spec.seeds)),
         "gate": [*spec.gate, *gate],
         "data": spec.data.model_copy(update={"limit": limit or spec.data.limit}),
     }
     # A command that leaves variants out also leaves out what the suite says about them.
-    if variants and spec.reference not in variants:
+    if variants and spec.reference not in [*variants, *trained]:
         chosen["reference"] = None
     spec = spec.model_copy(update=chosen)
     bot = _find_bot(spec, source)
     bot_spec = read_spec(bot)
+    _check_baselines(spec, bot_spec.task, source)
     columns = _columns(spec, bot_spec.model, bot, source)
     if variants or models:
         names = {column.name for column in columns}
@@ -277,6 +292,10 @@ def _columns(spec: SuiteSpec, model: str, bot: Path, source: Source) -> tuple[Co
         for model in models
         for variant in dict.fromkeys(spec.variants)
     ]
+    columns += [
+        ColumnSpec(name, DEFAULT_VARIANT, baseline.model, baseline=True)
+        for name, baseline in spec.baseline.items()
+    ]
     if spec.reference is None:
         return tuple(columns)
     names = [column.name for column in columns]
@@ -287,6 +306,23 @@ def _columns(spec: SuiteSpec, model: str, bot: Path, source: Source) -> tuple[Co
             hint=known_words("Columns", spec.reference, names),
         )
     return tuple(sorted(columns, key=lambda column: column.name != spec.reference))
+
+
+def _check_baselines(spec: SuiteSpec, task: str, source: Source) -> None:
+    for name, baseline in spec.baseline.items():
+        if task != "classify":
+            raise SpecError(
+                f"baseline {name} learns labels, but the bot's task is {task}.",
+                place=source.place(("baseline", name)),
+                hint="Take it out of the suite.",
+            )
+        if name in spec.variants:
+            raise SpecError(
+                f'"{name}" is a baseline and a variant.',
+                place=source.place(("baseline", name)),
+                expected="Expected every column to have its own name.",
+                hint=f"Rename it, as  my_{name}: {{method: {baseline.method}}}.",
+            )
 
 
 def _metrics(spec: SuiteSpec, task: str, source: Source) -> list[str]:

@@ -1,0 +1,156 @@
+"""From a baseline's settings to a trained predictor, kept under the hash of what decided it.
+
+::
+
+    CACHE/baselines/KEY/
+      probe.safetensors  labels.json     what was learned; no file in it can run code
+      card.json                          how, from what, and the checksums of the other files
+
+A folder appears whole, by one renaming: a killed training leaves none, and is done anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from promptbot.errors import DataError, MissingExtra, ModelError
+from promptbot.evals.suite import content_hash
+from promptbot.interfaces import Encoder, Predictor
+from promptbot.learn.probe import (
+    INVERSE_PENALTY,
+    LABELS_FILE,
+    WEIGHTS_FILE,
+    fit_probe,
+    load_probe,
+)
+from promptbot.learn.spec import BaselineSpec
+from promptbot.models.weights import CARD, checksums, read_json, read_verified
+from promptbot.types import Example
+
+FORMAT = 1
+"""Version of the folder; a newer one is trained anew."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A trained predictor and how it came about."""
+
+    predictor: Predictor
+    """Answers samples."""
+    folder: Path
+    """Where it is kept."""
+    n_examples: int
+    """Labelled examples that it learned from."""
+    labels: tuple[str, ...]
+    """Labels that it knows."""
+    train_seconds: float
+    """Wall-clock time of the training, encoding included, whenever that was."""
+    cached: bool
+    """Whether it was trained before."""
+
+
+def cache_folder() -> Path:
+    """Return where baselines are kept: $PROMPTBOT_CACHE, else the platform's user cache.
+
+    Everything in it can be deleted at any time.
+    """
+    from platformdirs import user_cache_dir
+
+    return Path(os.environ.get("PROMPTBOT_CACHE") or user_cache_dir("promptbot")) / "baselines"
+
+
+def make_baseline(
+    spec: BaselineSpec,
+    examples: Sequence[Example],
+    encoder: Encoder,
+    *,
+    place: str = "baseline",
+    cache: Path | None = None,
+) -> Baseline:
+    """Return a baseline, from the cache where the same training was done before.
+
+    Args:
+        spec: Its settings.
+        examples: What it learns from; each has a label.
+        encoder: The frozen encoder that `spec.model` names.
+        place: The file that asks, for errors.
+        cache: Where baselines are kept; `cache_folder` when None.
+
+    Raises:
+        MissingExtra: scikit-learn is not installed.
+        DataError: There are fewer than two labels to tell apart.
+    """
+    labels = sorted({str(example.label) for example in examples if example.label is not None})
+    if len(labels) < 2:
+        raise DataError(
+            f"a baseline cannot learn from {len(examples)} examples of "
+            f"{len(labels)} {'label' if len(labels) == 1 else 'labels'}.",
+            place=place,
+            expected="Expected labelled examples of at least two labels.",
+            hint="Add examples to the bot, or give the suite a pool of labelled ones.",
+        )
+    # The order does not change the solution, so it does not change the key either.
+    examples = sorted(examples, key=lambda example: (str(example.label), example.input))
+    identity = {
+        "format": FORMAT,
+        "method": spec.method,
+        "inverse_penalty": INVERSE_PENALTY,
+        "encoder": encoder.revision,
+        "examples": [(example.input, example.label) for example in examples],
+    }
+    folder = (cache or cache_folder()) / content_hash(identity)
+    card = _valid_card(folder)
+    if cached := card is not None:
+        predictor = load_probe(folder, encoder)
+    else:
+        if find_spec("sklearn") is None:
+            raise MissingExtra("A baseline", "scikit-learn", "finetune")
+        started = time.perf_counter()
+        predictor = fit_probe(examples, encoder)
+        card = {
+            "format": FORMAT,
+            "method": spec.method,
+            "model": spec.model,
+            "model_revision": encoder.revision,
+            "n_examples": len(examples),
+            "train_seconds": round(time.perf_counter() - started, 3),
+        }
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
+        try:
+            predictor.save(part)
+            card["files"] = checksums(part, [WEIGHTS_FILE, LABELS_FILE])
+            (part / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+            shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+            with contextlib.suppress(OSError):  # another process was quicker with the same
+                part.replace(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return Baseline(
+        predictor=predictor,
+        folder=folder,
+        n_examples=int(card["n_examples"]),
+        labels=tuple(labels),
+        train_seconds=float(card["train_seconds"]),
+        cached=cached,
+    )
+
+
+def _valid_card(folder: Path) -> dict[str, Any] | None:
+    """Return the card of a folder whose files are what it says; None for any other folder."""
+    try:
+        card = read_json(folder / CARD)
+        read_verified(folder, [WEIGHTS_FILE, LABELS_FILE])
+    except (ModelError, OSError):
+        return None
+    return card if card.get("format") == FORMAT else None

@@ -1,0 +1,67 @@
+"""The linear probe against scikit-learn, and what is kept of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from promptbot.learn.probe import INVERSE_PENALTY, fit_probe, load_probe
+from promptbot.types import Example, Sample
+from tests.encoders import HashingEncoder
+
+TEXTS = {
+    "card_lost": ["I lost my card", "my card was stolen", "card is gone"],
+    "balance": ["how much money do I have", "show my balance", "what is my balance"],
+    "pin": ["I forgot my PIN", "reset the PIN", "new PIN please"],
+}
+
+
+def examples(*labels: str) -> list[Example]:
+    return [Example(text, label, label) for label in labels for text in TEXTS[label]]
+
+
+@pytest.mark.parametrize("labels", [("card_lost", "balance"), ("card_lost", "balance", "pin")])
+def test_probabilities_are_those_of_scikit_learn(labels: tuple[str, ...]) -> None:
+    found, encoder = examples(*labels), HashingEncoder()
+    texts = [example.input for example in found]
+    theirs = LogisticRegression(C=INVERSE_PENALTY, class_weight="balanced", max_iter=1000)
+    theirs.fit(encoder.encode(texts), [example.label for example in found])
+    wanted = theirs.predict_log_proba(encoder.encode(texts))
+    predictions = fit_probe(found, encoder).predict([Sample(t, t, "") for t in texts])
+    for prediction, row in zip(predictions, wanted, strict=True):
+        ours = [prediction.label_logprobs[label] for label in theirs.classes_]
+        assert ours == pytest.approx(list(row), abs=1e-4)
+        assert prediction.label == theirs.classes_[int(row.argmax())]
+
+
+def test_a_probe_that_was_kept_answers_alike_and_holds_no_pickle(tmp_path: Path) -> None:
+    encoder = HashingEncoder()
+    probe = fit_probe(examples("card_lost", "pin"), encoder)
+    probe.save(tmp_path)
+    again = load_probe(tmp_path, encoder)
+    samples = [Sample("1", "my card", "card_lost"), Sample("2", "PIN", "pin")]
+    assert again.predict(samples) == probe.predict(samples)
+    assert {file.suffix for file in tmp_path.iterdir()} == {".safetensors", ".json"}
+
+
+def test_one_example_a_label_is_enough(recwarn: pytest.WarningsRecorder) -> None:
+    few = [Example(texts[0], label, label) for label, texts in TEXTS.items()]
+    probe = fit_probe(few, HashingEncoder())
+    answers = probe.predict([Sample(e.input, e.input, "") for e in few])
+    assert [answer.label for answer in answers] == [e.label for e in few]
+    assert not recwarn.list
+
+
+def test_no_samples_give_no_predictions() -> None:
+    assert fit_probe(examples("card_lost", "pin"), HashingEncoder()).predict([]) == []
+
+
+def test_labels_weigh_alike_however_many_examples_they_have() -> None:
+    rare, often = Example("blue", "rare", "rare"), Example("blue", "often", "often")
+    probe = fit_probe([rare, *[often] * 9], HashingEncoder())
+    [prediction] = probe.predict([Sample("1", "blue", "")])
+    shares = np.exp(list(prediction.label_logprobs.values()))
+    assert shares == pytest.approx([0.5, 0.5], abs=1e-3)
