@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from promptbot.bot.folder import Bot
 from promptbot.errors import ContextOverflow, DataError
-from promptbot.prompt.selectors import make_selector
+from promptbot.prompt.selectors import make_selector, orders
 from promptbot.prompt.verbalizer import Verbalizer
 from promptbot.types import Completion, Decision, Message, Prompt, Reply
 
@@ -86,14 +86,30 @@ class Classifier:
         from promptbot.prompt import calibration
 
         log = _Log()
-        before = self._score(prompt.messages, prompt.n_tokens, log)
-        prior: Vector | None = None
-        if self._spec.method == "channel":
-            calibrated = calibration.channel(self._score_inputs(text, prompt, log))
-        else:
-            prior = self._prior(prompt, before, log)
-            calibrated = before if prior is None else calibration.divide(before, prior)
-        return self._decide(before, prior, calibrated, self._neighbours(text), log)
+        prompts = [prompt]
+        if self._bot.spec.ensemble.kind == "permutations":
+            n = self._bot.spec.ensemble.n
+            found = orders(prompt.examples, n, seed=self._seed, query=text)
+            prompts += [self._composer.reorder(prompt, examples) for examples in found[1:]]
+            log.n_orders = len(prompts)
+        scored = [self._score(one.messages, prompt.n_tokens, log) for one in prompts]
+        before = calibration.mean_distribution(_array(scored))
+        near = self._neighbours(text)
+        if self._spec.method == "batch":
+            prior = self._running_prior(before)
+            return self._decide(before, prior, calibration.divide(before, prior), near, log)
+        calibrated, priors = [], []
+        for one, own in zip(prompts, scored, strict=True):
+            if self._spec.method == "channel":
+                calibrated.append(calibration.channel(self._score_inputs(text, one, log)))
+            elif (own_prior := self._prior(one, log)) is not None:
+                priors.append(own_prior)
+                calibrated.append(calibration.divide(own, own_prior))
+            else:
+                calibrated.append(own)
+        mean_prior = calibration.mean_distribution(_array(priors)) if priors else None
+        mean = calibration.mean_distribution(_array(calibrated))
+        return self._decide(before, mean_prior, mean, near, log)
 
     def written(self, said: str, prompt: Prompt) -> Classified:
         """Return the label that a written answer names."""
@@ -102,6 +118,8 @@ class Classifier:
             remarks.append("the model gives no log-probabilities: it wrote the label")
             if self._spec.method != "none" or self._spec.neighbours:
                 remarks.append("without label scores there was nothing to calibrate")
+            if self._bot.spec.ensemble.kind != "none":
+                remarks.append("without label scores there was no ensemble: one prompt was asked")
             if self._bot.spec.verbalizer.min_probability:
                 remarks.append("without label scores min_probability has no effect")
         label = self.verbalizer.parse(said)
@@ -129,7 +147,7 @@ class Classifier:
         old = reply.trace.decision
         before = _array(list(old.before.values()))
         near = _array([old.neighbours.get(label, 0.0) for label in self._labels])
-        log = _Log(old.n_prompts, old.n_prompt_tokens, list(old.remarks))
+        log = _Log(old.n_prompts, old.n_prompt_tokens, list(old.remarks), old.n_orders)
         calibrated = calibration.divide(before, prior)
         new = self._decide(before, prior, calibrated, near if old.neighbours else None, log)
         trace = replace(
@@ -171,6 +189,7 @@ class Classifier:
                 for name, p in zip(self._labels, near if near is not None else (), strict=False)
                 if p > 0
             },
+            n_orders=log.n_orders,
             abstained=abstained,
             n_prompts=log.n_prompts,
             n_prompt_tokens=log.n_prompt_tokens,
@@ -187,12 +206,10 @@ class Classifier:
 
         return _array([max(logprobs[label], TINY_LOGPROB) for label in self._labels])
 
-    def _prior(self, prompt: Prompt, before: Vector, log: _Log) -> Vector | None:
+    def _prior(self, prompt: Prompt, log: _Log) -> Vector | None:
         from promptbot.prompt import calibration
 
         method = self._spec.method
-        if method == "batch":
-            return self._running_prior(before)
         if method == "contextual":
             asked = [self._composer.ask_instead(prompt, text) for text in self._spec.inputs]
         elif method == "domain":
@@ -319,6 +336,7 @@ class _Log:
     n_prompts: int = 0
     n_prompt_tokens: int = 0
     remarks: list[str] = field(default_factory=list)
+    n_orders: int = 1
 
     def count(self, n_tokens: int) -> None:
         self.n_prompts += 1

@@ -225,6 +225,8 @@ class Decision:
     """After the method and before neighbours, in nats."""
     neighbours: Mapping[str, float] = field(default_factory=dict)
     """Probability by label of the pool's nearest examples; only labels that they have."""
+    n_orders: int = 1
+    """Orders of the examples over which all scores here are means."""
     abstained: bool = False
     """Whether no label reached ``verbalizer.min_probability``."""
     n_prompts: int = 1

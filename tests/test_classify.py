@@ -200,6 +200,12 @@ def test_a_bot_may_ask_for_the_label_in_writing(make_classifier: BotMaker) -> No
         ),
         ("verbalizer: {mode: generate, min_probability: 0.5}", "min_probability needs"),
         ("verbalizer: {out_of_scope: other}", '"other" can never be given'),
+        ("ensemble: {kind: permutations}\nexamples: null", "fewer than two examples"),
+        (
+            "ensemble: {kind: permutations}\nverbalizer: {mode: generate}",
+            "but verbalizer.mode is generate",
+        ),
+        ("ensemble: {kind: permutations, n: 1}", "ensemble.n is 1"),
         ("calibration: contextul", 'unknown calibration.method "contextul"'),
         ("calibration: {method: contextual, inputs: []}", r"calibration.inputs is \[\]"),
         ("calibration: {neighbours: {k: 0}}", "calibration.neighbours.k is 0"),
@@ -219,12 +225,47 @@ def test_settings_that_cannot_work_are_refused_with_their_line(
     assert "bot.yaml, line" in str(caught.value)
 
 
-@pytest.mark.parametrize("settings", ["calibration: batch", "verbalizer: {score: mean_byte}"])
+@pytest.mark.parametrize("settings", [
+    "calibration: batch", "verbalizer: {score: mean_byte}", "ensemble: {kind: permutations}",
+])  # fmt: skip
 def test_a_chat_bot_has_nothing_to_calibrate(make_bot: BotMaker, settings: str) -> None:
     from tests.conftest import BOT_YAML
 
     with pytest.raises(SpecError, match="but task is chat"):
         load_bot(make_bot(files={"bot.yaml": f"{BOT_YAML}{settings}\n"}))
+
+
+PERMUTED = "ensemble: {kind: permutations, n: 5}\n"
+
+
+def test_an_ensemble_averages_over_orders_of_the_examples(make_classifier: BotMaker) -> None:
+    folder = classifier(make_classifier, PERMUTED)
+    answers: list[object] = [
+        {"scores": {"lost card": math.log(p), "missing card": -1e9, "account balance": math.log(q)}}
+        for p, q in [(0.9, 0.1), (0.3, 0.7)]
+    ]
+    chain, model = make(folder, answers)
+    reply = chain.invoke("How rich am I?")
+    assert decision(reply).n_orders == 2  # two examples have no more
+    assert decision(reply).n_prompts == 2
+    assert reply.trace is not None
+    expected = {"card_lost": 0.6, "balance": 0.4}
+    assert probabilities(reply.trace.label_logprobs) == pytest.approx(expected)
+    one, other = ([m.content for m in prompt] for prompt in model.prompts)
+    assert one[1:3] == ["I lost my card", "lost card"] == other[3:5]
+    assert one[3:5] == other[1:3]
+    assert (one[0], one[-1]) == (other[0], other[-1])
+
+
+def test_each_order_is_calibrated_in_its_own_prompt(make_classifier: BotMaker) -> None:
+    settings = PERMUTED + "calibration: {method: contextual, inputs: [N/A]}"
+    chain, model = make(
+        classifier(make_classifier, settings), [entry("rich", 0.7, 0.3), entry("N/A", 0.8, 0.2)]
+    )
+    reply = chain.invoke("How rich am I?")
+    assert decision(reply).n_prompts == 4
+    assert [prompt[:-1] for prompt in model.prompts[:2]] == [p[:-1] for p in model.prompts[2:]]
+    assert math.exp(decision(reply).calibrated["balance"]) == pytest.approx(12 / 19)
 
 
 def test_content_free_prompts_read_little_more_than_their_own_words() -> None:

@@ -78,6 +78,7 @@ labels:                       # the verbalizer: label: [wording that examples sh
 verbalizer:
   mode: score                 # score | generate; a model that only writes generates
   score: sum                  # sum | mean_token | mean_byte
+ensemble: {kind: none}        # or {kind: permutations, n: 4}: scores averaged over orders
 calibration: none             # none | contextual | domain | batch | channel | pmi
 """
 

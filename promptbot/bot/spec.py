@@ -131,6 +131,15 @@ class VerbalizerSpec(Settings):
     """The label of an abstention; none if unset. It need not be among labels."""
 
 
+class EnsembleSpec(Settings):
+    """Several prompts for one label, whose label scores are averaged."""
+
+    kind: Literal["none", "permutations"] = "none"
+    """One prompt, or the same examples in several orders."""
+    n: Annotated[int, Field(ge=2, le=100)] = 4
+    """How many orders; fewer where so many do not exist."""
+
+
 class GuardSpec(Settings):
     """What the bot says when it cannot answer."""
 
@@ -166,6 +175,7 @@ class BotSpec(Settings):
     verbalizer: VerbalizerSpec = VerbalizerSpec()
     calibration: CalibrationSpec = CalibrationSpec()
     """Settings, or a method alone, as  calibration: contextual."""
+    ensemble: EnsembleSpec = EnsembleSpec()
     guard: GuardSpec = GuardSpec()
     vars: dict[str, JsonValue] = {}
     """Free variables of the templates."""
@@ -408,6 +418,22 @@ def _useless_scoring(spec: BotSpec, base: Source, variant: Source | None) -> Ite
     calibration, verbalizer = spec.calibration, spec.verbalizer
     calibrates = calibration.method != "none" or calibration.neighbours is not None
     place = place_of(("calibration",), base, variant)
+    if spec.ensemble.kind == "permutations":
+        missing = ""
+        if spec.task == "chat":
+            missing = "task is chat"
+        elif verbalizer.mode == "generate":
+            missing = "verbalizer.mode is generate"
+        elif spec.examples is None or spec.examples.k < 2:
+            missing = "the prompt shows fewer than two examples"
+        if missing:
+            yield SpecError(
+                f"an ensemble of permutations averages label scores over orders of the examples, "
+                f"but {missing}.",
+                place=place_of(("ensemble",), base, variant),
+                hint="Take ensemble out, or set task: classify, verbalizer.mode: score and "
+                "examples.k of 2 or more.",
+            )
     if spec.task == "chat":
         if calibrates:
             yield SpecError(
@@ -537,6 +563,7 @@ __all__ = [
     "BotSpec",
     "CalibrationSpec",
     "DecodingSpec",
+    "EnsembleSpec",
     "ExamplesSpec",
     "GuardSpec",
     "KnowledgeSpec",

@@ -224,6 +224,7 @@ def _method(trace: Trace) -> str:
     if decision is None:
         return ""
     parts = [decision.calibration] if decision.calibration != "none" else []
+    parts += [f"mean of {decision.n_orders} orders"] if decision.n_orders > 1 else []
     parts += ["neighbours"] if decision.neighbours else []
     parts += ["none reached min_probability"] if decision.abstained else []
     return " · ".join(parts)

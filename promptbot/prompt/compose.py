@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,21 @@ class Composer:
         """Return the messages of a prompt with another question, all else as it stands."""
         context = [m for part in prompt.parts if part.kind != "question" for m in part.messages]
         return [*context, self._user(text)]
+
+    def reorder(self, prompt: Prompt, examples: Sequence[Chosen[Example]]) -> Prompt:
+        """Return a prompt that was composed here with its examples in another order."""
+        shown = [chosen.item for chosen in examples]
+        system = self._render_system([c.item for c in prompt.notes], shown)
+        pairs = [
+            message
+            for example in shown
+            for message in (self._user(example.input), Message("assistant", example.output))
+        ]
+        texts = {"system": (Message("system", system),), "examples": tuple(pairs)}
+        parts = tuple(
+            replace(part, messages=texts.get(part.kind, part.messages)) for part in prompt.parts
+        )
+        return replace(prompt, parts=parts, examples=tuple(examples))
 
     def ask_alone(self, text: str) -> list[Message]:
         """Return system prompt and question, without examples, notes and turns."""

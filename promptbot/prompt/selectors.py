@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -169,6 +170,25 @@ def arrange(
 
 ORDERS = ("nearest_last", "nearest_first", "random", "file")
 """Every order by the name that bot.yaml uses."""
+
+
+def orders(
+    chosen: Sequence[Chosen[Example]], n: int, *, seed: int = 0, query: str = ""
+) -> list[list[Chosen[Example]]]:
+    """Return n different orders of the chosen examples, the given one first.
+
+    There are fewer where n different ones do not exist. The same seed and query give the same
+    orders.
+
+    Source:
+        Orders decide as much as the choice: Lu et al. (2022), arXiv:2104.08786.
+    """
+    n = min(n, math.factorial(len(chosen)))
+    generator = _generator("permute", seed, query)
+    found = {tuple(range(len(chosen))): None}
+    while len(found) < n:
+        found[tuple(generator.sample(range(len(chosen)), len(chosen)))] = None
+    return [[chosen[index] for index in order] for order in found]
 
 
 def as_langchain(selector: Selector, k: int, input_key: str = "input") -> BaseExampleSelector:

@@ -180,3 +180,16 @@ def test_the_langchain_selector_gives_labels_and_clear_errors() -> None:
         selector.select_examples({"input": "hm"})
     with pytest.raises(DataError, match="pool is fixed"):
         selector.add_example({"input": "a", "output": "b"})
+
+
+def test_orders_are_different_and_repeatable_with_the_given_one_first() -> None:
+    from promptbot.prompt.selectors import orders
+
+    chosen = [Chosen(Example(str(n), "x"), None) for n in range(4)]
+    found = orders(chosen, 10, seed=1, query="q")
+    assert found[0] == chosen
+    assert len({tuple(c.item.input for c in order) for order in found}) == 10
+    assert all(sorted(c.item.input for c in order) == ["0", "1", "2", "3"] for order in found)
+    assert found == orders(chosen, 10, seed=1, query="q") != orders(chosen, 10, seed=2, query="q")
+    assert len(orders(chosen, 100)) == 24
+    assert orders([], 5) == [[]]
