@@ -117,9 +117,16 @@ def _trial(spec: BotSpec) -> dict[str, object]:
 def _check_labels(folder: Path, spec: BotSpec) -> Iterator[PromptbotError]:
     if spec.labels:
         labels = spec.labels
-        problem = _attempt(lambda: Verbalizer(labels))[1]
+        verbalizer, problem = _attempt(lambda: Verbalizer(labels))
         if problem:
             yield problem if problem.place else problem.located(str(folder / "bot.yaml"))
+        for one, other in verbalizer.lookalikes() if verbalizer else ():
+            yield SpecError(
+                f'the wordings "{one}" and "{other}" of two labels read alike.',
+                place=str(folder / "bot.yaml"),
+                expected="A model that writes its answer may mean either.",
+                hint="Choose wordings that differ in more than case and punctuation.",
+            )
 
 
 def _check_examples(folder: Path, spec: BotSpec, variant: str | None) -> Iterator[PromptbotError]:

@@ -90,6 +90,19 @@ class Verbalizer:
         names = [(label, label) for label in self._words if _normalise(label) not in worded]
         self._label_of_normalised = _unambiguous([*self._label_of.items(), *names])
 
+    def lookalikes(self) -> list[tuple[str, str]]:
+        """Return wordings of two labels that differ in case, punctuation or spacing only.
+
+        They can be scored, but an answer that a model writes could be either.
+        """
+        first: dict[str, str] = {}
+        pairs = []
+        for word, label in self._label_of.items():
+            other = first.setdefault(_normalise(word), word)
+            if _normalise(word) and self._label_of[other] != label:
+                pairs.append((other, word))
+        return pairs
+
     @property
     def options(self) -> list[str]:
         """Every wording of every label, each once, in the order of the labels."""

@@ -144,3 +144,10 @@ def test_a_pipe_in_place_of_a_template_is_no_template(make_bot: BotMaker) -> Non
     folder = make_bot(files={"system.j2": None})
     os.mkfifo(folder / "system.j2")
     assert 'there is no template "system.j2"' in problems(folder)
+
+
+def test_wordings_that_read_alike_are_reported(make_classifier: BotMaker) -> None:
+    text = CLASSIFY_YAML.replace("account balance", "Lost-card")
+    problems = check_bot(make_classifier(files={"bot.yaml": text}))
+    assert any('"lost card" and "Lost-card" of two labels read alike' in str(p) for p in problems)
+    assert check_bot(make_classifier("fine")) == []
