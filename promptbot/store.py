@@ -12,11 +12,11 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from promptbot.errors import StoreError
+from promptbot.errors import InputError, StoreError
 from promptbot.types import Message, Role
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, MetaData, Table
+    from sqlalchemy import Connection, Engine, MetaData, Select, Table
 
 SCHEMA_VERSION = 1
 """Version of the tables below; a store of a newer one is refused, never guessed at."""
@@ -44,6 +44,14 @@ class StoredSession:
     """When it was first written to, in UTC."""
     updated: datetime
     """When it was last written to, in UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage(Message):
+    """A message with what is known of it beside its text."""
+
+    said: datetime
+    """When it was stored, in UTC."""
 
 
 class Store:
@@ -82,15 +90,18 @@ class Store:
         Raises:
             StoreError: The store cannot be opened or read.
         """
-        t = _tables()
-        query = (
-            t.messages.select()
-            .join(t.sessions, t.sessions.c.id == t.messages.c.session_id)
-            .where(t.sessions.c.name == session)
-            .order_by(t.messages.c.position)
-        )
         with self._transaction() as connection:
-            return _messages(connection.execute(query).all())
+            return _messages(connection.execute(_messages_of(session)).all())
+
+    def transcript(self, session: str) -> list[StoredMessage]:
+        """Return the messages of a session with their times, oldest first.
+
+        Raises:
+            StoreError: The store cannot be opened or read.
+        """
+        with self._transaction() as connection:
+            rows = connection.execute(_messages_of(session)).all()
+            return [_stored_message(row) for row in rows]
 
     def append(self, session: str, messages: Sequence[Message]) -> None:
         """Add messages to a session; all of them are on the disk on return, or none.
@@ -132,6 +143,47 @@ class Store:
             ).one_or_none()
             return _stored_session(row) if row else None
 
+    def search(self, text: str) -> list[tuple[str, StoredMessage]]:
+        """Return the messages that hold a text, each behind its session's name.
+
+        Capital and small letters are alike. The session last written to comes first; its messages
+        are in their order.
+
+        Raises:
+            StoreError: The store cannot be opened or read.
+        """
+        from sqlalchemy import select
+
+        t = _tables()
+        query = (
+            select(t.sessions.c.name, t.messages)
+            .join(t.sessions, t.sessions.c.id == t.messages.c.session_id)
+            .where(t.messages.c.content.icontains(text, autoescape=True))
+            .order_by(t.sessions.c.updated.desc(), t.sessions.c.id, t.messages.c.position)
+        )
+        with self._transaction() as connection:
+            return [(row.name, _stored_message(row)) for row in connection.execute(query)]
+
+    def rename(self, session: str, new: str) -> None:
+        """Give a session another name; nothing happens where there is none.
+
+        Raises:
+            InputError: Another session has that name.
+            StoreError: The store cannot be opened or written.
+        """
+        from sqlalchemy.exc import IntegrityError
+
+        sessions = _tables().sessions
+        change = sessions.update().where(sessions.c.name == session).values(name=new)
+        with self._explained():
+            try:
+                with self._engine.begin() as connection:
+                    connection.execute(change)
+            except IntegrityError:
+                raise InputError(
+                    f'there is already a conversation "{new}".', hint="Choose another name."
+                ) from None
+
     def drop_last_turn(self, session: str) -> list[Message]:
         """Take the newest user message and everything after it out of a session.
 
@@ -161,7 +213,9 @@ class Store:
             return _messages(taken)
 
     def delete(self, session: str) -> None:
-        """Delete a session with its messages; nothing happens where there is none.
+        """Delete a session with its messages for good; nothing happens where there is none.
+
+        SQLite overwrites what is deleted, so that it cannot be read from the file either.
 
         Raises:
             StoreError: The store cannot be opened or written.
@@ -171,6 +225,35 @@ class Store:
             key = _lock(connection, session)
             connection.execute(t.messages.delete().where(t.messages.c.session_id == key))
             connection.execute(t.sessions.delete().where(t.sessions.c.id == key))
+        self._forget_log()
+
+    def delete_older(self, moment: datetime) -> list[StoredSession]:
+        """Delete the sessions last written to before a moment, for good, and return them.
+
+        Raises:
+            StoreError: The store cannot be opened or written.
+        """
+        from sqlalchemy import select
+
+        t = _tables()
+        is_old = t.sessions.c.updated < moment
+        with self._transaction() as connection:
+            # Writing comes before reading; see `_lock`.
+            connection.execute(t.sessions.update().where(is_old).values(bot=t.sessions.c.bot))
+            old = connection.execute(t.sessions.select().where(is_old).order_by(t.sessions.c.id))
+            deleted = [_stored_session(row) for row in old]
+            keys = select(t.sessions.c.id).where(is_old)
+            connection.execute(t.messages.delete().where(t.messages.c.session_id.in_(keys)))
+            connection.execute(t.sessions.delete().where(is_old))
+        self._forget_log()
+        return deleted
+
+    def _forget_log(self) -> None:
+        """Empty SQLite's log, which holds pages as they were before a deletion."""
+        with self._explained():
+            if self._engine.dialect.name == "sqlite":
+                with self._engine.connect() as connection:
+                    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Let go of the database."""
@@ -279,6 +362,11 @@ class SafeHistory:
         self._messages: dict[str, list[Message]] = {}
 
     @property
+    def store(self) -> Store | None:
+        """The store; None where there is none, or none any more."""
+        return self._store
+
+    @property
     def is_stored(self) -> bool:
         """Whether what is said is kept when the program ends."""
         return self._store is not None
@@ -310,6 +398,16 @@ class SafeHistory:
         """Forget a session."""
         self._attempt(lambda store: store.delete(session))
         self._messages.pop(session, None)
+
+    def rename(self, session: str, new: str) -> None:
+        """Give a session another name.
+
+        Raises:
+            InputError: Another session has that name.
+        """
+        self._attempt(lambda store: store.rename(session, new))
+        if session in self._messages:
+            self._messages[new] = self._messages.pop(session)
 
     def _attempt(self, action: Callable[[Store], Any]) -> Any:
         if self._store is None:
@@ -393,6 +491,13 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
             time.sleep(0.01)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA secure_delete=ON")
+    # SQLite's own knows ASCII alone; searching is to find ÄRGER for Ärger.
+    connection.create_function("lower", 1, _lower, deterministic=True)
+
+
+def _lower(text: str | None) -> str | None:
+    return text.lower() if text is not None else None
 
 
 def _prepare(engine: Engine, place: str) -> None:
@@ -458,8 +563,22 @@ def _count_messages(connection: Connection, key: int, more: int) -> int:
     return int(connection.execute(sessions.select().where(this)).one().n_messages)
 
 
+def _messages_of(session: str) -> Select[Any]:
+    t = _tables()
+    return (
+        t.messages.select()
+        .join(t.sessions, t.sessions.c.id == t.messages.c.session_id)
+        .where(t.sessions.c.name == session)
+        .order_by(t.messages.c.position)
+    )
+
+
 def _messages(rows: Sequence[Any]) -> list[Message]:
     return [Message(cast(Role, row.role), row.content) for row in rows]
+
+
+def _stored_message(row: Any) -> StoredMessage:
+    return StoredMessage(cast(Role, row.role), row.content, _utc(row.said))
 
 
 def _stored_session(row: Any) -> StoredSession:

@@ -25,6 +25,7 @@ LAYERS = [
         "promptbot.influence",
         "promptbot.session",
         "promptbot.store",
+        "promptbot.transcript",
         "promptbot.langchain_compat",
         "promptbot.evals.columns",
         "promptbot.evals.evaluation",

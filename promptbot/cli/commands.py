@@ -91,6 +91,45 @@ def change_variant(talk: Talk, argument: str) -> None:
     talk.tell(f"Variants: {', '.join(names)}.")
 
 
+def show_tokens(talk: Talk, argument: str) -> None:
+    """Show what each part of the last prompt cost."""
+    from promptbot.cli.explain import token_table
+
+    reply = talk.last_reply()
+    if reply and reply.trace:
+        talk.show(token_table(reply.trace.prompt))
+
+
+def list_sessions(talk: Talk, argument: str) -> None:
+    """List the newest stored conversations of the bot."""
+    from datetime import UTC, datetime
+
+    from promptbot.cli.sessions import sessions_table
+
+    if found := talk.sessions():
+        talk.show(sessions_table(found[:10], datetime.now(UTC)))
+    else:
+        talk.tell("No conversation with this bot is stored yet.")
+
+
+def resume(talk: Talk, argument: str) -> None:
+    """Go on with a stored conversation."""
+    if argument:
+        talk.resume(argument)
+    else:
+        list_sessions(talk, argument)
+
+
+def rename(talk: Talk, argument: str) -> None:
+    """Give the conversation another name."""
+    talk.rename(argument)
+
+
+def save(talk: Talk, argument: str) -> None:
+    """Write the conversation to a file."""
+    talk.save(argument)
+
+
 def retry(talk: Talk, argument: str) -> None:
     """Ask the last message again."""
     talk.retry()
@@ -119,6 +158,11 @@ COMMANDS: dict[str, Command] = {
     "/retry": Command(retry, "ask the last message again"),
     "/undo": Command(undo, "take back the last message and its reply"),
     "/reset": Command(reset, "forget this conversation and start anew"),
+    "/tokens": Command(show_tokens, "what each part of the last prompt cost"),
+    "/sessions": Command(list_sessions, "the newest stored conversations with this bot"),
+    "/resume": Command(resume, "go on with a stored conversation", "NAME"),
+    "/rename": Command(rename, "give this conversation another name", "NAME"),
+    "/save": Command(save, "write this conversation to a .json, .md or .html", "FILE"),
     "/quit": Command(leave, "leave"),
 }
 

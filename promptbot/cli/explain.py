@@ -90,6 +90,11 @@ def prompt_panels(prompt: Prompt) -> RenderableType:
     return Group(*panels)
 
 
+def token_table(prompt: Prompt) -> RenderableType:
+    """Return what each part of a prompt costs, and what the prompt may cost."""
+    return Group(_parts(prompt.parts), Text(_budget(prompt), QUIET))
+
+
 def plain_prompt(prompt: Prompt) -> str:
     """Return the exact messages of a prompt as text, each below its role, and its sizes."""
     lines = []

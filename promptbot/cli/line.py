@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,7 +36,7 @@ STYLE = Style.from_dict(
 
 
 def make_line(
-    status: Callable[[int], str], variants: Callable[[], Iterable[str]]
+    status: Callable[[int], str], arguments: Mapping[str, Callable[[], Iterable[str]]]
 ) -> PromptSession[str]:
     """Return the line at which messages are typed.
 
@@ -45,16 +45,16 @@ def make_line(
 
     Args:
         status: The line below, given the width of the window.
-        variants: The names that complete ``/variant``.
+        arguments: What may follow a command, by the command.
     """
     session: PromptSession[str] = PromptSession(
         [("class:sign", SIGN)],
         multiline=True,
         prompt_continuation=" " * len(SIGN),
         key_bindings=_keys(),
-        completer=_SlashCompleter(variants),
+        completer=_SlashCompleter(arguments),
         complete_while_typing=Condition(lambda: is_command(session.default_buffer.text)),
-        reserve_space_for_menu=len(COMMANDS) + 1,
+        reserve_space_for_menu=9,
         history=_history(),
         enable_history_search=False,
         style=STYLE,
@@ -94,10 +94,10 @@ def _keys() -> KeyBindings:
 
 
 class _SlashCompleter(Completer):
-    """Completes commands and, behind ``/variant``, the bot's variants."""
+    """Completes commands and what may follow them: variants, sessions."""
 
-    def __init__(self, variants: Callable[[], Iterable[str]]) -> None:
-        self._variants = variants
+    def __init__(self, arguments: Mapping[str, Callable[[], Iterable[str]]]) -> None:
+        self._arguments = arguments
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
@@ -111,10 +111,10 @@ class _SlashCompleter(Completer):
                 if command.startswith(name):
                     help_line = COMMANDS[command].help
                     yield Completion(command, start_position=-len(name), display_meta=help_line)
-        elif name == "/variant":
-            for variant in self._variants():
-                if variant.startswith(argument):
-                    yield Completion(variant, start_position=-len(argument))
+        elif name in self._arguments:
+            for word in self._arguments[name]():
+                if word.startswith(argument):
+                    yield Completion(word, start_position=-len(argument))
 
 
 class _LenientHistory(FileHistory):

@@ -21,6 +21,7 @@ from promptbot.cli.finetune import finetune
 from promptbot.cli.new import new
 from promptbot.cli.report import report, runs
 from promptbot.cli.run import run
+from promptbot.cli.sessions import sessions
 from promptbot.cli.show import show
 from promptbot.errors import PromptbotError
 
@@ -61,6 +62,7 @@ app.command("eval")(evaluate)
 app.command()(finetune)
 app.command()(report)
 app.command()(runs)
+app.add_typer(sessions, name="sessions")
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ def new_session_name(is_taken: Callable[[str], bool]) -> str:
             return name
 
 
-def check_session_name(name: str) -> str:
+def check_session_name(name: str, place: str = "--session") -> str:
     """Return the name that a person gave to a session.
 
     Raises:
@@ -45,7 +45,7 @@ def check_session_name(name: str) -> str:
         return name
     raise InputError(
         f"the name of the session is {name[:40]!r}.",
-        place="--session",
+        place=place,
         expected=f"Expected 1 to {MAX_NAME_LENGTH} visible characters.",
-        hint="Give a short name, as --session monday.",
+        hint=f"Give a short name, as {place} monday.",
     )

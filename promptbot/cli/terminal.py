@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from rich.console import RenderableType
@@ -25,7 +26,7 @@ from promptbot.cli.style import (
     shorten,
     visible,
 )
-from promptbot.errors import PromptbotError
+from promptbot.errors import PromptbotError, known_words
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from promptbot.bot.folder import Bot
     from promptbot.errors import StoreError
     from promptbot.session import Session
-    from promptbot.store import SafeHistory
+    from promptbot.store import SafeHistory, StoredSession
     from promptbot.types import Reply
 
 INTERRUPTED = 130
@@ -93,7 +94,7 @@ class Talk:
             self._greet()
             from promptbot.cli.line import make_line  # while the greeting is being read
 
-            line = make_line(self.status, self.variants)
+            line = make_line(self.status, {"/variant": self.variants, "/resume": self.resumable})
             self._loading.start(on_failure=lambda error: _wake(line, error))
             status = self._read_and_answer(line)
             self._take_leave()
@@ -188,6 +189,79 @@ class Talk:
         chain = session.chain
         session.chain = Chain(self.bot, chain.model, history=chain.history, seed=chain.seed)
         self.tell(f"From here on: {name}.")
+
+    def sessions(self) -> list[StoredSession]:
+        """Return the bot's stored conversations, newest first; none where nothing is stored."""
+        store = self._history.store
+        try:
+            found = store.sessions() if store else []
+        except PromptbotError as error:
+            self.show(error_text(error))
+            return []
+        return [session for session in found if session.bot == self.bot.name]
+
+    def resumable(self) -> list[str]:
+        """Return what completes /resume; nothing where the store cannot be read."""
+        with contextlib.suppress(PromptbotError):
+            found = self._history.store.sessions() if self._history.store else []
+            return [session.name for session in found if session.bot == self.bot.name]
+        return []
+
+    def resume(self, name: str) -> None:
+        """Go on with a stored conversation of this bot."""
+        session = self._loading.result()
+        names = [stored.name for stored in self.sessions()]
+        if name not in names:
+            self.tell(f"No such conversation. {known_words('Stored', name, names[:10])}")
+            return
+        session.name, session.last = name, None
+        self._unanswered = None
+        self._show_resumed(name)
+
+    def rename(self, name: str) -> None:
+        """Give the conversation another name."""
+        from promptbot.cli.names import check_session_name
+
+        session = self._loading.result()
+        store = self._history.store
+        try:
+            name = check_session_name(name, place="/rename")
+            if name != session.name and store and store.find(name):
+                self.tell(f"There is already a conversation {name}.")
+                return
+            self._history.rename(session.name, name)
+        except PromptbotError as error:
+            self.show(error_text(error))
+            return
+        session.name = name
+        self.tell(f"This conversation is now {name}.")
+
+    def save(self, path: str) -> None:
+        """Write the conversation to a file; its ending says as what."""
+        from promptbot.transcript import FORMATS, render_transcript
+
+        session = self._loading.result()
+        file = Path(path).expanduser()
+        form = next((form for form in FORMATS if file.suffix == f".{form}"), None)
+        store = self._history.store
+        if form is None:
+            self.tell("Give a file that ends with .json, .md or .html.")
+        elif store is None:
+            self.tell("Only a stored conversation can be saved, and this one is not stored.")
+        else:
+            try:
+                messages = store.transcript(session.name)
+                text = render_transcript(session.name, self.bot.name, messages, form)
+                with file.open("x", encoding="utf-8", newline="\n") as out:
+                    out.write(text)
+            except FileExistsError:
+                self.tell(f"{path} exists already; nothing was written.")
+            except OSError as error:
+                self.tell(f"{path} cannot be written ({error.strerror}).")
+            except PromptbotError as error:
+                self.show(error_text(error))
+            else:
+                self.tell(f"Saved {len(messages)} messages to {path}.")
 
     def last_reply(self) -> Reply | None:
         """Return the last reply, or say why there is none to explain."""

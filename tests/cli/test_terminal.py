@@ -10,7 +10,7 @@ import pytest
 from promptbot.store import Store
 from promptbot.types import Message
 from tests.cli.conftest import ScriptMaker
-from tests.cli.screen import ALT_ENTER, CTRL_C, CTRL_D, Screen
+from tests.cli.screen import ALT_ENTER, CTRL_C, CTRL_D, ENTER, TAB, Screen
 
 PROMPTBOT = [sys.executable, "-m", "promptbot"]
 SLOW_TALK = str(Path(__file__).with_name("slow_talk.py"))
@@ -173,3 +173,49 @@ def test_a_home_that_cannot_be_written_costs_a_warning(
         screen.send(CTRL_D)
         assert screen.wait() == 0
         assert screen.text.count("error:") == 1
+
+
+def test_conversations_are_listed_resumed_renamed_and_saved(shop: str, tmp_path: Path) -> None:
+    Store(bot="shop").append("old-talk", [Message("user", "ping"), Message("assistant", "pong")])
+    Store(bot="other").append("foreign", [Message("user", "x"), Message("assistant", "y")])
+    with Screen([sys.executable, SLOW_TALK, shop], cwd=tmp_path) as screen:
+        screen.expect("leaves.")
+        screen.write("hello")
+        screen.expect("All right.")
+        screen.write("/tokens")
+        screen.expect("of 4")
+        screen.write("/rename old-talk")
+        screen.expect("There is already a conversation old-talk.")
+        screen.write("/rename my-talk")
+        screen.expect("This conversation is now my-talk.")
+        screen.write("/sessions")
+        screen.expect("just now", count=2)
+        assert "foreign" not in screen.text
+        screen.write("/save talk.txt")
+        screen.expect("ends with .json, .md or .html.")
+        screen.write("/save talk.md")
+        screen.expect("Saved 2 messages to talk.md.")
+        screen.write("/save talk.md")
+        screen.expect("talk.md exists already")
+        screen.write("/resume foreign")
+        screen.expect("No such conversation.")
+        screen.send("/resume old")
+        screen.expect("            old-talk")
+        screen.send(TAB)
+        screen.expect("/resume old-talk")
+        screen.send(ENTER + ENTER)
+        screen.expect("Continuing old-talk, 2 messages so far.")
+        screen.expect("pong")
+        screen.write("thanks")
+        screen.expect("All right.", count=2)
+        screen.send(CTRL_D)
+        assert screen.wait() == 0
+        assert "--session old-talk" in screen.text
+    assert [message.content for message in Store().load("old-talk")] == [
+        "ping",
+        "pong",
+        "thanks",
+        "All right.",
+    ]
+    assert len(Store().load("my-talk")) == 2
+    assert "All right." in (tmp_path / "talk.md").read_text()
