@@ -53,8 +53,8 @@ class InMemoryHistory:
         """Return the messages of a session, oldest first."""
         return list(self._messages.get(session, ()))
 
-    def append(self, session: str, messages: Sequence[Message]) -> None:
-        """Add messages to a session."""
+    def append(self, session: str, messages: Sequence[Message], *, stopped: bool = False) -> None:
+        """Add messages to a session; that a reply was `stopped` changes no later prompt."""
         self._messages.setdefault(session, []).extend(messages)
 
 
@@ -203,7 +203,7 @@ class Chain(Runnable[ChatInput, Reply]):
                     if not self._classifier:
                         yield Reply(text=piece, session=request.session)
         except (GeneratorExit, KeyboardInterrupt):
-            self._remember(request, said)
+            self._remember(request, said, stopped=True)
             raise
         seconds["model"] = time.perf_counter() - composed
         written = self._classifier.written(said, prompt) if self._classifier else None
@@ -229,10 +229,10 @@ class Chain(Runnable[ChatInput, Reply]):
             trace=self._trace(prompt, found.completion, seconds, found),
         )
 
-    def _remember(self, request: _Request, said: str) -> None:
+    def _remember(self, request: _Request, said: str, *, stopped: bool = False) -> None:
         if request.remembered and said.strip():
             turn = [Message("user", request.text), Message("assistant", said)]
-            self.history.append(request.session, turn)
+            self.history.append(request.session, turn, stopped=stopped)
 
     def _trace(
         self,

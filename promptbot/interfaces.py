@@ -63,8 +63,14 @@ class History(Protocol):
         """Return the messages of a session, oldest first; an empty list for a new one."""
         ...
 
-    def append(self, session: str, messages: Sequence[Message]) -> None:
-        """Add messages to a session; all of them or, on an error, none."""
+    def append(self, session: str, messages: Sequence[Message], *, stopped: bool = False) -> None:
+        """Add messages to a session; all of them or, on an error, none.
+
+        Args:
+            session: The session's name.
+            messages: Of the user and the assistant, in their order.
+            stopped: Whether the last of them is a reply that was interrupted.
+        """
         ...
 
 

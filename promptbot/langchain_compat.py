@@ -107,8 +107,11 @@ class _LangChainHistory:
             raise _store_error(error) from error
         return from_langchain(stored)
 
-    def append(self, session: str, messages: Sequence[Message]) -> None:
-        """Add messages in one call, which LangChain's SQL history makes one transaction."""
+    def append(self, session: str, messages: Sequence[Message], *, stopped: bool = False) -> None:
+        """Add messages in one call, which LangChain's SQL history makes one transaction.
+
+        LangChain's histories have no place for `stopped`.
+        """
         self._check(session)
         try:
             self._history.add_messages(to_langchain(messages))

@@ -18,8 +18,16 @@ from promptbot.types import Message, Role
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData, Select, Table
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the tables below; a store of a newer one is refused, never guessed at."""
+
+_MIGRATIONS: dict[int, tuple[str, ...]] = {
+    1: ("ALTER TABLE messages ADD COLUMN mark VARCHAR(20)",),
+}
+"""What makes the tables of a version those of the next one."""
+
+_STOPPED = "stopped"
+"""Mark of a reply that was interrupted."""
 
 BUSY_TIMEOUT_S = 20
 """How long a writer waits for the writers before it."""
@@ -52,6 +60,8 @@ class StoredMessage(Message):
 
     said: datetime
     """When it was stored, in UTC."""
+    stopped: bool = False
+    """Whether it is a reply that was interrupted."""
 
 
 class Store:
@@ -103,8 +113,13 @@ class Store:
             rows = connection.execute(_messages_of(session)).all()
             return [_stored_message(row) for row in rows]
 
-    def append(self, session: str, messages: Sequence[Message]) -> None:
+    def append(self, session: str, messages: Sequence[Message], *, stopped: bool = False) -> None:
         """Add messages to a session; all of them are on the disk on return, or none.
+
+        Args:
+            session: The session's name.
+            messages: What was said, in its order.
+            stopped: Whether the last of them is a reply that was interrupted.
 
         Raises:
             StoreError: The store cannot be opened or written.
@@ -115,9 +130,9 @@ class Store:
             return
         with self._explained():
             try:
-                self._append(session, messages)
+                self._append(session, messages, stopped)
             except IntegrityError:  # another process has just begun the same session
-                self._append(session, messages)
+                self._append(session, messages, stopped)
 
     def sessions(self) -> list[StoredSession]:
         """Return every stored session, the newest first.
@@ -260,7 +275,7 @@ class Store:
         if "_engine" in self.__dict__:
             self._engine.dispose()
 
-    def _append(self, session: str, messages: Sequence[Message]) -> None:
+    def _append(self, session: str, messages: Sequence[Message], stopped: bool) -> None:
         t, now = _tables(), datetime.now(UTC)
         with self._engine.begin() as connection:
             key = _lock(connection, session)
@@ -269,16 +284,19 @@ class Store:
                 inserted = connection.execute(t.sessions.insert().values(**new, updated=now))
                 key = int(cast(Any, inserted.inserted_primary_key)[0])
             n_messages = _count_messages(connection, key, len(messages))
-            rows = [
+            rows: list[dict[str, Any]] = [
                 {
                     "session_id": key,
                     "position": position,
                     "role": message.role,
                     "content": _storable(message.content),
                     "said": now,
+                    "mark": None,
                 }
                 for position, message in enumerate(messages, start=n_messages - len(messages))
             ]
+            if stopped:
+                rows[-1]["mark"] = _STOPPED
             connection.execute(t.messages.insert(), rows)
 
     @contextlib.contextmanager
@@ -378,9 +396,9 @@ class SafeHistory:
             self._messages[session] = stored
         return list(self._messages.get(session, ()))
 
-    def append(self, session: str, messages: Sequence[Message]) -> None:
-        """Add messages to a session."""
-        self._attempt(lambda store: store.append(session, messages))
+    def append(self, session: str, messages: Sequence[Message], *, stopped: bool = False) -> None:
+        """Add messages to a session; see `Store`."""
+        self._attempt(lambda store: store.append(session, messages, stopped=stopped))
         self._messages.setdefault(session, []).extend(messages)
 
     def drop_last_turn(self, session: str) -> list[Message]:
@@ -467,6 +485,7 @@ def _tables() -> _Tables:
             Column("role", String(20), nullable=False),
             Column("content", Text, nullable=False),
             Column("said", moment, nullable=False),
+            Column("mark", String(20)),
         ),
     )
 
@@ -501,7 +520,7 @@ def _lower(text: str | None) -> str | None:
 
 
 def _prepare(engine: Engine, place: str) -> None:
-    """Make the tables where there are none, and refuse those of a newer promptbot."""
+    """Make the tables, or bring them up to date; refuse those of a newer promptbot."""
     version = _read_version(engine) or _create_tables(engine)
     if version > SCHEMA_VERSION:
         raise StoreError(
@@ -510,6 +529,8 @@ def _prepare(engine: Engine, place: str) -> None:
             expected=f"This one knows schema {SCHEMA_VERSION}.",
             hint="Update promptbot, or give another place with --db sqlite:///FILE.",
         )
+    if version < SCHEMA_VERSION:
+        _migrate(engine)
 
 
 def _read_version(engine: Engine) -> int | None:
@@ -520,6 +541,19 @@ def _read_version(engine: Engine) -> int | None:
             return None
         row = connection.execute(_tables().schema.select()).first()
         return int(row.version) if row else None
+
+
+def _migrate(engine: Engine) -> None:
+    """Bring the tables up to date in one transaction, which keeps every message or changes none."""
+    schema = _tables().schema
+    with engine.begin() as connection:
+        # Writing comes before reading (see `_lock`): another process may be doing the same.
+        connection.execute(schema.update().values(version=schema.c.version))
+        found = int(connection.execute(schema.select()).one().version)
+        for version in range(found, SCHEMA_VERSION):
+            for statement in _MIGRATIONS[version]:
+                connection.exec_driver_sql(statement)
+        connection.execute(schema.update().values(version=max(found, SCHEMA_VERSION)))
 
 
 def _create_tables(engine: Engine) -> int:
@@ -578,7 +612,7 @@ def _messages(rows: Sequence[Any]) -> list[Message]:
 
 
 def _stored_message(row: Any) -> StoredMessage:
-    return StoredMessage(cast(Role, row.role), row.content, _utc(row.said))
+    return StoredMessage(cast(Role, row.role), row.content, _utc(row.said), row.mark == _STOPPED)
 
 
 def _stored_session(row: Any) -> StoredSession:

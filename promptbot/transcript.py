@@ -15,6 +15,9 @@ Format = Literal["json", "md", "html"]
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 
+STOPPED = "(stopped here)"
+"""What stands behind a reply that was interrupted."""
+
 _PAGE = """\
 <!doctype html>
 <html>
@@ -64,6 +67,7 @@ def _as_json(message: StoredMessage) -> Mapping[str, object]:
         "role": message.role,
         "content": message.content,
         "said": message.said.isoformat(timespec="seconds"),
+        "stopped": message.stopped,
     }
 
 
@@ -71,6 +75,8 @@ def _markdown(name: str, bot: str, messages: Sequence[StoredMessage]) -> str:
     blocks = [f"# {name}", f"With {bot}, {_count(messages)}."]
     for message in messages:
         blocks += [f"**{_speaker(message, bot)}** · {_moment(message)}", message.content]
+        if message.stopped:
+            blocks.append(f"*{STOPPED}*")
     return "\n\n".join(blocks) + "\n"
 
 
@@ -78,7 +84,8 @@ def _html(name: str, bot: str, messages: Sequence[StoredMessage]) -> str:
     said = [
         f'<section class="{html.escape(message.role)}">'
         f"<h2>{html.escape(_speaker(message, bot))} <time>{_moment(message)}</time></h2>"
-        f'<p dir="auto">{html.escape(message.content)}</p></section>'
+        f'<p dir="auto">{html.escape(message.content)}</p>'
+        f"{f'<small>{STOPPED}</small>' if message.stopped else ''}</section>"
         for message in messages
     ]
     about = f"With {html.escape(bot)}, {_count(messages)}."

@@ -9,12 +9,13 @@ import sqlite3
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from promptbot.errors import StoreError
-from promptbot.store import SCHEMA_VERSION, SafeHistory, Store
+from promptbot.store import SCHEMA_VERSION, SafeHistory, Store, StoredMessage
 from promptbot.types import Message
 
 TURN = [Message("user", "Hello"), Message("assistant", "Hi!")]
@@ -169,6 +170,67 @@ def test_a_store_of_a_newer_schema_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(StoreError, match="newer promptbot") as caught:
         Store(url).append("a", TURN)
     assert "Update promptbot" in str(caught.value)
+
+
+def make_schema_1(file: Path) -> None:
+    """Write a store as schema 1 made it."""
+    with sqlite3.connect(file) as connection:
+        connection.executescript(
+            """
+            CREATE TABLE promptbot_schema (
+                id INTEGER NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (id));
+            CREATE TABLE sessions (
+                id INTEGER NOT NULL, name VARCHAR(200) NOT NULL, bot VARCHAR(200) NOT NULL,
+                n_messages INTEGER NOT NULL, started DATETIME NOT NULL, updated DATETIME NOT NULL,
+                PRIMARY KEY (id), UNIQUE (name));
+            CREATE INDEX ix_sessions_updated ON sessions (updated);
+            CREATE TABLE messages (
+                session_id INTEGER NOT NULL, position INTEGER NOT NULL, role VARCHAR(20) NOT NULL,
+                content TEXT NOT NULL, said DATETIME NOT NULL,
+                PRIMARY KEY (session_id, position),
+                FOREIGN KEY(session_id) REFERENCES sessions (id));
+            INSERT INTO promptbot_schema VALUES (1, 1);
+            INSERT INTO sessions VALUES
+                (1, 'a', 'shop', 2, '2026-01-02 03:04:05.000006', '2026-01-02 03:04:05.000006');
+            INSERT INTO messages VALUES
+                (1, 0, 'user', 'Hello', '2026-01-02 03:04:05.000006'),
+                (1, 1, 'assistant', 'Hi!', '2026-01-02 03:04:05.000006');
+            """
+        )
+
+
+def test_a_store_of_schema_1_is_brought_up_to_date_with_all_it_holds(
+    tmp_path: Path, url: str
+) -> None:
+    make_schema_1(tmp_path / "chats.db")
+    store = Store(url, bot="shop")
+    assert store.load("a") == TURN
+    store.append("a", TURN, stopped=True)
+    assert [message.stopped for message in Store(url).transcript("a")] == [False] * 3 + [True]
+    said = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
+    assert store.transcript("a")[0] == StoredMessage("user", "Hello", said)
+    with sqlite3.connect(tmp_path / "chats.db") as connection:
+        assert connection.execute("SELECT version FROM promptbot_schema").fetchall() == [(2,)]
+    new = tmp_path / "new.db"
+    Store(f"sqlite:///{new}").append("a", TURN)
+    assert _columns(new) == _columns(tmp_path / "chats.db")
+
+
+def _columns(file: Path) -> list[tuple[str, str, str]]:
+    with sqlite3.connect(file) as connection:
+        return [
+            (table, name, kind)
+            for table in ("promptbot_schema", "sessions", "messages")
+            for _, name, kind, *_ in connection.execute(f"PRAGMA table_info({table})")
+        ]
+
+
+def test_processes_that_meet_an_old_store_at_once_migrate_it_once(tmp_path: Path, url: str) -> None:
+    make_schema_1(tmp_path / "chats.db")
+    writers = [start_writer(url, f"s{n}", 3, str(n)) for n in range(4)]
+    assert [writer.communicate() and writer.returncode for writer in writers] == [0] * 4
+    assert [len(Store(url).load(f"s{n}")) for n in range(4)] == [6] * 4
+    assert Store(url).load("a") == TURN
 
 
 @pytest.mark.parametrize(

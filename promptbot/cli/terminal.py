@@ -340,6 +340,9 @@ class Talk:
                 self.console.print(shown)
             else:
                 self.show(ReplyMarkdown(visible(message.content)))
+        store = self._history.store
+        if store and store.transcript(name)[-1].stopped:
+            self.tell("— stopped")
 
     def _show_below(self, said: str) -> None:
         """Show what belongs to a reply and is not its text."""

@@ -84,6 +84,7 @@ def test_ctrl_c_stops_the_reply_and_keeps_session_and_words(shop: str) -> None:
         assert said[0] == Message("user", "count")
         assert said[1].content.startswith("number0 number1 ")
         assert "number399" not in said[1].content
+        assert [message.stopped for message in Store().transcript("slow-fox-10")] == [False, True]
         screen.write("/why")
         screen.expect("stopped or taken")
         screen.write("fail")
