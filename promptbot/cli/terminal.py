@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
 import sys
 import threading
@@ -341,7 +342,8 @@ class Talk:
             else:
                 self.show(ReplyMarkdown(visible(message.content)))
         store = self._history.store
-        if store and store.transcript(name)[-1].stopped:
+        transcript = store.transcript(name) if store else []
+        if transcript and transcript[-1].stopped:
             self.tell("— stopped")
 
     def _show_below(self, said: str) -> None:
@@ -366,7 +368,7 @@ class Talk:
         if session is None or not self._n_replies:
             return
         if self._history.is_stored and self._history.load(session.name):
-            command = f"{self._again} --session {session.name}"
+            command = f"{self._again} --session {shlex.quote(session.name)}"
             self.console.print(Text(f"{INDENT}Kept as {session.name}. To go on:", QUIET))
             self.console.print(Text(INDENT + command), soft_wrap=True)
         session.check_frozen()

@@ -209,10 +209,12 @@ def test_conversations_are_listed_resumed_renamed_and_saved(shop: str, tmp_path:
         screen.expect("pong")
         screen.write("thanks")
         screen.expect("All right.", count=2)
+        screen.write("/rename old talk")
+        screen.expect("This conversation is now old talk.")
         screen.send(CTRL_D)
         assert screen.wait() == 0
-        assert "--session old-talk" in screen.text
-    assert [message.content for message in Store().load("old-talk")] == [
+        assert "--session 'old talk'" in screen.text
+    assert [message.content for message in Store().load("old talk")] == [
         "ping",
         "pong",
         "thanks",
