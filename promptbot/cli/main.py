@@ -18,6 +18,7 @@ from promptbot.cli.bots import bots
 from promptbot.cli.check import check
 from promptbot.cli.evaluate import evaluate
 from promptbot.cli.finetune import finetune
+from promptbot.cli.models import models
 from promptbot.cli.new import new
 from promptbot.cli.report import report, runs
 from promptbot.cli.run import run
@@ -58,6 +59,7 @@ def promptbot(
 
 for command in (run, show, bots, new, check):
     app.command()(command)
+app.add_typer(models)
 app.command("eval")(evaluate)
 app.command()(finetune)
 app.command()(report)

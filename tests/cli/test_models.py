@@ -1,0 +1,28 @@
+"""`promptbot models info`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+
+def promptbot(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "promptbot", *arguments], capture_output=True, text=True
+    )
+
+
+def test_the_embedded_model_is_described_for_people_and_programs() -> None:
+    shown = promptbot("models", "info", "embedded")
+    assert shown.returncode == 0
+    assert "ONNX Runtime" in shown.stdout
+    facts = json.loads(promptbot("models", "info", "embedded", "--json").stdout)
+    assert all(value in shown.stdout for value in facts.values())
+
+
+def test_an_unknown_model_is_the_users_mistake() -> None:
+    shown = promptbot("models", "info", "embeded")
+    assert shown.returncode == 2
+    assert 'Did you mean "embedded"' in shown.stderr
+    assert shown.stdout == ""
