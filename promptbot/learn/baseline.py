@@ -37,7 +37,7 @@ from promptbot.learn.spec import BaselineSpec
 from promptbot.models.weights import CARD, checksums, read_json, read_verified
 from promptbot.types import Example
 
-FORMAT = 1
+FORMAT = 2
 """Version of the folder; a newer one is trained anew."""
 
 

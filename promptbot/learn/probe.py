@@ -97,8 +97,9 @@ def fit_probe(examples: Sequence[Example], encoder: Encoder) -> LinearProbe:
     return LinearProbe(
         encoder,
         tuple(str(label) for label in model.classes_),
-        weights.astype(np.float32),
-        bias.astype(np.float32),
+        # scikit-learn's rows lie column by column; safetensors writes memory as it is.
+        np.ascontiguousarray(weights, dtype=np.float32),
+        np.ascontiguousarray(bias, dtype=np.float32),
     )
 
 

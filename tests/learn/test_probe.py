@@ -37,9 +37,12 @@ def test_probabilities_are_those_of_scikit_learn(labels: tuple[str, ...]) -> Non
         assert prediction.label == theirs.classes_[int(row.argmax())]
 
 
-def test_a_probe_that_was_kept_answers_alike_and_holds_no_pickle(tmp_path: Path) -> None:
+@pytest.mark.parametrize("labels", [("card_lost", "pin"), ("card_lost", "balance", "pin")])
+def test_a_probe_that_was_kept_answers_alike_and_holds_no_pickle(
+    tmp_path: Path, labels: tuple[str, ...]
+) -> None:
     encoder = HashingEncoder()
-    probe = fit_probe(examples("card_lost", "pin"), encoder)
+    probe = fit_probe(examples(*labels), encoder)
     probe.save(tmp_path)
     again = load_probe(tmp_path, encoder)
     samples = [Sample("1", "my card", "card_lost"), Sample("2", "PIN", "pin")]
