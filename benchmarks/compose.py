@@ -31,7 +31,8 @@ from promptbot import load_encoder, load_model
 from promptbot.bot.folder import load_bot
 from promptbot.interfaces import Encoder
 from promptbot.prompt.compose import Composer
-from promptbot.prompt.selectors import arrange, make_selector
+from promptbot.prompt.orders import arrange
+from promptbot.prompt.selectors import Pool, make_selector
 from promptbot.types import Example, Message
 
 SUBJECTS = [
@@ -141,7 +142,7 @@ def main() -> None:
         encoder.encode([question])
     encoding_a_question = (encoder.seconds - encoding_the_pool) / len(questions)
 
-    selector = make_selector("nearest", pool, encoder=encoder)
+    selector = make_selector("nearest", Pool(pool, encoder))
 
     def ours(question: str) -> list[str]:
         chosen = arrange(selector.select(question, args.k), "nearest_first")

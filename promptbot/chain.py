@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from langchain_core.callbacks import CallbackManagerForChainRun
     from langchain_core.messages import AIMessageChunk
 
-    from promptbot.interfaces import Encoder, FrozenModel, History
+    from promptbot.interfaces import Encoder, FrozenModel, History, Selector
     from promptbot.prompt.leave_out import LeftOut
 
 ChatInput = str | Mapping[str, Any]
@@ -70,6 +70,8 @@ class Chain(Runnable[ChatInput, Reply]):
         bot: Templates, examples, notes and settings.
         model: Answers, and in classify bots scores the labels.
         encoder: Measures similarity; the one that the bot names when None.
+        selector: Chooses the examples; the one that the bot names when None. LangChain's selectors
+            and vector stores become selectors by `promptbot.langchain_compat`.
         history: Keeps the sessions; in memory when None.
         seed: Of everything random.
 
@@ -85,6 +87,7 @@ class Chain(Runnable[ChatInput, Reply]):
         model: FrozenModel,
         *,
         encoder: Encoder | None = None,
+        selector: Selector | None = None,
         history: History | None = None,
         seed: int = 0,
     ) -> None:
@@ -98,6 +101,7 @@ class Chain(Runnable[ChatInput, Reply]):
             count_tokens=model.count_tokens,
             context_tokens=model.context_tokens,
             load_encoder=self._load_encoder,
+            selector=selector,
             seed=seed,
         )
 
@@ -280,6 +284,7 @@ def load_chain(
     variant: str | None = None,
     model: str | FrozenModel | None = None,
     encoder: Encoder | None = None,
+    selector: Selector | None = None,
     history: History | None = None,
     seed: int = 0,
 ) -> Chain:
@@ -290,6 +295,8 @@ def load_chain(
         variant: Which of its variants; bot.yaml as it stands when None.
         model: A model, or its spec (see `promptbot.models.load`); what the bot names when None.
         encoder: Measures similarity; the one that the bot names when None.
+        selector: Chooses the examples; the one that the bot names when None. LangChain's selectors
+            and vector stores become selectors by `promptbot.langchain_compat`.
         history: Keeps the sessions; in memory when None.
         seed: Of everything random.
 
@@ -305,7 +312,7 @@ def load_chain(
         model = load_model(loaded.spec.model, seed=seed)
     elif isinstance(model, str):
         model = load_model(model, seed=seed)
-    return Chain(loaded, model, encoder=encoder, history=history, seed=seed)
+    return Chain(loaded, model, encoder=encoder, selector=selector, history=history, seed=seed)
 
 
 def _prediction(reply: Reply) -> Prediction:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from promptbot.bot.folder import Bot
 from promptbot.errors import ContextOverflow, DataError
-from promptbot.prompt.selectors import make_selector, orders
+from promptbot.prompt.orders import orders
+from promptbot.prompt.selectors import Pool, make_selector
 from promptbot.prompt.verbalizer import Verbalizer
 from promptbot.types import Completion, Decision, Message, Prompt, Reply
 
@@ -280,9 +281,7 @@ class Classifier:
 
     @cached_property
     def _nearest(self) -> Selector:
-        return make_selector(
-            "nearest", self._bot.examples, encoder=self._composer.encoder, seed=self._seed
-        )
+        return make_selector("nearest", Pool(self._bot.examples, self._composer.encoder))
 
     @cached_property
     def _domain_texts(self) -> list[str]:

@@ -41,6 +41,9 @@ def scan_rows(path: Path) -> Iterator[Row | DataError]:
             hint=_missing_file_hint(path),
         )
         return
+    if binary := _binary(path):
+        yield binary
+        return
     if path.suffix == ".csv":
         yield from _scan_csv(path)
         return
@@ -56,6 +59,24 @@ def scan_rows(path: Path) -> Iterator[Row | DataError]:
             if not raw.strip():
                 continue
             yield _parse_json_line(raw, number, path)
+
+
+def _binary(path: Path) -> DataError | None:
+    """Return the error of a file that is no text: it holds a zero byte among its first 8,192."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8192)
+    except OSError as error:
+        return _unreadable(path, error)
+    if b"\0" not in start:
+        return None
+    return DataError(
+        f"byte {start.index(0) + 1} is zero, so this is not a UTF-8 text.",
+        place=str(path),
+        expected="Expected a text: JSONL, CSV or Markdown.",
+        hint="Save it as UTF-8 (UTF-16 has zero bytes too), or export its text from the program "
+        "that made it.",
+    )
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:
@@ -163,27 +184,61 @@ def scan_examples(
             )
 
 
+NOTE_FILES = {".md", ".jsonl", ".csv"}
+"""What a folder of knowledge may hold, by the end of the name."""
+
+
 def scan_notes(path: Path) -> Iterator[Note | DataError]:
     """Yield every note of a file or folder, or what is wrong with it.
 
-    JSONL and CSV hold ``question`` and ``answer``. A Markdown file is split at its headings: the
-    heading is the question, what stands below it the answer. A folder stands for all files of
-    these kinds within it.
+    JSONL and CSV hold ``question`` and ``answer``, and may hold a ``source``, which the trace then
+    shows in place of file and line. A Markdown file is split at its headings: the heading is the
+    question, what stands below it the answer. A folder stands for all files within it; those whose
+    names begin with a dot do not count, and others that are not of these kinds are errors, since
+    what they say would be missed without a word.
     """
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix in {".md", ".jsonl", ".csv"})
-        if not files:
+        yield from _scan_note_folder(path)
+    else:
+        yield from _scan_note_file(path, path.name)
+
+
+def _scan_note_folder(folder: Path) -> Iterator[Note | DataError]:
+    files = sorted(
+        file
+        for file in folder.rglob("*")
+        if not file.is_dir()
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    )
+    if not files:
+        yield DataError(
+            "the folder holds no notes.",
+            place=str(folder),
+            expected="Expected *.md, *.jsonl or *.csv files.",
+            hint="Put a file there, or take knowledge: out of bot.yaml.",
+        )
+    for file in files:
+        if not file.resolve().is_relative_to(folder.resolve()):
             yield DataError(
-                "the folder holds no notes.",
-                place=str(path),
-                expected="Expected *.md, *.jsonl or *.csv files.",
-                hint="Put a file there, or take knowledge: out of bot.yaml.",
+                "this link leads out of the folder.",
+                place=str(file),
+                hint="Put the file itself there: a bot is complete in itself.",
             )
-        for file in files:
-            yield from scan_notes(file)
-        return
+        elif file.suffix not in NOTE_FILES:
+            yield DataError(
+                f'knowledge cannot be read from a file of the kind "{file.suffix or file.name}".',
+                place=str(file),
+                expected="Expected *.md, *.jsonl or *.csv files.",
+                hint="Export its text as Markdown, or move the file out of the folder. In Python, "
+                "promptbot.langchain_compat.documents_from_loader reads many kinds.",
+            )
+        else:
+            yield from _scan_note_file(file, file.relative_to(folder).as_posix())
+
+
+def _scan_note_file(path: Path, name: str) -> Iterator[Note | DataError]:
     if path.suffix == ".md":
-        yield from _scan_markdown(path)
+        yield from _scan_markdown(path, name)
         return
     for row in scan_rows(path):
         if isinstance(row, DataError):
@@ -192,11 +247,23 @@ def scan_notes(path: Path) -> Iterator[Note | DataError]:
         fields = _text_fields(row, path, ("question", "answer"))
         if isinstance(fields, DataError):
             yield fields
+            continue
+        source = row.values.get("source") or ""
+        if not isinstance(source, str):
+            yield DataError(
+                f'field "source" is {_shorten(json.dumps(source, ensure_ascii=False))}.',
+                place=f"{path}, line {row.line}",
+                expected="Expected a text, or no source: then it is file and line.",
+                hint="Put it between quotes.",
+            )
         else:
-            yield Note(*fields, source=f"{path.name}:{row.line}")
+            yield Note(*fields, source=source.strip() or f"{name}:{row.line}")
 
 
-def _scan_markdown(path: Path) -> Iterator[Note | DataError]:
+def _scan_markdown(path: Path, name: str) -> Iterator[Note | DataError]:
+    if path.exists() and (binary := _binary(path)):
+        yield binary
+        return
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -214,7 +281,7 @@ def _scan_markdown(path: Path) -> Iterator[Note | DataError]:
         if line.startswith("#") and not fenced:
             body = "\n".join(lines).strip()
             if body:
-                yield Note(question=heading, answer=body, source=f"{path.name}:{start}")
+                yield Note(question=heading, answer=body, source=f"{name}:{start}")
             heading, start, lines = line.lstrip("#").strip(), number, []
         else:
             lines.append(line)

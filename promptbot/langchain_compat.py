@@ -1,4 +1,4 @@
-"""Adapters to LangChain's own histories, loaders and example selectors.
+"""Adapters to LangChain's own histories, loaders, example selectors and vector stores.
 
 Nothing on the path of a turn imports this module, so the end of langchain-community (which has
 been announced) would cost this one file.
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from langchain_core.chat_history import BaseChatMessageHistory
     from langchain_core.document_loaders import BaseLoader
     from langchain_core.example_selectors import BaseExampleSelector
+    from langchain_core.vectorstores import VectorStore
 
     from promptbot.interfaces import History, Selector
 
@@ -93,6 +94,19 @@ def selector_from_langchain(
     return _LangChainSelector(selector, input_key, output_key)
 
 
+def selector_from_vector_store(store: VectorStore, *, output_key: str = "output") -> Selector:
+    """Return a promptbot selector that searches one of LangChain's vector stores.
+
+    Of each document, the text is what the user says, and its metadata hold what to answer (and the
+    ``label``, for classify bots). The store decides what near means, and how exactly it searches.
+
+    Args:
+        store: Whose documents are examples.
+        output_key: Where a document's metadata keep what to answer.
+    """
+    return _VectorStoreSelector(store, output_key)
+
+
 class _LangChainHistory:
     def __init__(self, history: BaseChatMessageHistory, session: str) -> None:
         self._history = history
@@ -134,18 +148,39 @@ class _LangChainSelector:
     def select(self, query: str, k: int) -> list[Chosen[Example]]:
         """Return up to k examples, in LangChain's order; it does not tell their similarity."""
         found = self._selector.select_examples({self._keys[0]: query})[:k] if k else []
-        return [Chosen(self._example(values), None) for values in found]
+        return [Chosen(_example(values, *self._keys), None) for values in found]
 
-    def _example(self, values: Mapping[str, Any]) -> Example:
-        missing = [key for key in self._keys if key not in values]
-        if missing:
+
+class _VectorStoreSelector:
+    def __init__(self, store: VectorStore, output_key: str) -> None:
+        self._store = store
+        self._output_key = output_key
+
+    def select(self, query: str, k: int) -> list[Chosen[Example]]:
+        """Return up to k examples, nearest first; scores of stores are not comparable."""
+        found = self._store.similarity_search(query, k=k) if k else []
+        return [
+            Chosen(
+                _example({**d.metadata, "input": d.page_content}, "input", self._output_key), None
+            )
+            for d in found
+        ]
+
+
+def _example(values: Mapping[str, Any], input_key: str, output_key: str) -> Example:
+    for key in (input_key, output_key):
+        if key not in values:
             raise DataError(
-                f'an example of LangChain\'s selector lacks "{missing[0]}".',
+                f'an example of LangChain\'s lacks "{key}".',
                 expected=f"It has: {', '.join(values)}.",
                 hint="Name its keys with input_key and output_key.",
             )
-        asked, answer = (str(values[key]) for key in self._keys)
-        return Example(input=asked, output=answer)
+    label = values.get("label")
+    return Example(
+        input=str(values[input_key]),
+        output=str(values[output_key]),
+        label=None if label is None else str(label),
+    )
 
 
 def _source(metadata: Mapping[str, Any], number: int) -> str:

@@ -53,7 +53,7 @@ class Note:
     answer: str
     """What to say."""
     source: str
-    """File and line it was read from, as ``knowledge.jsonl:12``."""
+    """Where it comes from: its own source, else file and line, as ``knowledge.jsonl:12``."""
 
     @property
     def text(self) -> str:
@@ -81,6 +81,13 @@ class Chosen(Generic[T]):
     """The example or note."""
     similarity: float | None
     """Cosine similarity with the input, in [-1, 1]; None when the choice did not measure it."""
+    score: float | None = None
+    """What else decided the choice: BM25, overlap, coverage, marginal relevance, fused ranks."""
+
+    @property
+    def nearness(self) -> float | None:
+        """How near it lies, comparable within one choice; None when nothing was measured."""
+        return self.score if self.similarity is None else self.similarity
 
 
 @dataclass(frozen=True, slots=True)

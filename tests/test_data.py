@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptbot.data import check_k, load_examples, load_notes, scan_examples
+from promptbot.data import check_k, load_examples, load_notes, scan_examples, scan_notes
 from promptbot.errors import DataError
 from promptbot.types import Example, Note
 
@@ -155,3 +155,60 @@ def test_what_json_writes_is_read_back(
     file = tmp_path_factory.mktemp("data") / "e.jsonl"
     file.write_text("".join(json.dumps({"input": i, "output": o}) + "\n" for i, o in pairs))
     assert [(e.input, e.output) for e in load_examples(file)] == pairs
+
+
+def test_a_notes_own_source_stands_for_file_and_line(tmp_path: Path) -> None:
+    file = tmp_path / "faq.csv"
+    file.write_text(
+        "question,answer,source\nDelivery?,Two days.,handbook p. 4\nReturns?,30 days.,\n"
+    )
+    assert [note.source for note in load_notes(file)] == ["handbook p. 4", "faq.csv:3"]
+
+
+def test_a_source_that_is_no_text_is_explained(tmp_path: Path) -> None:
+    file = tmp_path / "faq.jsonl"
+    file.write_text('{"question": "Q", "answer": "A", "source": 7}\n')
+    with pytest.raises(DataError, match=r'line 1: field "source" is 7\.'):
+        load_notes(file)
+
+
+def test_files_of_one_name_in_two_folders_have_two_sources(tmp_path: Path) -> None:
+    for name in ("shop", "web"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "faq.md").write_text("# Hours\nNine to five.\n")
+    assert [note.source for note in load_notes(tmp_path)] == ["shop/faq.md:1", "web/faq.md:1"]
+
+
+@pytest.mark.parametrize("name", ["notes.md", "notes.jsonl", "notes.csv"])
+def test_a_binary_file_among_the_notes_is_one_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.md").write_text("# Hours\nNine to five.\n")
+    (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\n\x00" * 40)
+    found = list(scan_notes(tmp_path))
+    assert [type(item) for item in found] == [Note, DataError]
+    assert f"{name}: byte 9 is zero, so this is not a UTF-8 text." in str(found[1])
+
+
+def test_utf_16_is_told_apart_from_broken_json(tmp_path: Path) -> None:
+    file = tmp_path / "examples.jsonl"
+    file.write_text('{"input": "Hi", "output": "Hello"}\n', encoding="utf-16")
+    with pytest.raises(DataError, match="UTF-16 has zero bytes too"):
+        load_examples(file)
+
+
+def test_a_file_of_another_kind_in_the_folder_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# Hours\nNine to five.\n")
+    (tmp_path / ".hidden").write_bytes(b"\0")
+    assert len(load_notes(tmp_path)) == 1
+    (tmp_path / "manual.pdf").write_bytes(b"%PDF-1.7")
+    with pytest.raises(
+        DataError, match=r'manual\.pdf: knowledge cannot be read from a file .*"\.pdf"'
+    ):
+        load_notes(tmp_path)
+
+
+def test_a_link_out_of_the_folder_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret.md").write_text("# Key\n1234\n")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.md").symlink_to(tmp_path / "secret.md")
+    with pytest.raises(DataError, match="leads out of the folder"):
+        load_notes(tmp_path / "notes")

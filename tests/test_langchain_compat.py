@@ -13,18 +13,27 @@ import pytest
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.document_loaders import BaseLoader
 from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
 from langchain_core.example_selectors import LengthBasedExampleSelector
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.prompts import PromptTemplate
+from langchain_core.vectorstores import InMemoryVectorStore
 
+from promptbot.bot.folder import load_bot
+from promptbot.chain import load_chain
 from promptbot.errors import DataError, StoreError
 from promptbot.langchain_compat import (
     documents_from_loader,
     history_from_langchain,
     selector_from_langchain,
+    selector_from_vector_store,
     sql_history,
 )
+from promptbot.models.scripted import ScriptedModel
+from promptbot.prompt.selectors import Pool, as_langchain, make_selector
 from promptbot.types import Chosen, Example, Message, Note
+from tests.conftest import BotMaker
+from tests.encoders import HashingEncoder
 
 TURN = [Message("user", "Hello"), Message("assistant", "Good morning.")]
 
@@ -148,3 +157,58 @@ def test_an_example_without_the_named_key_is_explained() -> None:
     selector = selector_from_langchain(length_selector({"q": "Hi", "a": "Hello."}), input_key="q")
     with pytest.raises(DataError, match='lacks "output"'):
         selector.select("Good day", 1)
+
+
+def example_store() -> InMemoryVectorStore:
+    class Vectors(Embeddings):
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return HashingEncoder().encode(texts).tolist()  # type: ignore[no-any-return]
+
+        def embed_query(self, text: str) -> list[float]:
+            return self.embed_documents([text])[0]
+
+    store = InMemoryVectorStore(Vectors())
+    store.add_documents(
+        [
+            Document("I lost my card", metadata={"output": "lost card", "label": "card_lost"}),
+            Document("How much money do I have?", metadata={"output": "account balance"}),
+        ]
+    )
+    return store
+
+
+def test_a_vector_store_chooses_examples() -> None:
+    selector = selector_from_vector_store(example_store())
+    lost, balance = selector.select("my card is lost", 5)
+    assert lost == Chosen(Example("I lost my card", "lost card", label="card_lost"), None)
+    assert balance.item.label is None
+    assert selector.select("how much money", 1) == [balance]
+    assert selector.select("how much money", 0) == []
+    with pytest.raises(DataError, match='lacks "answer"'):
+        selector_from_vector_store(example_store(), output_key="answer").select("card", 1)
+
+
+def test_a_chain_shows_the_examples_that_a_vector_store_chose(make_classifier: BotMaker) -> None:
+    model = ScriptedModel(answers=["lost card"])
+    chain = load_chain(
+        load_bot(make_classifier()),
+        model=model,
+        selector=selector_from_vector_store(example_store()),
+    )
+    prompt = chain.compose("my card is lost")
+    assert [c.item.input for c in prompt.examples] == [
+        "I lost my card",
+        "How much money do I have?",
+    ]
+
+
+def test_a_selector_goes_to_langchain_and_back(make_classifier: BotMaker) -> None:
+    pool = [Example(f"question {n}", f"answer {n}", label="x") for n in range(9)]
+    ours = make_selector("nearest", Pool(pool, HashingEncoder()))
+    back = selector_from_langchain(as_langchain(ours, k=4))
+    expected = [c.item for c in ours.select("question 7", 3)]
+    assert [c.item for c in back.select("question 7", 3)] == expected
+    chain = load_chain(
+        load_bot(make_classifier()), model=ScriptedModel(answers=["x"]), selector=back
+    )
+    assert len(chain.compose("question 7").examples) == 2

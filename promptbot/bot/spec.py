@@ -42,12 +42,30 @@ class ExamplesSpec(Settings):
 
     file: Text = "examples.jsonl"
     """JSONL or CSV file in the bot's folder."""
-    selector: Literal["fixed", "random", "nearest"] = "nearest"
-    """How they are chosen: the file's first, at random for each input, or the most similar."""
+    selector: Literal[
+        "fixed",
+        "length",
+        "random",
+        "balanced",
+        "ngram",
+        "bm25",
+        "nearest",
+        "nearest_per_label",
+        "diverse",
+        "coverage",
+        "votek",
+    ] = "nearest"
+    """How they are chosen; docs/selectors.md says which suits what."""
     k: Annotated[int, Field(ge=0)] = 4
     """How many are shown; 0 is zero-shot."""
-    order: Literal["nearest_last", "nearest_first", "random", "file"] = "nearest_last"
+    order: Literal["nearest_last", "nearest_first", "random", "file", "label_interleaved"] = (
+        "nearest_last"
+    )
     """In which order the model reads them."""
+    max_tokens: Annotated[int, Field(ge=1)] = 200
+    """Tokens of the message and the examples together; of the selector length."""
+    keep: Annotated[int, Field(ge=1)] = 100
+    """How many examples stand for the whole file; of the selector votek."""
 
 
 class KnowledgeSpec(Settings):
@@ -57,6 +75,8 @@ class KnowledgeSpec(Settings):
     """JSONL, CSV or Markdown file, or a folder of them, in the bot's folder."""
     k: Annotated[int, Field(ge=0)] = 3
     """How many notes are shown."""
+    retriever: Literal["nearest", "bm25", "both"] = "nearest"
+    """How they are found: by meaning, by shared words, or by the two rankings fused."""
     min_similarity: Annotated[float, Field(ge=-1, le=1)] | None = None
     """Cosine similarity under which a note is not shown, so that the fallback can speak."""
 
@@ -382,7 +402,32 @@ def place_of(key: Key, base: Source, variant: Source | None) -> str:
     return _source(key, base, variant).place(key)
 
 
+BY_LABEL = frozenset({"balanced", "nearest_per_label", "label_interleaved"})
+"""Selectors and orders that go by label."""
+
+
 def _contradictions(spec: BotSpec, base: Source, variant: Source | None) -> Iterable[SpecError]:
+    examples, knowledge = spec.examples, spec.knowledge
+    for key in ("selector", "order"):
+        word = getattr(examples, key, None)
+        if word in BY_LABEL and spec.task == "chat":
+            yield SpecError(
+                f"examples.{key} is {word}, but the examples of a chat bot have no labels.",
+                place=place_of(("examples", key), base, variant),
+                hint=f"Choose another {key}, or set task: classify with labels:.",
+            )
+    if examples and examples.selector == "votek" and examples.k > examples.keep:
+        yield SpecError(
+            f"examples.k is {examples.k}, but votek keeps {examples.keep} examples to choose from.",
+            place=place_of(("examples", "k"), base, variant),
+            hint="Lower examples.k, or raise examples.keep.",
+        )
+    if knowledge and knowledge.retriever == "bm25" and knowledge.min_similarity is not None:
+        yield SpecError(
+            "knowledge.min_similarity is a cosine similarity, which bm25 does not measure.",
+            place=place_of(("knowledge", "min_similarity"), base, variant),
+            hint="Set knowledge.retriever to nearest or both, or min_similarity to null.",
+        )
     if spec.task == "classify" and not spec.labels:
         yield SpecError(
             "task is classify, but there are no labels.",

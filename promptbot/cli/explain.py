@@ -343,7 +343,7 @@ def _bar(fraction: float, width: int) -> str:
 
 
 def _similarity(chosen: Chosen[Note] | Chosen[Example]) -> str:
-    return f"{chosen.similarity:.2f}" if chosen.similarity is not None else "   –"
+    return f"{chosen.nearness:.2f}" if chosen.nearness is not None else "   –"
 
 
 def _note_title(note: Note) -> str:

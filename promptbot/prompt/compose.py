@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from promptbot.bot.folder import Bot, TemplateSource
@@ -13,7 +13,8 @@ from promptbot.prompt.budget import Contents, fit
 from promptbot.prompt.knowledge import Knowledge
 from promptbot.prompt.leave_out import LeftOut, leave_out_each
 from promptbot.prompt.memory import make_memory, split_turns
-from promptbot.prompt.selectors import arrange, make_selector
+from promptbot.prompt.orders import arrange
+from promptbot.prompt.selectors import NEEDS_ENCODER, Pool, make_selector
 from promptbot.prompt.template import Template
 from promptbot.types import Chosen, Example, Message, Note, Part, PartKind, Prompt
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from promptbot.interfaces import Encoder
+    from promptbot.interfaces import Encoder, Selector
 
 RESERVED_FOR_MARKERS = 8
 """Tokens kept free for what a chat template writes around the answer."""
@@ -35,6 +36,7 @@ class Composer:
         count_tokens: Tokens of some messages, as the model counts them.
         context_tokens: Tokens of the model's context; None when unknown.
         load_encoder: Gives the encoder; called only when something must be compared.
+        selector: Chooses the examples; the one that the bot names when None.
         seed: Of everything random.
     """
 
@@ -45,12 +47,14 @@ class Composer:
         count_tokens: Callable[[Sequence[Message]], int],
         context_tokens: int | None,
         load_encoder: Callable[[], Encoder],
+        selector: Selector | None = None,
         seed: int = 0,
     ) -> None:
         self._bot = bot
         self._count = count_tokens
         self._context_tokens = context_tokens
         self._load_encoder = load_encoder
+        self._given_selector = selector
         self._seed = seed
         self._system = self._template(bot.system)
         self._turn = self._template(bot.turn) if bot.turn else None
@@ -84,17 +88,18 @@ class Composer:
             turns=tuple(tuple(t) for t in split_turns(self._memory.recall(history))),
         )
         max_tokens = self._max_prompt_tokens()
-        contents, dropped = fit(
-            contents, lambda some: self._count(_flatten(self._render(text, some))), max_tokens
-        )
-        rendered = self._render(text, contents)
+        # Fitting may ask for the same contents twice, and what fits has then been rendered.
+        render = cache(lambda some: self._render(text, some))
+        count = cache(lambda some: self._count(_flatten(render(some))))
+        contents, dropped = fit(contents, count, max_tokens)
+        rendered = render(contents)
         return Prompt(
             parts=tuple(
                 Part(kind, tuple(messages), self._count(messages))
                 for kind, messages in rendered.items()
                 if messages
             ),
-            n_tokens=self._count(_flatten(rendered)),
+            n_tokens=count(contents),
             max_tokens=max_tokens,
             examples=tuple(self._arrange(text, contents.examples)),
             notes=tuple(reversed(contents.notes)),
@@ -241,15 +246,27 @@ class Composer:
         return _RememberingEncoder(self._load_encoder())
 
     @cached_property
-    def _selector(self) -> Any:
+    def _selector(self) -> Selector:
+        if self._given_selector:
+            return self._given_selector
         spec = self._bot.spec.examples
         assert spec is not None
-        encoder = self._encoder if spec.selector == "nearest" else None
-        return make_selector(spec.selector, self._bot.examples, encoder=encoder, seed=self._seed)
+        pool = Pool(
+            self._bot.examples,
+            encoder=self._encoder if spec.selector in NEEDS_ENCODER else None,
+            seed=self._seed,
+            count_tokens=self._count,
+            max_tokens=spec.max_tokens,
+            keep=spec.keep,
+        )
+        return make_selector(spec.selector, pool)
 
     @cached_property
     def _knowledge(self) -> Knowledge:
-        return Knowledge(self._bot.notes, self._encoder)
+        spec = self._bot.spec.knowledge
+        assert spec is not None
+        encoder = None if spec.retriever == "bm25" else self._encoder
+        return Knowledge(self._bot.notes, encoder, retriever=spec.retriever)
 
 
 class _RememberingEncoder:

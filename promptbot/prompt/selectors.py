@@ -1,24 +1,38 @@
-"""Which examples a prompt shows, and in which order the model reads them."""
+"""Which examples a prompt shows; docs/selectors.md says how to choose among the selectors.
+
+In which order the model reads them is decided by `promptbot.prompt.orders`. Every selector returns
+first what it would keep longest, should the prompt become too long.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import math
-import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from promptbot.data import check_k
 from promptbot.errors import DataError, InputError, SpecError, known_words
-from promptbot.types import Chosen, Example
+from promptbot.prompt.orders import generator
+from promptbot.prompt.words import words
+from promptbot.types import Chosen, Example, Message
 
 if TYPE_CHECKING:
+    import numpy as np
     from langchain_core.example_selectors import BaseExampleSelector
+    from numpy.typing import NDArray
 
     from promptbot.interfaces import Encoder, Selector
+    from promptbot.prompt.similarity import SimilarityIndex
 
-Order = Literal["nearest_last", "nearest_first", "random", "file"]
+CANDIDATES_PER_EXAMPLE = 10
+"""How many of the nearest examples `diverse` considers for each one that it shows."""
+
+CountTokens = Callable[[Sequence[Message]], int]
 
 
 class FixedSelector:
@@ -35,6 +49,53 @@ class FixedSelector:
         """
         check_k(k, len(self._examples))
         return [Chosen(example, similarity=None) for example in self._examples[:k]]
+
+
+class LengthSelector:
+    """Chooses examples that fit into a budget, the file's first ones first.
+
+    The budget is shared with the message, so a long message leaves room for fewer examples. An
+    example that is too long is passed over for those that follow it.
+
+    Args:
+        examples: The pool.
+        count_tokens: Tokens of some messages, as the model counts them.
+        max_tokens: Of the message and the examples together.
+
+    Source:
+        LangChain's LengthBasedExampleSelector, which stops at the first that does not fit.
+    """
+
+    def __init__(
+        self, examples: Sequence[Example], count_tokens: CountTokens, max_tokens: int
+    ) -> None:
+        self._examples = tuple(examples)
+        self._count = count_tokens
+        self._max_tokens = max_tokens
+
+    def select(self, query: str, k: int) -> list[Chosen[Example]]:
+        """Return at most k examples, in the file's order.
+
+        Raises:
+            DataError: The pool holds fewer than k examples.
+        """
+        check_k(k, len(self._examples))
+        left = self._max_tokens - self._count([Message("user", query)])
+        chosen: list[Chosen[Example]] = []
+        for example, n_tokens in zip(self._examples, self._n_tokens, strict=True):
+            if len(chosen) == k:
+                break
+            if n_tokens <= left:
+                left -= n_tokens
+                chosen.append(Chosen(example, similarity=None))
+        return chosen
+
+    @cached_property
+    def _n_tokens(self) -> list[int]:
+        return [
+            self._count([Message("user", e.input), Message("assistant", e.output)])
+            for e in self._examples
+        ]
 
 
 class RandomSelector:
@@ -54,8 +115,69 @@ class RandomSelector:
             DataError: The pool holds fewer than k examples.
         """
         check_k(k, len(self._examples))
-        drawn = _generator("select", self._seed, query).sample(self._examples, k)
+        drawn = generator("select", self._seed, query).sample(self._examples, k)
         return [Chosen(example, similarity=None) for example in drawn]
+
+
+class BalancedSelector:
+    """Chooses at random for each input, and as many examples of each label.
+
+    Where k is no multiple of the number of labels, which labels come once more is random too; a
+    label that has no example left is passed over.
+    """
+
+    def __init__(self, examples: Sequence[Example], seed: int) -> None:
+        self._n_examples = len(examples)
+        self._by_label = _by_label("balanced", examples)
+        self._seed = seed
+
+    def select(self, query: str, k: int) -> list[Chosen[Example]]:
+        """Return k examples, one of each label, then a second one of each, and so on.
+
+        Raises:
+            DataError: The pool holds fewer than k examples.
+        """
+        check_k(k, self._n_examples)
+        random = generator("balanced", self._seed, query)
+        shuffled = [random.sample(of_one, len(of_one)) for of_one in self._by_label.values()]
+        drawn: list[Example] = []
+        while len(drawn) < k:
+            for examples in random.sample(shuffled, len(shuffled)):
+                if examples and len(drawn) < k:
+                    drawn.append(examples.pop())
+        return [Chosen(example, similarity=None) for example in drawn]
+
+
+class ScoredSelector:
+    """Chooses the k examples of the highest scores, such as BM25's.
+
+    Args:
+        examples: The pool.
+        scores: Gives every example's score for a query, the pool's order.
+    """
+
+    def __init__(
+        self, examples: Sequence[Example], scores: Callable[[str], NDArray[np.float32]]
+    ) -> None:
+        self._examples = tuple(examples)
+        self._scores = scores
+
+    def select(self, query: str, k: int) -> list[Chosen[Example]]:
+        """Return the k best examples, best first, ties in the file's order.
+
+        Raises:
+            DataError: The pool holds fewer than k examples.
+        """
+        from promptbot.prompt.ranking import best
+
+        check_k(k, len(self._examples))
+        if k == 0:
+            return []
+        scores = self._scores(query)
+        return [
+            Chosen(self._examples[index], similarity=None, score=_plain(scores[index]))
+            for index in best(scores, k)
+        ]
 
 
 class NearestSelector:
@@ -68,10 +190,8 @@ class NearestSelector:
     def __init__(
         self, examples: Sequence[Example], encoder: Encoder, cache_dir: Path | None = None
     ) -> None:
-        from promptbot.prompt.similarity import SimilarityIndex
-
         self._examples = tuple(examples)
-        self._index = SimilarityIndex([e.input for e in self._examples], encoder, cache_dir)
+        self._index = _index_of(self._examples, encoder, cache_dir)
 
     def select(self, query: str, k: int) -> list[Chosen[Example]]:
         """Return the k examples nearest to the query, nearest first, ties in the file's order.
@@ -86,43 +206,268 @@ class NearestSelector:
         ]
 
 
-def _make_nearest(
-    examples: Sequence[Example], encoder: Encoder | None, seed: int, cache_dir: Path | None
-) -> Selector:
-    if encoder is None:
-        raise ValueError("the nearest selector needs an encoder")
-    return NearestSelector(examples, encoder, cache_dir)
+class NearestPerLabelSelector:
+    """Chooses the nearest example of every label, then the second nearest of every label, ...
+
+    Every label has its say where k reaches the number of labels, and the labels nearest to the
+    message where it does not.
+    """
+
+    def __init__(
+        self, examples: Sequence[Example], encoder: Encoder, cache_dir: Path | None = None
+    ) -> None:
+        self._examples = tuple(examples)
+        labels = list(_by_label("nearest_per_label", examples))
+        code = {label: number for number, label in enumerate(labels)}
+        self._codes = [code[str(e.label)] for e in self._examples]
+        self._index = _index_of(self._examples, encoder, cache_dir)
+
+    def select(self, query: str, k: int) -> list[Chosen[Example]]:
+        """Return k examples, round by round, within a round nearest first.
+
+        Raises:
+            DataError: The pool holds fewer than k examples.
+        """
+        import numpy as np
+
+        check_k(k, len(self._examples))
+        if k == 0:
+            return []
+        similarities = self._index.similarities(query)
+        nearest = np.argsort(-similarities, kind="stable")
+        codes = np.array(self._codes)[nearest]
+        # An example's round is the number of nearer ones of its label: sorted by label, what it
+        # stands behind its label's first one.
+        by_label = np.argsort(codes, kind="stable")
+        firsts = np.searchsorted(codes[by_label], codes[by_label])
+        rounds = np.empty(len(codes), dtype=np.int64)
+        rounds[by_label] = np.arange(len(codes)) - firsts
+        chosen = nearest[np.argsort(rounds, kind="stable")[:k]]
+        return [Chosen(self._examples[i], _plain(similarities[i])) for i in chosen]
 
 
-SELECTORS: Mapping[
-    str, Callable[[Sequence[Example], Encoder | None, int, Path | None], Selector]
-] = {
-    "fixed": lambda examples, encoder, seed, cache_dir: FixedSelector(examples),
-    "random": lambda examples, encoder, seed, cache_dir: RandomSelector(examples, seed),
-    "nearest": _make_nearest,
+class DiverseSelector:
+    """Chooses near examples that are unlike each other, among the nearest ones.
+
+    Source:
+        Maximal marginal relevance: Carbonell & Goldstein (1998), SIGIR.
+    """
+
+    def __init__(
+        self, examples: Sequence[Example], encoder: Encoder, cache_dir: Path | None = None
+    ) -> None:
+        self._examples = tuple(examples)
+        self._index = _index_of(self._examples, encoder, cache_dir)
+
+    def select(self, query: str, k: int) -> list[Chosen[Example]]:
+        """Return k of the 10 k nearest examples, in the order of choice: the nearest first.
+
+        Raises:
+            DataError: The pool holds fewer than k examples.
+        """
+        import numpy as np
+
+        from promptbot.prompt.sets import most_diverse
+
+        check_k(k, len(self._examples))
+        nearest = self._index.search(query, CANDIDATES_PER_EXAMPLE * k)
+        if not nearest:
+            return []
+        relevance = np.array([similarity for _, similarity in nearest], dtype=np.float32)
+        vectors = self._index.vectors()[[index for index, _ in nearest]]
+        return [
+            Chosen(self._examples[nearest[i][0]], nearest[i][1], score=_plain(value))
+            for i, value in most_diverse(relevance, vectors, k)
+        ]
+
+
+class CoverageSelector:
+    """Chooses the examples whose words together come nearest to every word of the message.
+
+    A word is covered as well as the most similar word of the set covers it; rare words weigh
+    more. That is Set-BSR of the paper, with the vectors that the encoder gives single words in
+    place of a language model's vectors of words in context.
+
+    Source:
+        Gupta, Gardner & Singh (2023), arXiv:2305.14907.
+    """
+
+    def __init__(
+        self, examples: Sequence[Example], encoder: Encoder, cache_dir: Path | None = None
+    ) -> None:
+        from promptbot.prompt.similarity import SimilarityIndex
+
+        self._examples = tuple(examples)
+        self._encoder = encoder
+        distinct = [list(dict.fromkeys(words(e.input))) for e in self._examples]
+        self._n_holding = Counter(word for of_one in distinct for word in of_one)
+        number = {word: n for n, word in enumerate(self._n_holding)}
+        self._word_numbers = [number[word] for of_one in distinct for word in of_one]
+        self._n_words = [len(of_one) for of_one in distinct]
+        self._vocabulary = SimilarityIndex(list(number), encoder, cache_dir)
+
+    def select(self, query: str, k: int) -> list[Chosen[Example]]:
+        """Return k examples in the order of choice, each with how well it covers alone.
+
+        Raises:
+            DataError: The pool holds fewer than k examples.
+        """
+        import numpy as np
+
+        from promptbot.prompt.sets import best_cover
+
+        check_k(k, len(self._examples))
+        if k == 0:
+            return []
+        asked = list(dict.fromkeys(words(query)))
+        weights = np.array([self._rarity(word) for word in asked], dtype=np.float32)
+        weights /= weights.sum()
+        similarity = self._encoder.encode(asked) @ self._vocabulary.vectors().T
+        starts = np.cumsum([0, *self._n_words[:-1]])
+        cover = np.maximum.reduceat(similarity[:, self._word_numbers], starts, axis=1)
+        alone = weights @ cover  # (n_examples,)
+        return [
+            Chosen(self._examples[index], similarity=None, score=_plain(alone[index]))
+            for index in best_cover(cover, weights, k)
+        ]
+
+    def _rarity(self, word: str) -> float:
+        """Return the smoothed inverse document frequency of a word in the pool, at least 1."""
+        return math.log((1 + len(self._examples)) / (1 + self._n_holding[word])) + 1
+
+
+class VoteKSelector:
+    """Chooses the nearest among a few examples that stand for the whole pool.
+
+    The few are chosen once, before the first message, from the inputs alone; so they are also the
+    ones to label first, where labels cost.
+
+    Args:
+        examples: The pool.
+        encoder: Frozen sentence encoder.
+        keep: How many examples are kept; of a smaller pool all.
+        cache_dir: Folder of the cached vectors; the user's cache folder when None.
+
+    Source:
+        Su et al. (2022), arXiv:2209.01975.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        encoder: Encoder,
+        keep: int,
+        cache_dir: Path | None = None,
+    ) -> None:
+        self._examples = tuple(examples)
+        self._keep = min(keep, len(self._examples))
+        self._index = _index_of(self._examples, encoder, cache_dir)
+        self._lock = Lock()  # a chain's batch selects from several threads
+
+    def select(self, query: str, k: int) -> list[Chosen[Example]]:
+        """Return the k examples nearest to the query among those kept, nearest first.
+
+        Raises:
+            DataError: Fewer than k examples are kept.
+        """
+        from promptbot.prompt.ranking import best
+
+        check_k(k, self._keep)
+        if k == 0:
+            return []
+        with self._lock:
+            kept = self.kept
+        similarities = self._index.similarities(query)[kept]
+        return [
+            Chosen(self._examples[kept[i]], _plain(similarities[i])) for i in best(similarities, k)
+        ]
+
+    @cached_property
+    def kept(self) -> list[int]:
+        """The indices of the examples that stand for the pool, in its order."""
+        from promptbot.prompt.sets import most_representative
+
+        if not self._examples:
+            return []
+        return sorted(most_representative(self._index.vectors(), self._keep))
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The examples to choose from, and what the selectors need beside them."""
+
+    examples: Sequence[Example]
+    """In the file's order."""
+    encoder: Encoder | None = None
+    """Measures similarity; for the selectors in `NEEDS_ENCODER`."""
+    seed: int = 0
+    """Of ``random`` and ``balanced``."""
+    count_tokens: CountTokens | None = None
+    """Tokens of some messages, as the model counts them; for ``length``."""
+    max_tokens: int = 200
+    """Of message and examples together, for ``length``."""
+    keep: int = 100
+    """How many examples ``votek`` keeps."""
+    cache_dir: Path | None = None
+    """Folder of the pool's cached vectors; the user's cache folder when None."""
+
+    @property
+    def measure(self) -> Encoder:
+        """The encoder, where a selector needs it."""
+        if self.encoder is None:
+            raise ValueError("this selector needs an encoder")
+        return self.encoder
+
+
+def _make_bm25(pool: Pool) -> Selector:
+    from promptbot.prompt.word_index import WordIndex
+
+    return ScoredSelector(pool.examples, WordIndex([e.input for e in pool.examples]).scores)
+
+
+def _make_ngram(pool: Pool) -> Selector:
+    from promptbot.prompt.word_index import NgramIndex
+
+    return ScoredSelector(pool.examples, NgramIndex([e.input for e in pool.examples]).scores)
+
+
+def _make_length(pool: Pool) -> Selector:
+    if pool.count_tokens is None:
+        raise ValueError("the length selector needs a way to count tokens")
+    return LengthSelector(pool.examples, pool.count_tokens, pool.max_tokens)
+
+
+SELECTORS: Mapping[str, Callable[[Pool], Selector]] = {
+    "fixed": lambda pool: FixedSelector(pool.examples),
+    "length": _make_length,
+    "random": lambda pool: RandomSelector(pool.examples, pool.seed),
+    "balanced": lambda pool: BalancedSelector(pool.examples, pool.seed),
+    "ngram": _make_ngram,
+    "bm25": _make_bm25,
+    "nearest": lambda pool: NearestSelector(pool.examples, pool.measure, pool.cache_dir),
+    "nearest_per_label": lambda pool: NearestPerLabelSelector(
+        pool.examples, pool.measure, pool.cache_dir
+    ),
+    "diverse": lambda pool: DiverseSelector(pool.examples, pool.measure, pool.cache_dir),
+    "coverage": lambda pool: CoverageSelector(pool.examples, pool.measure, pool.cache_dir),
+    "votek": lambda pool: VoteKSelector(pool.examples, pool.measure, pool.keep, pool.cache_dir),
 }
 """Every kind of selector by the name that bot.yaml uses."""
 
+NEEDS_ENCODER = frozenset({"nearest", "nearest_per_label", "diverse", "coverage", "votek"})
+"""The kinds that compare vectors."""
 
-def make_selector(
-    kind: str,
-    examples: Sequence[Example],
-    *,
-    encoder: Encoder | None = None,
-    seed: int = 0,
-    cache_dir: Path | None = None,
-) -> Selector:
+
+def make_selector(kind: str, pool: Pool) -> Selector:
     """Return a selector over a pool of examples.
 
     Args:
         kind: A key of `SELECTORS`.
-        examples: The pool, in the file's order.
-        encoder: Measures similarity; only ``nearest`` needs it.
-        seed: Of ``random``.
-        cache_dir: Folder of the pool's cached vectors; the user's cache folder when None.
+        pool: The examples, and what the kind needs beside them.
 
     Raises:
         SpecError: There is no such kind.
+        DataError: The kind goes by label, and an example has none.
     """
     if kind not in SELECTORS:
         raise SpecError(
@@ -130,65 +475,7 @@ def make_selector(
             place="examples.selector",
             hint=known_words("Known", kind, SELECTORS),
         )
-    return SELECTORS[kind](examples, encoder, seed, cache_dir)
-
-
-def arrange(
-    chosen: Sequence[Chosen[Example]], order: Order, *, seed: int = 0, query: str = ""
-) -> list[Chosen[Example]]:
-    """Return the chosen examples in the order in which the model reads them.
-
-    Order matters: models lean towards what they read last (Zhao et al. 2021), which is why the
-    nearest example usually stands beside the question (Liu et al. 2021).
-
-    Args:
-        chosen: Examples as a selector returns them, nearest first.
-        order: ``nearest_last``, ``nearest_first``, ``random``, or ``file`` (by line). Where no
-            similarity was measured, the two nearest orders keep the selector's own order.
-        seed: Of ``random``, together with the query; the same pair gives the same order.
-        query: The user's text.
-
-    Raises:
-        SpecError: There is no such order.
-
-    Source:
-        Zhao et al. (2021), arXiv:2102.09690; Liu et al. (2021), arXiv:2101.06804.
-    """
-    if order not in ORDERS:
-        raise SpecError(
-            f'unknown order "{order}".',
-            place="examples.order",
-            hint=known_words("Known", order, ORDERS),
-        )
-    if order == "file":
-        return sorted(chosen, key=lambda c: c.item.line)
-    if order == "random":
-        return _generator("arrange", seed, query).sample(chosen, len(chosen))
-    measured = all(c.similarity is not None for c in chosen)
-    return list(reversed(chosen)) if order == "nearest_last" and measured else list(chosen)
-
-
-ORDERS = ("nearest_last", "nearest_first", "random", "file")
-"""Every order by the name that bot.yaml uses."""
-
-
-def orders(
-    chosen: Sequence[Chosen[Example]], n: int, *, seed: int = 0, query: str = ""
-) -> list[list[Chosen[Example]]]:
-    """Return n different orders of the chosen examples, the given one first.
-
-    There are fewer where n different ones do not exist. The same seed and query give the same
-    orders.
-
-    Source:
-        Orders decide as much as the choice: Lu et al. (2022), arXiv:2104.08786.
-    """
-    n = min(n, math.factorial(len(chosen)))
-    generator = _generator("permute", seed, query)
-    found = {tuple(range(len(chosen))): None}
-    while len(found) < n:
-        found[tuple(generator.sample(range(len(chosen)), len(chosen)))] = None
-    return [[chosen[index] for index in order] for order in found]
+    return SELECTORS[kind](pool)
 
 
 def as_langchain(selector: Selector, k: int, input_key: str = "input") -> BaseExampleSelector:
@@ -230,8 +517,33 @@ def _as_dictionary(example: Example) -> dict[str, str]:
     return values if example.label is None else {**values, "label": example.label}
 
 
-def _generator(purpose: str, seed: int, query: str) -> random.Random:
-    """Return a generator of its own for one purpose, seed and query."""
-    # repr keeps the three apart, and lone surrogates from being an error.
-    digest = hashlib.sha256(repr((purpose, seed, query)).encode("ascii", "backslashreplace"))
-    return random.Random(digest.digest())
+def _by_label(kind: str, examples: Sequence[Example]) -> dict[str, list[Example]]:
+    """Return the examples of each label, labels in the order of the file.
+
+    Raises:
+        DataError: An example has no label.
+    """
+    found: dict[str, list[Example]] = {}
+    for example in examples:
+        if example.label is None:
+            raise DataError(
+                f'"{example.input}" has no label.',
+                place="examples.selector",
+                expected=f"{kind} chooses by label.",
+                hint="Set task: classify with labels:, or choose another selector.",
+            )
+        found.setdefault(example.label, []).append(example)
+    return found
+
+
+def _index_of(
+    examples: Sequence[Example], encoder: Encoder, cache_dir: Path | None
+) -> SimilarityIndex:
+    from promptbot.prompt.similarity import SimilarityIndex
+
+    return SimilarityIndex([e.input for e in examples], encoder, cache_dir)
+
+
+def _plain(value: Any) -> float:
+    """Return a number of numpy's as Python's own, rounded to what float32 can tell apart."""
+    return round(float(value), 6)

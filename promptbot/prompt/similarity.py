@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from promptbot.prompt.ranking import best
+
 if TYPE_CHECKING:
     from promptbot.interfaces import Encoder
 
@@ -72,19 +74,20 @@ class SimilarityIndex:
         k = min(k, n_left)
         if k <= 0:
             return []
-        vectors = self._load()
-        similarities = vectors @ self._encoder.encode([query])[0]  # (n_entries,)
-        similarities = np.clip(similarities, -1, 1).round(DECIMALS)
+        similarities = self.similarities(query)
         if exclude:
             similarities[list(exclude)] = -np.inf
-        # argpartition takes any of several equal values, so all that reach the k-th are sorted.
-        kth = similarities[np.argpartition(-similarities, k - 1)[k - 1]]
-        candidates = np.flatnonzero(similarities >= kth)
-        nearest = candidates[np.argsort(-similarities[candidates], kind="stable")[:k]]
-        return [(int(i), round(float(similarities[i]), DECIMALS)) for i in nearest]
+        return [(i, round(float(similarities[i]), DECIMALS)) for i in best(similarities, k)]
 
-    def _load(self) -> Vectors:
-        """Return the pool's unit vectors.  # (n_entries, dimension)"""
+    def similarities(self, query: str) -> Vectors:
+        """Return the cosine similarity of every entry with the query, rounded.  # (n_entries,)"""
+        if not self._entries:
+            return np.zeros(0, dtype=np.float32)
+        similarities: Vectors = self.vectors() @ self._encoder.encode([query])[0]  # (n_entries,)
+        return np.clip(similarities, -1, 1).round(DECIMALS)
+
+    def vectors(self) -> Vectors:
+        """Return the pool's unit vectors, not to be written to.  # (n_entries, dimension)"""
         with self._lock:
             if self._vectors is None:
                 self._vectors = self._read_or_encode()

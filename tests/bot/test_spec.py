@@ -46,7 +46,8 @@ def test_unknown_key_is_refused_with_a_suggestion(tmp_path: Path) -> None:
 def test_unknown_choice_is_refused_with_a_suggestion(tmp_path: Path) -> None:
     message = problem(tmp_path, "name: a\n\nexamples: {selector: nearst}\n")
     assert 'line 3: unknown examples.selector "nearst".' in message
-    assert 'Known: fixed, random, nearest. Did you mean "nearest"?' in message
+    assert "Known: fixed, length, random, balanced, " in message
+    assert 'votek. Did you mean "nearest"?' in message
 
 
 @pytest.mark.parametrize(
@@ -140,3 +141,22 @@ def test_place_of_an_unknown_line_is_the_nearest_parent() -> None:
     source = Source(Path("b.yaml"), {}, {("a",): 3})
     assert source.place(("a", "b", 0)) == "b.yaml, line 3"
     assert source.place(("z",)) == "b.yaml"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("examples: {k: -1}", "examples.k is -1."),
+        ("examples: {selector: balanced}", "line 2: examples.selector is balanced, but the"),
+        ("examples: {selector: nearest_per_label}", "of a chat bot have no labels"),
+        ("examples: {order: label_interleaved}", "examples.order is label_interleaved, but"),
+        ("examples: {selector: votek, k: 8, keep: 5}", "votek keeps 5 examples to choose from"),
+        ("examples: {selector: near}", 'unknown examples.selector "near"'),
+        ("knowledge: {retriever: bm25, min_similarity: 0.3}", "which bm25 does not measure"),
+        ("knowledge: {retriever: words}", "Known: nearest, bm25, both."),
+    ],
+)
+def test_settings_of_selection_that_cannot_work_are_refused(
+    tmp_path: Path, settings: str, message: str
+) -> None:
+    assert message in problem(tmp_path, f"name: a\n{settings}\n")

@@ -75,9 +75,13 @@ def test_what_is_kept_fits_and_nothing_is_lost(
     n_kept = len(kept.examples) + len(kept.notes) + len(kept.turns)
     assert n_kept + len(dropped) == len(examples) + len(notes) + len(turns)
     assert kept.turns == whole.turns[len(whole.turns) - len(kept.turns) :]
-    assert kept.examples == whole.examples[: len(kept.examples)]
+    could_stay = tuple(c for c in whole.examples if count(Contents((c,), (), ())) <= limit)
+    if all(d.reason.startswith("the prompt") for d in dropped):
+        could_stay = whole.examples
+    assert kept.examples == could_stay[: len(kept.examples)]
     if kept.turns and dropped:
-        assert {d.kind for d in dropped} == {"turn"}
+        kinds = {d.kind for d in dropped if not d.reason.startswith("even alone")}
+        assert kinds <= {"turn"}
 
 
 @given(turns=st.lists(st.integers(1, 20), min_size=1, max_size=12), limit=st.integers(BASE, 200))
@@ -87,3 +91,17 @@ def test_no_turn_is_dropped_that_would_have_fitted(turns: list[int], limit: int)
     if dropped:
         one_more = whole.turns[len(whole.turns) - len(kept.turns) - 1 :]
         assert count(Contents((), (), one_more)) > limit
+
+
+def test_an_example_longer_than_the_whole_budget_pushes_nothing_else_out() -> None:
+    kept, dropped = fit(contents([90, 5, 6], [5], [3, 4]), count, 40)
+    assert [len(c.item.input) for c in kept.examples] == [5, 6]
+    assert [len(turn[0].content) for turn in kept.turns] == [3, 4]
+    assert [(d.kind, len(d.text)) for d in dropped] == [("example", 90)]
+    assert dropped[0].reason == "even alone it made 100 tokens, 40 fit"
+
+
+def test_a_note_longer_than_the_whole_budget_pushes_nothing_else_out() -> None:
+    kept, dropped = fit(contents([5], [7, 90], [3]), count, 30)
+    assert (len(kept.examples), len(kept.notes), len(kept.turns)) == (1, 1, 1)
+    assert [(d.kind, len(d.text)) for d in dropped] == [("note", 90)]

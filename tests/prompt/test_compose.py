@@ -11,8 +11,9 @@ import pytest
 from promptbot.bot.folder import Bot, bot_folders, find_bot, load_bot, variant_files
 from promptbot.errors import ContextOverflow, InputError, TemplateError
 from promptbot.prompt.compose import Composer
-from promptbot.types import Message, Prompt
-from tests.conftest import BOT_YAML, BotMaker
+from promptbot.prompt.selectors import SELECTORS, FixedSelector
+from promptbot.types import Example, Message, Prompt
+from tests.conftest import BOT_YAML, CLASSIFY_YAML, EXAMPLES, BotMaker
 from tests.encoders import HashingEncoder
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -183,3 +184,65 @@ def test_encoder_is_not_loaded_where_nothing_is_compared(make_bot: BotMaker) -> 
     made = Composer(bot, count_tokens=count, context_tokens=None, load_encoder=refuse)
     assert made.compose("Hi").notes == ()
     assert made.encoder_revision is None
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_every_selector_is_one_line_of_settings(make_classifier: BotMaker, selector: str) -> None:
+    yaml = CLASSIFY_YAML.replace("selector: fixed", f"selector: {selector}")
+    bot = load_bot(make_classifier(files={"bot.yaml": yaml}))
+    prompt = compose(bot, "Where is my card?")
+    assert len(prompt.examples) == 2
+
+
+def test_the_length_selectors_budget_is_counted_as_the_model_counts(make_bot: BotMaker) -> None:
+    yaml = BOT_YAML.replace("selector: fixed, k: 2", "selector: length, k: 3, max_tokens: {}")
+    # "Hi" makes 2 tokens here, the examples 5, 4 and 7; what is too long is passed over.
+    for max_tokens, shown in ((5, 0), (6, 1), (10, 1), (11, 2), (17, 2), (18, 3)):
+        folder = make_bot(files={"bot.yaml": yaml.replace("{}", str(max_tokens))})
+        assert len(compose(load_bot(folder), "Hi").examples) == shown
+
+
+def test_an_example_longer_than_the_context_is_left_out_with_its_reason(make_bot: BotMaker) -> None:
+    endless = '{"input": "%s", "output": "x"}\n' % ("word " * 500)
+    yaml = BOT_YAML.replace("k: 2, order: file", "k: 3, order: file")
+    bot = load_bot(make_bot(files={"examples.jsonl": endless + EXAMPLES, "bot.yaml": yaml}))
+    prompt = compose(bot, "Hi", HISTORY, context_tokens=300)
+    assert [c.item.input for c in prompt.examples] == ["Hello", "Bye"]
+    assert [d.kind for d in prompt.dropped] == ["example"]
+    assert prompt.dropped[0].reason.startswith("even alone it made")
+    assert [part.kind for part in prompt.parts] == ["system", "examples", "turns", "question"]
+
+
+def test_what_fits_at_once_is_rendered_and_counted_once(make_bot: BotMaker) -> None:
+    counted: list[int] = []
+
+    def counting(messages: Sequence[Message]) -> int:
+        counted.append(len(messages))
+        return count(messages)
+
+    bot = load_bot(make_bot())
+    maker = Composer(bot, count_tokens=counting, context_tokens=10_000, load_encoder=HashingEncoder)
+    prompt = maker.compose("Hi")
+    assert counted == [len(prompt.messages), *(len(part.messages) for part in prompt.parts)]
+
+
+def test_bm25_notes_need_no_encoder_and_show_their_score(make_bot: BotMaker) -> None:
+    yaml = BOT_YAML.replace("knowledge.jsonl, k: 2", "knowledge.jsonl, k: 2, retriever: bm25")
+    maker = composer(load_bot(make_bot(files={"bot.yaml": yaml})))
+    prompt = maker.compose("what does delivery cost")
+    assert prompt.notes[-1].item.answer == "Four euros."
+    assert (prompt.notes[-1].score or 0) > 0
+    assert maker.encoder_revision is None
+
+
+def test_a_selector_given_in_python_replaces_the_bots_own(make_bot: BotMaker) -> None:
+    pool = [Example("Given", "in Python")] * 2
+    bot = load_bot(make_bot())
+    maker = Composer(
+        bot,
+        count_tokens=count,
+        context_tokens=None,
+        load_encoder=HashingEncoder,
+        selector=FixedSelector(pool),
+    )
+    assert [c.item for c in maker.compose("Hi").examples] == pool

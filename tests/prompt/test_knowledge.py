@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptbot.prompt.knowledge import Knowledge
+from promptbot.prompt.knowledge import Knowledge, Retriever
 from promptbot.types import Note
 from tests.encoders import HashingEncoder
 
@@ -52,3 +52,47 @@ def test_under_the_threshold_no_note_is_shown() -> None:
 def test_no_notes_and_no_k_give_nothing() -> None:
     assert sources("open", 0) == []
     assert Knowledge([], HashingEncoder()).retrieve("open", 3) == []
+
+
+CODES = [
+    Note("What does error E17 mean?", "The door is open.", "codes.csv:2"),
+    Note("What does error E71 mean?", "The filter is full.", "codes.csv:3"),
+    Note("", "Call us about any error.", "codes.csv:4"),
+]
+
+
+def test_bm25_finds_a_code_without_an_encoder_and_leaves_out_what_shares_no_word() -> None:
+    knowledge = Knowledge(CODES, None, retriever="bm25")
+    chosen = knowledge.retrieve("the machine shows E71", 3)
+    assert [c.item.source for c in chosen] == ["codes.csv:3", "codes.csv:2"]  # both say "the"
+    assert [c.similarity for c in chosen] == [None, None]
+    assert (chosen[0].score or 0) > (chosen[1].score or 0) > 0
+    assert knowledge.retrieve("xyzzy", 3) == []
+
+
+def test_both_fuses_the_rankings_of_meaning_and_of_words() -> None:
+    notes = [*NOTES, *CODES]
+    query = "what does delivery cost"
+    near = Knowledge(notes, HashingEncoder()).retrieve(query, 100)
+    fitting = Knowledge(notes, None, retriever="bm25").retrieve(query, 100)
+    expected = {note.source: 0.0 for note in notes}
+    for ranking in (near, fitting):
+        for rank, c in enumerate(ranking, start=1):
+            expected[c.item.source] += 1 / (60 + rank)
+    chosen = Knowledge(notes, HashingEncoder(), retriever="both").retrieve(query, 6)
+    assert {c.item.source: c.score for c in chosen} == pytest.approx(expected, abs=1e-6)
+    assert [c.score for c in chosen] == sorted((c.score or 0 for c in chosen), reverse=True)
+    similarities = {c.item.source: c.similarity for c in near}
+    assert {c.item.source: c.similarity for c in chosen} == similarities
+
+
+def test_under_the_threshold_no_note_is_shown_however_well_its_words_fit() -> None:
+    both = Knowledge(CODES, HashingEncoder(), retriever="both")
+    assert both.retrieve("E71", 3, min_similarity=0.9) == []
+    assert len(both.retrieve("E71", 3, min_similarity=-1.0)) == 3
+
+
+@pytest.mark.parametrize("retriever", ["nearest", "bm25", "both"])
+def test_no_notes_and_no_k_give_nothing_in_any_way(retriever: Retriever) -> None:
+    assert Knowledge([], HashingEncoder(), retriever=retriever).retrieve("open", 3) == []
+    assert Knowledge(NOTES, HashingEncoder(), retriever=retriever).retrieve("open", 0) == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -198,3 +200,29 @@ def test_the_environment_names_the_cache_folder(
 def test_lone_surrogates_in_a_pool_have_a_cache_key(tmp_path: Path) -> None:
     index = SimilarityIndex([*MANY, "\ud800"], HashingEncoder(), tmp_path)
     assert index.search("order 17", 1)
+
+
+def test_several_processes_share_one_sound_file(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from promptbot.prompt.similarity import SimilarityIndex\n"
+        "from tests.encoders import HashingEncoder\n"
+        "pool = [f'order {n} has not arrived since {n * 7} days' for n in range(250)]\n"
+        "print(SimilarityIndex(pool, HashingEncoder(), Path(sys.argv[1])).search('order 17', 3))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    said = {process.communicate()[0] for process in running}
+    assert said == {f"{SimilarityIndex(MANY, HashingEncoder()).search('order 17', 3)}\n"}
+    assert [path.suffix for path in tmp_path.iterdir()] == [".npy"]
+
+
+def test_vectors_of_an_encoder_of_another_size_are_not_used(tmp_path: Path) -> None:
+    class Wider(HashingEncoder):
+        dimension = 96
+
+    SimilarityIndex(MANY, HashingEncoder(), tmp_path).search("q", 1)
+    encoder = Wider()  # of the same revision, so it looks for the same file
+    found = SimilarityIndex(MANY, encoder, tmp_path).search("order 17", 2)
+    assert encoder.n_encoded == len(MANY) + 1
+    assert found == SimilarityIndex(MANY, Wider()).search("order 17", 2)
