@@ -23,6 +23,7 @@ from promptbot.classify import Classified, Classifier
 from promptbot.errors import InputError
 from promptbot.models.messages import to_langchain
 from promptbot.prompt.compose import Composer
+from promptbot.prompt.condense import Condensed
 from promptbot.types import Completion, Message, Prediction, Prompt, Reply, Sample, Trace
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class Chain(Runnable[ChatInput, Reply]):
         self.history: History = history if history is not None else InMemoryHistory()
         self.seed = seed
         self._encoder = encoder
+        self._condensed: dict[str, Condensed] = {}
         self._composer = Composer(
             bot,
             count_tokens=model.count_tokens,
@@ -107,7 +109,8 @@ class Chain(Runnable[ChatInput, Reply]):
 
     def compose(self, text: str, session: str | None = None) -> Prompt:
         """Return the prompt that a message would make, without asking the model."""
-        return self._composer.compose(text, self.history.load(session) if session else ())
+        earlier = self.history.load(session) if session else ()
+        return self._composer.compose(text, earlier, self._condensed.get(session or ""))
 
     def leave_out_each(self, prompt: Prompt) -> list[LeftOut]:
         """Return a prompt of this bot without each of its parts in turn; see `influence`."""
@@ -189,10 +192,12 @@ class Chain(Runnable[ChatInput, Reply]):
         request = _parse_input(input)
         started = time.perf_counter()
         earlier = self.history.load(request.session) if request.remembered else ()
-        prompt = self._composer.compose(request.text, earlier)
-        composed = time.perf_counter()
-        seconds = {"compose": composed - started}
         child = patch_config(config, callbacks=run_manager.get_child())
+        condensed = self._condense(request.session, earlier, child)
+        remembered = time.perf_counter()
+        prompt = self._composer.compose(request.text, earlier, condensed)
+        composed = time.perf_counter()
+        seconds = {"memory": remembered - started, "compose": composed - remembered}
         if self._classifier and self._classifier.scores:
             yield self._classify(request, prompt, seconds)
             return
@@ -232,6 +237,23 @@ class Chain(Runnable[ChatInput, Reply]):
             label=found.label,
             trace=self._trace(prompt, found.completion, seconds, found),
         )
+
+    def _condense(
+        self, session: str, earlier: Sequence[Message], config: RunnableConfig
+    ) -> Condensed:
+        """Return the session's summary or facts, brought up to date by the model where due."""
+
+        def ask(question: str) -> str:
+            n_tokens = self.bot.spec.memory.max_new_tokens
+            settings: dict[str, Any] = {"temperature": 0.0, "max_new_tokens": n_tokens}
+            messages = to_langchain([Message("user", question)])
+            return str(self.model.invoke(messages, config, seed=self.seed, **settings).text)
+
+        before = self._condensed.get(session, Condensed())
+        condensed = self._composer.condense(earlier, before, ask)
+        if earlier:
+            self._condensed[session] = condensed
+        return condensed
 
     def _remember(self, request: _Request, said: str, *, stopped: bool = False) -> None:
         if request.remembered and said.strip():

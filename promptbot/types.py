@@ -115,6 +115,28 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """What the memory gave to a prompt."""
+
+    kind: str
+    """The kind of memory, as bot.yaml names it."""
+    n_turns: int
+    """Earlier turns of the session."""
+    n_recalled: int
+    """Of these, how many stand in the prompt word for word, before anything was dropped."""
+    n_condensed: int = 0
+    """How many older turns the summary, or the facts, were made from."""
+    summary: str = ""
+    """What the older turns said, in short; empty for other kinds of memory."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What the user said about themselves, by name; empty for other kinds of memory."""
+    n_asked: int = 0
+    """How often the model was asked to condense turns for this prompt."""
+    problem: str | None = None
+    """Why turns could not be condensed; the older summary or facts then stand."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """A rendered template as chat messages, with everything that explains it."""
 
@@ -130,6 +152,8 @@ class Prompt:
     """Notes shown, in reading order."""
     dropped: tuple[Dropped, ...] = ()
     """What did not fit."""
+    memory: Recall | None = None
+    """What the memory gave."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -271,7 +295,7 @@ class Trace:
     decision: Decision | None = None
     """How the label was found; classify bots only."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall-clock seconds by step: ``compose``, ``first_token``, ``model``."""
+    """Wall-clock seconds by step: ``memory``, ``compose``, ``first_token``, ``model``."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the trace as plain JSON-ready values."""

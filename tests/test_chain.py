@@ -38,7 +38,7 @@ def test_streamed_pieces_add_up_to_the_reply(make_bot: BotMaker) -> None:
     assert whole.text == "One two three."
     assert whole.trace is not None
     assert whole.trace.completion.text == "One two three."
-    assert set(whole.trace.seconds) == {"compose", "first_token", "model"}
+    assert set(whole.trace.seconds) == {"memory", "compose", "first_token", "model"}
 
 
 def test_a_session_is_remembered_and_others_are_not(make_bot: BotMaker) -> None:

@@ -11,6 +11,7 @@ from promptbot.bot.folder import (
     TemplateSource,
     bot_folders,
     find_bot,
+    find_memory_template,
     find_turn_template,
     inside,
     read_partials,
@@ -28,10 +29,12 @@ from promptbot.types import Example
 
 T = TypeVar("T")
 
-SYSTEM_VARIABLES = RESERVED_VARIABLES - {"input"}
+SYSTEM_VARIABLES = RESERVED_VARIABLES - {"input", "turns"}
 """What promptbot fills in a system prompt's template."""
-TURN_VARIABLES = RESERVED_VARIABLES - {"examples", "knowledge"}
+TURN_VARIABLES = RESERVED_VARIABLES - {"examples", "facts", "knowledge", "summary", "turns"}
 """What promptbot fills in the template around a user message."""
+MEMORY_VARIABLES = RESERVED_VARIABLES - {"examples", "input", "knowledge"}
+"""What promptbot fills in the template that asks for a summary or for facts."""
 
 
 def check_bot(name: str | Path) -> list[PromptbotError]:
@@ -84,6 +87,7 @@ def _check_templates(folder: Path, spec: BotSpec, variant: str | None) -> Iterat
     readers: list[tuple[Key, Callable[[], TemplateSource | None], frozenset[str]]] = [
         (("template",), lambda: read_template(folder, spec.template), SYSTEM_VARIABLES),
         (("turn_template",), lambda: find_turn_template(folder, spec), TURN_VARIABLES),
+        (("memory", "template"), lambda: find_memory_template(folder, spec), MEMORY_VARIABLES),
     ]
     for key, read, filled in readers:
         source, problem = _attempt(read, folder, variant, key)
@@ -111,6 +115,9 @@ def _trial(spec: BotSpec) -> dict[str, object]:
         "knowledge": [note] * 3,
         "examples": [{"input": "I", "output": "O"}] * 3,
         "input": "I",
+        "summary": "S",
+        "facts": {"name": "N"},
+        "turns": [{"role": "user", "content": "C"}] * 2,
     }
 
 

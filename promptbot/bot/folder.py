@@ -49,6 +49,8 @@ class Bot:
     """The example pool, in file order."""
     notes: tuple[Note, ...]
     """The knowledge, in file order."""
+    memory: TemplateSource | None = None
+    """The template that asks for a summary or for facts; None for promptbot's own."""
 
     @property
     def name(self) -> str:
@@ -66,6 +68,7 @@ class Bot:
             "spec": self.spec.model_dump(mode="json", exclude={"description"}),
             "system": self.system.text,
             "turn": self.turn.text if self.turn else None,
+            "memory": self.memory.text if self.memory else None,
             "partials": dict(self.partials),
             "examples": [(e.input, e.output, e.label) for e in self.examples],
             "notes": [asdict(note) for note in self.notes],
@@ -190,6 +193,8 @@ def load_bot(name: str | Path, variant: str | None = None) -> Bot:
         system = read_template(folder, spec.template)
     with said_by(folder, variant, ("turn_template",)):
         turn = find_turn_template(folder, spec)
+    with said_by(folder, variant, ("memory", "template")):
+        memory = find_memory_template(folder, spec)
     return Bot(
         folder=folder,
         variant=variant or DEFAULT_VARIANT,
@@ -199,6 +204,7 @@ def load_bot(name: str | Path, variant: str | None = None) -> Bot:
         partials=read_partials(folder),
         examples=tuple(examples),
         notes=tuple(notes),
+        memory=memory,
     )
 
 
@@ -257,6 +263,15 @@ def find_turn_template(folder: Path, spec: BotSpec) -> TemplateSource | None:
     if spec.turn_template:
         return read_template(folder, spec.turn_template)
     return read_template(folder, "turn.j2") if (folder / "turn.j2").is_file() else None
+
+
+def find_memory_template(folder: Path, spec: BotSpec) -> TemplateSource | None:
+    """Return what asks for the summary or facts: the template named, else the memory's own file."""
+    if spec.memory.template:
+        return read_template(folder, spec.memory.template)
+    name = f"{spec.memory.kind}.j2"
+    wanted = spec.memory.kind in ("summary", "facts") and (folder / name).is_file()
+    return read_template(folder, name) if wanted else None
 
 
 def read_partials(folder: Path) -> dict[str, str]:

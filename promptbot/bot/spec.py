@@ -84,12 +84,21 @@ class KnowledgeSpec(Settings):
 class MemorySpec(Settings):
     """Which earlier turns enter the next prompt."""
 
-    kind: Literal["buffer", "window"] = "window"
-    """Everything, or the newest turns that fit."""
+    kind: Literal["buffer", "window", "summary", "facts"] = "window"
+    """Everything; the newest turns that fit; these and a running summary of the older ones; these
+    and what the user said about themselves."""
     max_tokens: Annotated[int, Field(ge=0)] | None = 400
     """Tokens of the window; null for no bound but the model's context."""
     max_turns: Annotated[int, Field(ge=0)] | None = None
     """Turns of the window; null for any number."""
+    template: Text | None = None
+    """What asks the model for the summary or the facts; summary.j2 or facts.j2 where that file
+    exists, else promptbot's own."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=100_000)] = 120
+    """Tokens of a summary, or of new facts, at most."""
+    patterns: dict[Text, Annotated[list[Text], Field(min_length=1)]] = {}
+    """For facts without asking the model: wordings by the fact's name, as ``my name is {word}``;
+    ``{value}`` takes everything up to the next punctuation mark."""
 
 
 class DecodingSpec(Settings):
@@ -441,6 +450,21 @@ def _contradictions(spec: BotSpec, base: Source, variant: Source | None) -> Iter
             hint="Set task: classify, or take the labels out.",
         )
     yield from _useless_scoring(spec, base, variant)
+    if spec.memory.patterns and spec.memory.kind != "facts":
+        yield SpecError(
+            f"patterns are given, but the memory is {spec.memory.kind}.",
+            place=place_of(("memory", "patterns"), base, variant),
+            hint="Set kind: facts, or take the patterns out.",
+        )
+    for name, wordings in spec.memory.patterns.items():
+        for wording in wordings:
+            if wording.count("{word}") + wording.count("{value}") != 1:
+                yield SpecError(
+                    f'pattern "{wording}" does not say once where its value stands.',
+                    place=place_of(("memory", "patterns", name), base, variant),
+                    expected="Expected {word} or {value} in it, as: my name is {word}",
+                    hint="Put one of them there.",
+                )
     for name in sorted(set(spec.vars) & RESERVED_VARIABLES):
         yield SpecError(
             f'variable "{name}" is one that promptbot fills itself.',
@@ -527,7 +551,19 @@ def _useless_scoring(spec: BotSpec, base: Source, variant: Source | None) -> Ite
         )
 
 
-RESERVED_VARIABLES = frozenset({"examples", "fallback", "input", "knowledge", "labels", "language"})
+RESERVED_VARIABLES = frozenset(
+    {
+        "examples",
+        "facts",
+        "fallback",
+        "input",
+        "knowledge",
+        "labels",
+        "language",
+        "summary",
+        "turns",
+    }
+)
 """Names that templates see beside the bot's own `vars`."""
 
 

@@ -14,7 +14,18 @@ from rich.text import Text
 from rich.tree import Tree
 
 from promptbot.cli.style import ACCENT, QUIET, shorten, visible
-from promptbot.types import Chosen, Completion, Dropped, Example, Note, Part, Prompt, Reply, Trace
+from promptbot.types import (
+    Chosen,
+    Completion,
+    Dropped,
+    Example,
+    Note,
+    Part,
+    Prompt,
+    Recall,
+    Reply,
+    Trace,
+)
 
 if TYPE_CHECKING:
     from promptbot.influence import Influence, PartInfluence
@@ -105,6 +116,8 @@ def plain_prompt(prompt: Prompt) -> str:
     lines.append(f"tokens: {_budget(prompt)} ({sizes})")
     lines += [f"note {_similarity(c)}: {_note_title(c.item)}" for c in prompt.notes]
     lines += [f"example {_similarity(c)}: {shorten(c.item.input, 200)}" for c in prompt.examples]
+    if prompt.memory and prompt.memory.n_turns:
+        lines += [f"memory: {line}" for line in memory_lines(prompt.memory)]
     lines += [f"left out {d.kind}: {shorten(d.text, 200)} ({d.reason})" for d in prompt.dropped]
     return "\n".join(lines)
 
@@ -177,6 +190,9 @@ def _add_prompt(tree: Tree, prompt: Prompt, width: int) -> None:
     if prompt.examples:
         rows = [(_similarity(c), c.item.input, _example_place(c.item)) for c in prompt.examples]
         _branch(tree, "examples", str(len(rows)), _chosen(rows, width))
+    if prompt.memory and prompt.memory.n_turns:
+        told = _grid((Text(line),) for line in memory_lines(prompt.memory))
+        _branch(tree, "memory", prompt.memory.kind, told)
     if prompt.dropped:
         _branch(tree, "left out", str(len(prompt.dropped)), _dropped(prompt.dropped))
 
@@ -209,6 +225,25 @@ def _chosen(rows: Iterable[tuple[str, str, str]], width: int) -> Table:
         )
         for similarity, text, place in rows
     )
+
+
+def memory_lines(memory: Recall) -> list[str]:
+    """Return what the memory kept, condensed and forgot, a line each."""
+    forgotten = memory.n_turns - memory.n_recalled
+    condensed = f", {memory.n_condensed} condensed" if memory.n_condensed else ""
+    left = forgotten - memory.n_condensed
+    lines = [
+        f"{memory.n_recalled} of {memory.n_turns} turns word for word{condensed}"
+        + (f", {left} outside the window" if left > 0 else "")
+    ]
+    if memory.n_asked:
+        lines.append(f"condensed for this reply, in {memory.n_asked} step(s) of the model")
+    if memory.problem:
+        lines.append(f"could not be condensed: {shorten(memory.problem, 200)}")
+    if memory.summary:
+        lines.append(f"summary: {shorten(memory.summary, 400)}")
+    lines += [f"{name}: {shorten(value, 100)}" for name, value in memory.facts.items()]
+    return lines
 
 
 def _dropped(dropped: Sequence[Dropped]) -> Table:
@@ -265,7 +300,13 @@ def _likeliest(logprobs: Mapping[str, float]) -> list[tuple[str, float]]:
 def _cost(trace: Trace) -> list[str]:
     """Return time and tokens of a reply, a line each."""
     seconds, completion = trace.seconds, trace.completion
-    steps = [("compose", "compose"), ("first_token", "first token"), ("model", "whole answer")]
+    asked = trace.prompt.memory is not None and trace.prompt.memory.n_asked > 0
+    steps = [
+        *([("memory", "memory")] if asked else []),
+        ("compose", "compose"),
+        ("first_token", "first token"),
+        ("model", "whole answer"),
+    ]
     lines = [" · ".join(f"{name} {_duration(seconds[k])}" for k, name in steps if k in seconds)]
     tokens = [f"read {trace.prompt.n_tokens}"]
     if completion.n_cached_tokens:

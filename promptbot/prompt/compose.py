@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Any
 from promptbot.bot.folder import Bot, TemplateSource
 from promptbot.errors import ContextOverflow, InputError
 from promptbot.prompt.budget import Contents, fit
+from promptbot.prompt.condense import (
+    FACTS_TEMPLATE,
+    SUMMARY_TEMPLATE,
+    Ask,
+    Condensed,
+    condense,
+)
 from promptbot.prompt.knowledge import Knowledge
 from promptbot.prompt.leave_out import LeftOut, leave_out_each
 from promptbot.prompt.memory import make_memory, split_turns
 from promptbot.prompt.orders import arrange
 from promptbot.prompt.selectors import NEEDS_ENCODER, Pool, make_selector
 from promptbot.prompt.template import Template
-from promptbot.types import Chosen, Example, Message, Note, Part, PartKind, Prompt
+from promptbot.types import Chosen, Example, Message, Note, Part, PartKind, Prompt, Recall
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,12 +74,28 @@ class Composer:
             count=count_tokens,
         )
 
-    def compose(self, text: str, history: Sequence[Message] = ()) -> Prompt:
+    def condense(self, history: Sequence[Message], earlier: Condensed, ask: Ask) -> Condensed:
+        """Return the session's summary or facts, brought up to date; see `condense`."""
+        if self._bot.spec.memory.kind not in ("summary", "facts"):
+            return earlier
+        return condense(
+            self._bot.spec.memory,
+            history,
+            earlier,
+            render=lambda values: self._memory_template.render({**self._values(), **values}),
+            ask=ask,
+            count=self._count,
+        )
+
+    def compose(
+        self, text: str, history: Sequence[Message] = (), condensed: Condensed | None = None
+    ) -> Prompt:
         """Return the prompt for a message.
 
         Args:
             text: What the user says.
             history: The session's earlier messages, oldest first.
+            condensed: What was made of the oldest of them; see `condense`.
 
         Raises:
             InputError: The message is empty.
@@ -82,14 +105,19 @@ class Composer:
         if not text.strip():
             raise InputError("the message is empty.", hint="Write something to the bot.")
         text = text.encode("utf-8", "replace").decode("utf-8").strip()  # no lone surrogates
+        condensed = condensed or Condensed()
+        if tuple(history[: len(condensed.covered)]) != condensed.covered:
+            condensed = Condensed()  # turns were taken back since
+        turns = tuple(split_turns(self._memory.recall(history[len(condensed.covered) :])))
+        recall = self._recall(history, condensed, n_recalled=len(turns))
         contents = Contents(
             examples=tuple(self._choose_examples(text)),
             notes=tuple(self._retrieve(text)),
-            turns=tuple(tuple(t) for t in split_turns(self._memory.recall(history))),
+            turns=turns,
         )
         max_tokens = self._max_prompt_tokens()
         # Fitting may ask for the same contents twice, and what fits has then been rendered.
-        render = cache(lambda some: self._render(text, some))
+        render = cache(lambda some: self._render(text, some, recall))
         count = cache(lambda some: self._count(_flatten(render(some))))
         contents, dropped = fit(contents, count, max_tokens)
         rendered = render(contents)
@@ -104,15 +132,15 @@ class Composer:
             examples=tuple(self._arrange(text, contents.examples)),
             notes=tuple(reversed(contents.notes)),
             dropped=dropped,
+            memory=recall,
         )
 
     def leave_out_each(self, prompt: Prompt) -> list[LeftOut]:
         """Return a prompt that was composed here without each of its parts in turn."""
 
         def render_system(changed: Prompt) -> str:
-            return self._render_system(
-                [c.item for c in changed.notes], [c.item for c in changed.examples]
-            )
+            notes = [c.item for c in changed.notes]
+            return self._render_system(notes, [c.item for c in changed.examples], changed.memory)
 
         return leave_out_each(prompt, render_system)
 
@@ -177,12 +205,29 @@ class Composer:
         spec = self._bot.spec.examples
         return arrange(chosen, spec.order, seed=self._seed, query=text) if spec else []
 
-    def _render(self, text: str, contents: Contents) -> dict[PartKind, list[Message]]:
+    def _recall(
+        self, history: Sequence[Message], condensed: Condensed, *, n_recalled: int
+    ) -> Recall:
+        return Recall(
+            kind=self._bot.spec.memory.kind,
+            n_turns=len(split_turns(history)),
+            n_recalled=n_recalled,
+            n_condensed=len(split_turns(condensed.covered)),
+            summary=condensed.summary,
+            facts=condensed.facts,
+            n_asked=condensed.n_asked,
+            problem=condensed.problem,
+        )
+
+    def _render(
+        self, text: str, contents: Contents, recall: Recall | None = None
+    ) -> dict[PartKind, list[Message]]:
         """Return the messages of each part, in the order in which the model reads them."""
         examples = [chosen.item for chosen in self._arrange(text, contents.examples)]
         # The most similar note comes last, beside the question (Liu et al. 2023,
         # arXiv:2307.03172: what stands in the middle is lost).
-        system = self._render_system([c.item for c in reversed(contents.notes)], examples)
+        notes = [c.item for c in reversed(contents.notes)]
+        system = self._render_system(notes, examples, recall)
         pairs: list[Message] = []
         if not self._system_shows_examples:
             for example in examples:
@@ -199,12 +244,16 @@ class Composer:
             "question": [self._user(text)],
         }
 
-    def _render_system(self, notes: Sequence[Note], examples: Sequence[Example]) -> str:
+    def _render_system(
+        self, notes: Sequence[Note], examples: Sequence[Example], recall: Recall | None
+    ) -> str:
         return self._system.render(
             self._values()
             | {
                 "knowledge": [_note_values(note) for note in notes],
                 "examples": [{"input": e.input, "output": e.output} for e in examples],
+                "summary": recall.summary if recall else "",
+                "facts": dict(recall.facts) if recall else {},
             }
         )
 
@@ -240,6 +289,12 @@ class Composer:
 
     def _template(self, source: TemplateSource) -> Template:
         return Template(name=source.name, source=source.text, partials=self._bot.partials)
+
+    @cached_property
+    def _memory_template(self) -> Template:
+        kind = self._bot.spec.memory.kind
+        own = SUMMARY_TEMPLATE if kind == "summary" else FACTS_TEMPLATE
+        return self._template(self._bot.memory or TemplateSource(f"{kind}.j2", own))
 
     @cached_property
     def _encoder(self) -> _RememberingEncoder:

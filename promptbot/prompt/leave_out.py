@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from promptbot.prompt.memory import split_turns
-from promptbot.types import Chosen, Example, Message, Note, PartKind, Prompt
+from promptbot.types import Chosen, Example, Message, Note, PartKind, Prompt, Recall
 
 LeftOutKind = Literal["system", "summary", "fact", "note", "example", "turn"]
 """What can be left out: a sentence of the system prompt, or one of what was put into a prompt."""
@@ -36,9 +36,9 @@ class LeftOut:
 def leave_out_each(prompt: Prompt, render_system: RenderSystem) -> list[LeftOut]:
     """Return the prompt without each of its parts in turn, in reading order.
 
-    The parts are the sentences of the system prompt that do not come from what was retrieved, the
-    notes, the examples and the earlier turns. The question is never left out. What is missing is
-    not replaced: the next best note or example does not move up.
+    The parts are the sentences of the system prompt that do not come from what was put into it,
+    the summary, the facts, the notes, the examples and the earlier turns. The question is never
+    left out. What is missing is not replaced: the next best note or example does not move up.
 
     Args:
         prompt: What the model read.
@@ -69,6 +69,9 @@ def _without_system(prompt: Prompt, render_system: RenderSystem) -> Iterator[Lef
     for start, end in _own_sentences(text, prompt, render_system):
         left = text[:start].rstrip(" ") + text[end:] if start else text[end:].lstrip()
         yield LeftOut("system", text[start:end], _with_system(prompt, left))
+    for kind, said, memory in _without_memories(prompt.memory):
+        if (left := render_system(replace(prompt, memory=memory))) != text:
+            yield LeftOut(kind, said, _with_system(prompt, left))
     for index, note in enumerate(prompt.notes):
         fewer = replace(prompt, notes=_without(prompt.notes, index))
         if (left := render_system(fewer)) != text:  # a template may show no notes
@@ -78,6 +81,16 @@ def _without_system(prompt: Prompt, render_system: RenderSystem) -> Iterator[Lef
             fewer = replace(prompt, examples=_without(prompt.examples, index))
             if (left := render_system(fewer)) != text:
                 yield LeftOut("example", _pair(example.item), _with_system(prompt, left))
+
+
+def _without_memories(memory: Recall | None) -> Iterator[tuple[LeftOutKind, str, Recall]]:
+    if memory is None:
+        return
+    if memory.summary:
+        yield "summary", memory.summary, replace(memory, summary="")
+    for name, value in memory.facts.items():
+        fewer = {other: said for other, said in memory.facts.items() if other != name}
+        yield "fact", f"{name}: {value}", replace(memory, facts=fewer)
 
 
 def _own_sentences(text: str, prompt: Prompt, render_system: RenderSystem) -> list[tuple[int, int]]:
@@ -95,10 +108,16 @@ def _own_sentences(text: str, prompt: Prompt, render_system: RenderSystem) -> li
 def _with_placeholders(prompt: Prompt) -> Prompt:
     note = Note(_PLACEHOLDER, _PLACEHOLDER, _PLACEHOLDER)
     example = Example(_PLACEHOLDER, _PLACEHOLDER)
+    memory = prompt.memory and replace(
+        prompt.memory,
+        summary=_PLACEHOLDER if prompt.memory.summary else "",
+        facts=dict.fromkeys(prompt.memory.facts, _PLACEHOLDER),
+    )
     return replace(
         prompt,
         notes=tuple(Chosen(note, None) for _ in prompt.notes),
         examples=tuple(Chosen(example, None) for _ in prompt.examples),
+        memory=memory,
     )
 
 

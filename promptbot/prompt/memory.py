@@ -84,6 +84,9 @@ def _newest(turns: Sequence[Turn], n_turns: int) -> list[Message]:
 MEMORIES: Mapping[str, Callable[[int | None, int | None, Count], Memory]] = {
     "buffer": lambda max_tokens, max_turns, count: BufferMemory(),
     "window": WindowMemory,
+    # Beside what `condense` makes of the older turns, the newest stand word for word.
+    "summary": WindowMemory,
+    "facts": WindowMemory,
 }
 """Every kind of memory by the name that bot.yaml uses."""
 

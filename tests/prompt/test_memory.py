@@ -130,7 +130,9 @@ def test_a_buffer_remembers_everything(history: list[Message]) -> None:
 
 
 def test_an_unknown_memory_is_answered_with_those_that_are_known() -> None:
-    with pytest.raises(SpecError, match=r'Known: buffer, window\. Did you mean "window"'):
+    with pytest.raises(
+        SpecError, match=r'Known: buffer, window, summary, facts\. Did you mean "window"'
+    ):
         make_memory("windows", max_tokens=None, max_turns=None, count=count)
 
 
