@@ -23,6 +23,7 @@ LAYERS = [
     {"promptbot.chain", "promptbot.classify", "promptbot.bot.check", "promptbot.bot.scaffold"},
     {
         "promptbot.influence",
+        "promptbot.interchange",
         "promptbot.session",
         "promptbot.store",
         "promptbot.transcript",

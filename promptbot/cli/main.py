@@ -17,6 +17,7 @@ from promptbot import __version__
 from promptbot.cli.bots import bots
 from promptbot.cli.check import check
 from promptbot.cli.evaluate import evaluate
+from promptbot.cli.export import export
 from promptbot.cli.finetune import finetune
 from promptbot.cli.models import models
 from promptbot.cli.new import new
@@ -57,7 +58,7 @@ def promptbot(
     """
 
 
-for command in (run, show, bots, new, check):
+for command in (run, show, bots, new, check, export):
     app.command()(command)
 app.add_typer(models)
 app.command("eval")(evaluate)

@@ -1,0 +1,61 @@
+"""`promptbot export`: a bot's prompts for other programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+NOT_CARRIED = {
+    "langchain": "Notes and examples are those chosen for this --input; choosing, memory, labels, "
+    "calibration and decoding stay behind.",
+    "openai": "Notes and examples are those chosen for this --input; choosing, memory, labels and "
+    "calibration stay behind.",
+    "jsonl": "Other examples are not shown in a line; choosing, memory, calibration and decoding "
+    "stay behind.",
+}
+"""What each form cannot say."""
+
+
+def export(
+    bot: Annotated[str, typer.Argument(metavar="BOT", help="A bot's name or folder.")],
+    to: Annotated[
+        Literal["langchain", "openai", "jsonl"],
+        typer.Option(
+            help="LangChain's serialised ChatPromptTemplate, a chat-completions request, or the "
+            "examples as conversations for fine-tuning, one a line."
+        ),
+    ],
+    text: Annotated[
+        str | None,
+        typer.Option("--input", metavar="TEXT", help="The message that the prompt is made for."),
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="One of the bot's variants.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+) -> None:
+    """Write a bot's prompt to the standard output in a form that other programs read."""
+    from promptbot.chain import load_chain
+    from promptbot.errors import InputError
+    from promptbot.interchange import langchain_template, openai_request, training_lines
+
+    if text is None and to != "jsonl":
+        raise InputError(
+            "a prompt is made for a message.",
+            place=f"--to {to}",
+            hint='Give one, as --input "When are you open?".',
+        )
+    chain = load_chain(bot, variant=variant, seed=seed)
+    if text is None or to == "jsonl":
+        for line in training_lines(chain):
+            print(json.dumps(line, ensure_ascii=False))
+    elif to == "openai":
+        request = openai_request(chain.bot, chain.compose(text))
+        print(json.dumps(request, ensure_ascii=False, indent=2))
+    else:
+        from langchain_core.load import dumpd
+
+        template = dumpd(langchain_template(chain.compose(text), text))
+        print(json.dumps(template, ensure_ascii=False, indent=2))
+    print(f"note: {NOT_CARRIED[to]}", file=sys.stderr)

@@ -1,0 +1,103 @@
+"""A bot's prompts in the forms that other programs read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from promptbot.chain import Chain
+from promptbot.errors import InputError
+from promptbot.models.messages import to_langchain
+from promptbot.types import Prompt
+
+if TYPE_CHECKING:
+    from langchain_core.prompts import ChatPromptTemplate
+
+    from promptbot.bot.folder import Bot
+
+
+def openai_request(bot: Bot, prompt: Prompt) -> dict[str, Any]:
+    """Return the body of a chat-completions request with exactly this prompt.
+
+    Args:
+        bot: Names the model and the decoding.
+        prompt: What the model is to read.
+    """
+    decoding = bot.spec.decoding
+    provider, _, name = bot.spec.model.partition(":")
+    request: dict[str, Any] = {
+        "model": name.partition("@")[0] if provider == "openai" else bot.spec.model,
+        "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
+        "temperature": decoding.temperature,
+        "top_p": decoding.top_p,
+        "max_tokens": decoding.max_new_tokens,
+    }
+    return request | ({"stop": decoding.stop} if decoding.stop else {})
+
+
+def langchain_template(prompt: Prompt, text: str) -> ChatPromptTemplate:
+    """Return the prompt as LangChain's template, with ``input`` and, optional, ``history`` open.
+
+    System prompt, notes and examples stand in it as they were chosen for this message; braces in
+    them are text. Of an earlier conversation, LangChain puts its own messages at ``history``.
+
+    Args:
+        prompt: What the bot composed for `text`.
+        text: The message, which becomes ``{input}``.
+
+    Raises:
+        InputError: The turn template changes the message, so that its place is unknown.
+    """
+    from langchain_core.prompts import (
+        ChatPromptTemplate,
+        HumanMessagePromptTemplate,
+        MessagesPlaceholder,
+    )
+
+    question = prompt.parts[-1].messages[-1].content
+    before, found, after = question.rpartition(text.strip())
+    if not found:
+        raise InputError(
+            "the bot's turn template changes the message, so {input} has no place.",
+            hint="Write {{ input }} unchanged in turn.j2, or export with --to openai.",
+        )
+    fixed = [m for part in prompt.parts[:-1] if part.kind != "turns" for m in part.messages]
+    asked = f"{_escaped(before)}{{input}}{_escaped(after)}"
+    return ChatPromptTemplate.from_messages(
+        [
+            *to_langchain(fixed),
+            MessagesPlaceholder("history", optional=True),
+            HumanMessagePromptTemplate.from_template(asked),
+        ]
+    )
+
+
+def training_lines(chain: Chain) -> Iterator[dict[str, Any]]:
+    """Yield each example of a bot as a conversation, as fine-tuning services read them.
+
+    A line has the prompt that the bot would make for the example's input, without other examples
+    (the answer could stand among them), and the example's output as the assistant's message.
+
+    Raises:
+        InputError: The bot has no examples.
+    """
+    bot = chain.bot
+    if bot.spec.examples is None or not bot.examples:
+        raise InputError(
+            "the bot has no examples to write out.",
+            place=str(bot.folder),
+            hint="Add examples.jsonl, or export with --to openai.",
+        )
+    spec = bot.spec.model_copy(update={"examples": bot.spec.examples.model_copy(update={"k": 0})})
+    zero_shot = Chain(replace(bot, spec=spec), chain.model, seed=chain.seed)
+    for example in bot.examples:
+        said = [
+            {"role": m.role, "content": m.content}
+            for m in zero_shot.compose(example.input).messages
+        ]
+        yield {"messages": [*said, {"role": "assistant", "content": example.output}]}
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")

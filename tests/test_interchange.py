@@ -1,0 +1,91 @@
+"""Prompts for other programs say exactly what the bot's own prompt says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from promptbot.bot.folder import load_bot
+from promptbot.chain import Chain
+from promptbot.errors import InputError
+from promptbot.interchange import langchain_template, openai_request, training_lines
+from promptbot.models.messages import from_langchain
+from promptbot.models.scripted import ScriptedModel
+from promptbot.types import Message
+from tests.conftest import BOT_YAML, BotMaker
+from tests.encoders import HashingEncoder
+
+BRACES = '{"question": "Code?", "answer": "Write {name} or {{ name }}."}\n'
+
+
+def make_chain(make_bot: BotMaker, **files: str) -> Chain:
+    named = {name.replace("_", "."): text for name, text in files.items()}
+    return Chain(
+        load_bot(make_bot(files=named)), ScriptedModel(answers=["x"]), encoder=HashingEncoder()
+    )
+
+
+@pytest.mark.filterwarnings("ignore:The function `load` is in beta")
+@pytest.mark.parametrize("turn", ["{{ input }}", "Customer {1}: {{ input }}\n(answer briefly)"])
+def test_langchain_reads_its_template_back_as_our_messages(make_bot: BotMaker, turn: str) -> None:
+    from langchain_core.load import dumpd, load
+    from langchain_core.messages import AIMessage, HumanMessage
+
+    chain = make_chain(make_bot, turn_j2=turn, knowledge_jsonl=BRACES)
+    prompt = chain.compose("Is {this} open?")
+    written = json.loads(json.dumps(dumpd(langchain_template(prompt, "Is {this} open?"))))
+    template = load(written, allowed_objects="core")
+    filled = template.invoke({"input": "Is {this} open?"}).to_messages()
+    assert from_langchain(filled) == list(prompt.messages)
+    assert "Write {name} or {{ name }}." in filled[0].content
+    earlier = [HumanMessage("Hi"), AIMessage("Hello.")]
+    filled = template.invoke({"input": "Other", "history": earlier}).to_messages()
+    assert filled[-3:-1] == earlier
+    assert filled[-1].content == turn.replace("{{ input }}", "Other")
+
+
+def test_a_turn_template_that_changes_the_message_has_no_place_for_it(make_bot: BotMaker) -> None:
+    chain = make_chain(make_bot, turn_j2="{{ input | upper }}")
+    with pytest.raises(InputError, match="no place"):
+        langchain_template(chain.compose("Open?"), "Open?")
+
+
+def test_an_openai_request_holds_messages_model_and_decoding(make_bot: BotMaker) -> None:
+    settings = "model: openai:gpt-4o-mini@http://localhost:1/v1\ndecoding: {stop: [END]}\n"
+    chain = make_chain(make_bot, bot_yaml=BOT_YAML + settings)
+    prompt = chain.compose("Open?")
+    request = openai_request(chain.bot, prompt)
+    assert [Message(**message) for message in request.pop("messages")] == list(prompt.messages)
+    assert request == {
+        "model": "gpt-4o-mini",
+        "temperature": 0.0,
+        "top_p": 1.0,
+        "max_tokens": 80,
+        "stop": ["END"],
+    }
+
+
+def test_training_lines_never_show_the_answer_before_it_is_asked_for(make_bot: BotMaker) -> None:
+    template = "Be kind.{% for e in examples %} {{ e.output }}{% endfor %}"
+    chain = make_chain(make_bot, system_j2=template)
+    assert list(training_lines(chain)) == [
+        {
+            "messages": [
+                {"role": "system", "content": "Be kind."},
+                {"role": "user", "content": asked},
+                {"role": "assistant", "content": answer},
+            ]
+        }
+        for asked, answer in [
+            ("Hello", "Hi there!"),
+            ("Bye", "Goodbye!"),
+            ("Thank you", "You are welcome!"),
+        ]
+    ]
+
+
+def test_a_bot_without_examples_has_no_training_lines(make_bot: BotMaker) -> None:
+    chain = make_chain(make_bot, bot_yaml="name: shop\n", system_j2="Be kind.")
+    with pytest.raises(InputError, match="no examples"):
+        list(training_lines(chain))
