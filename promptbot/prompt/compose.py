@@ -245,7 +245,7 @@ class Composer:
         }
 
     def _render_system(
-        self, notes: Sequence[Note], examples: Sequence[Example], recall: Recall | None
+        self, notes: Sequence[Note], examples: Sequence[Example], recall: Recall | None = None
     ) -> str:
         return self._system.render(
             self._values()
