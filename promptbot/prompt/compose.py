@@ -152,7 +152,7 @@ class Composer:
     def reorder(self, prompt: Prompt, examples: Sequence[Chosen[Example]]) -> Prompt:
         """Return a prompt that was composed here with its examples in another order."""
         shown = [chosen.item for chosen in examples]
-        system = self._render_system([c.item for c in prompt.notes], shown)
+        system = self._render_system([c.item for c in prompt.notes], shown, prompt.memory)
         pairs = [
             message
             for example in shown
