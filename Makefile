@@ -32,6 +32,7 @@ check: lint types test
 bench: .venv/.all
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.compose
+	$(BIN)/python -m benchmarks.selectors
 	$(BIN)/python -m benchmarks.engines
 	$(BIN)/python -m benchmarks.encoder
 
