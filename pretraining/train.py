@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LOOKUP_UNTIL = 200_000
 """Tokens of short look-ups alone, with which copying forms."""
 SHORT_UNTIL = 600_000
-"""Tokens until which single sentences, short look-ups and dense episodes alternate."""
+"""Tokens until which short look-ups and dense episodes alternate."""
 DENSE_UNTIL = 1_200_000
 """Tokens until which dense episodes prevail; then the mixture."""
 GUIDE_FULL = 2_400_000

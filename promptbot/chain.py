@@ -19,7 +19,6 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import patch_config
 
 from promptbot.bot.folder import Bot, load_bot
-from promptbot.classify import Classified, Classifier
 from promptbot.errors import InputError
 from promptbot.models.messages import to_langchain
 from promptbot.prompt.compose import Composer
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from langchain_core.callbacks import CallbackManagerForChainRun
     from langchain_core.messages import AIMessageChunk
 
+    from promptbot.classify import Classified, Classifier
     from promptbot.interfaces import Encoder, FrozenModel, History, Selector
     from promptbot.prompt.leave_out import LeftOut
 
@@ -251,7 +251,9 @@ class Chain(Runnable[ChatInput, Reply]):
 
         before = self._condensed.get(session, Condensed())
         condensed = self._composer.condense(earlier, before, ask)
-        if earlier:
+        if (
+            earlier and condensed is not before
+        ):  # most memories condense nothing, and keep nothing here
             self._condensed[session] = condensed
         return condensed
 
@@ -286,6 +288,8 @@ class Chain(Runnable[ChatInput, Reply]):
     def _classifier(self) -> Classifier | None:
         if not self.bot.spec.labels:
             return None
+        from promptbot.classify import Classifier  # numpy, which chat bots may do without
+
         return Classifier(self.bot, self.model, self._composer, self.seed)
 
     @property

@@ -10,8 +10,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from promptbot.bot.folder import Bot
 from promptbot.errors import ContextOverflow, DataError
+from promptbot.prompt import calibration
+from promptbot.prompt.calibration import Vector
 from promptbot.prompt.orders import orders
 from promptbot.prompt.selectors import Pool, make_selector
 from promptbot.prompt.verbalizer import Verbalizer
@@ -19,7 +23,6 @@ from promptbot.types import Completion, Decision, Message, Prompt, Reply
 
 if TYPE_CHECKING:
     from promptbot.interfaces import FrozenModel, Selector
-    from promptbot.prompt.calibration import Vector
     from promptbot.prompt.compose import Composer
 
 N_PRIORS = 64
@@ -84,8 +87,6 @@ class Classifier:
 
     def classify(self, text: str, prompt: Prompt) -> Classified:
         """Return the likeliest label of a message by its scores; nothing is generated."""
-        from promptbot.prompt import calibration
-
         log = _Log()
         prompts = [prompt]
         if self._bot.spec.ensemble.kind == "permutations":
@@ -132,8 +133,6 @@ class Classifier:
 
         Alone, each was corrected by the mean of the messages until then.
         """
-        from promptbot.prompt import calibration
-
         scored = [r.trace.decision for r in replies if r.trace and r.trace.decision]
         if len(scored) < 2 or not all(decision.before for decision in scored):
             return list(replies)
@@ -141,8 +140,6 @@ class Classifier:
         return [self._with_prior(reply, prior) for reply in replies]
 
     def _with_prior(self, reply: Reply, prior: Vector) -> Reply:
-        from promptbot.prompt import calibration
-
         assert reply.trace is not None
         assert reply.trace.decision is not None
         old = reply.trace.decision
@@ -168,8 +165,6 @@ class Classifier:
         log: _Log,
     ) -> Classified:
         """Return the label after neighbours and threshold."""
-        from promptbot.prompt import calibration
-
         final = calibrated
         if near is not None and self._spec.neighbours:
             final = calibration.interpolate(calibrated, near, self._spec.neighbours.weight)
@@ -203,13 +198,9 @@ class Classifier:
         scores = self._model.score(messages, self.verbalizer.options)
         log.count(n_tokens)
         logprobs = self.verbalizer.label_logprobs(scores)
-        from promptbot.prompt.calibration import TINY_LOGPROB
-
-        return _array([max(logprobs[label], TINY_LOGPROB) for label in self._labels])
+        return _array([max(logprobs[label], calibration.TINY_LOGPROB) for label in self._labels])
 
     def _prior(self, prompt: Prompt, log: _Log) -> Vector | None:
-        from promptbot.prompt import calibration
-
         method = self._spec.method
         if method == "contextual":
             asked = [self._composer.ask_instead(prompt, text) for text in self._spec.inputs]
@@ -245,15 +236,11 @@ class Classifier:
         return prior
 
     def _running_prior(self, before: Vector) -> Vector:
-        import numpy as np
-
-        from promptbot.prompt.calibration import running_prior
-
         with self._lock:
             seen = np.exp(before) if self._seen is None else self._seen + np.exp(before)
             self._seen = seen
             self._n_seen += 1
-            return running_prior(seen, self._n_seen, weight=self._spec.burn_in)
+            return calibration.running_prior(seen, self._n_seen, weight=self._spec.burn_in)
 
     def _score_inputs(self, text: str, prompt: Prompt, log: _Log) -> Vector:
         """Return how likely the message is after each label.  # (n_labels,)"""
@@ -266,13 +253,11 @@ class Classifier:
         return _array(logprobs)
 
     def _neighbours(self, text: str) -> Vector | None:
-        from promptbot.prompt.calibration import neighbour_distribution
-
         spec = self._spec.neighbours
         if spec is None or not self._bot.examples:
             return None
         nearest = self._nearest.select(text, min(spec.k, len(self._bot.examples)))
-        return neighbour_distribution(
+        return calibration.neighbour_distribution(
             [self._labels.index(str(chosen.item.label)) for chosen in nearest],
             [chosen.similarity or 0.0 for chosen in nearest],
             len(self._labels),
@@ -285,8 +270,6 @@ class Classifier:
 
     @cached_property
     def _domain_texts(self) -> list[str]:
-        from promptbot.prompt.calibration import domain_texts
-
         inputs = [example.input for example in self._bot.examples]
         if not inputs:
             raise DataError(
@@ -294,7 +277,7 @@ class Classifier:
                 place=str(self._bot.folder),
                 hint="Add examples, or use  calibration: contextual.",
             )
-        return domain_texts(inputs, self._spec.n_inputs, self._seed)
+        return calibration.domain_texts(inputs, self._spec.n_inputs, self._seed)
 
     def _named(self, values: Vector) -> dict[str, float]:
         return {label: float(v) for label, v in zip(self._labels, values, strict=True)}
@@ -310,8 +293,6 @@ def choose_neighbour_weight(replies: Sequence[Reply], targets: Sequence[str]) ->
     Raises:
         DataError: A reply has no neighbours, or a target is not a label.
     """
-    from promptbot.prompt.calibration import choose_weight
-
     decisions = [r.trace.decision if r.trace else None for r in replies]
     found = [d for d in decisions if d is not None and d.neighbours]
     labels = list(found[0].calibrated) if found else []
@@ -321,7 +302,7 @@ def choose_neighbour_weight(replies: Sequence[Reply], targets: Sequence[str]) ->
             expected="Expected one target, a label of the bot, for each reply with neighbours.",
             hint="Set calibration.neighbours, and take dev samples of the bot's labels.",
         )
-    return choose_weight(
+    return calibration.choose_weight(
         _array([[d.calibrated[label] for label in labels] for d in found]),
         _array([[d.neighbours.get(label, 0.0) for label in labels] for d in found]),
         [labels.index(target) for target in targets],
@@ -343,6 +324,4 @@ class _Log:
 
 
 def _array(values: Sequence[float] | Sequence[Sequence[float]] | Sequence[Vector]) -> Vector:
-    import numpy as np
-
     return np.asarray(values, dtype=np.float64)

@@ -7,6 +7,7 @@ all of them at once; `load_*` raises the first.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,12 @@ class Row:
     """Line on which it starts, from 1."""
     values: Mapping[str, Any]
     """Its fields."""
+
+
+def content_hash(value: object) -> str:
+    """Return the hash of a JSON-ready value; 16 hexadecimal digits."""
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def scan_rows(path: Path) -> Iterator[Row | DataError]:

@@ -29,6 +29,9 @@ import difflib
 from collections.abc import Iterable
 from typing import ClassVar, Self
 
+INTERRUPTED = 130
+"""Exit status of a command that Ctrl-C ended."""
+
 
 class PromptbotError(Exception):
     """The root of promptbot's errors.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -11,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from promptbot.bot.spec import BotSpec, Key, Source, parse_spec, place_of, read_yaml
-from promptbot.data import check_k, load_examples, load_notes
+from promptbot.data import check_k, content_hash, load_examples, load_notes
 from promptbot.errors import BotNotFound, DataError, SpecError, TemplateError, known_words
 from promptbot.types import Example, Note
 
@@ -64,7 +62,7 @@ class Bot:
         The place of the folder, the description, and the lines on which examples stand do not
         change a reply, so they do not change the hash.
         """
-        content = {
+        values = {
             "spec": self.spec.model_dump(mode="json", exclude={"description"}),
             "system": self.system.text,
             "turn": self.turn.text if self.turn else None,
@@ -73,8 +71,7 @@ class Bot:
             "examples": [(e.input, e.output, e.label) for e in self.examples],
             "notes": [asdict(note) for note in self.notes],
         }
-        canonical = json.dumps(content, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return content_hash(values)
 
 
 def shipped_bots_folder() -> Path:

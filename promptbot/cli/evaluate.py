@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from promptbot.errors import INTERRUPTED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from promptbot.evals.summary import Summary
 
 GATE_NOT_MET = 3
-INTERRUPTED = 130
 
 
 def evaluate(

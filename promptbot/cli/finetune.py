@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from promptbot.errors import INTERRUPTED
+
 if TYPE_CHECKING:
     from promptbot.evals.trained import Budget, Trained
     from promptbot.learn.spec import BaselineSpec
-
-INTERRUPTED = 130
 
 
 def finetune(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,14 +23,6 @@ Db = Annotated[
     typer.Option(metavar="URL", help="The database they are in (SQLAlchemy URL)."),
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A conversation's name.")]
-
-
-class Form(StrEnum):
-    """What a conversation can be exported as."""
-
-    JSON = "json"
-    MD = "md"
-    HTML = "html"
 
 
 @sessions.callback()
@@ -106,14 +97,14 @@ def show(context: typer.Context, name: Name, db: Db = None) -> None:
 def export(
     context: typer.Context,
     name: Name,
-    to: Annotated[Form, typer.Option(help="Kind of document.")] = Form.JSON,
+    to: Annotated[Literal["json", "md", "html"], typer.Option(help="Kind of document.")] = "json",
     db: Db = None,
 ) -> None:
     """Print a conversation as JSON, Markdown or a page of HTML."""
     from promptbot.transcript import render_transcript
 
     stored, store = _find(context, name, db)
-    print(render_transcript(name, stored.bot, store.transcript(name), to.value), end="")
+    print(render_transcript(name, stored.bot, store.transcript(name), to), end="")
 
 
 @sessions.command()

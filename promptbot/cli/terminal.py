@@ -27,7 +27,7 @@ from promptbot.cli.style import (
     shorten,
     visible,
 )
-from promptbot.errors import PromptbotError, known_words
+from promptbot.errors import INTERRUPTED, PromptbotError, known_words
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from promptbot.session import Session
     from promptbot.store import SafeHistory, StoredSession
     from promptbot.types import Reply
-
-INTERRUPTED = 130
-"""Exit status of a conversation that was left with Ctrl-C."""
 
 
 class Talk:
@@ -193,20 +190,22 @@ class Talk:
 
     def sessions(self) -> list[StoredSession]:
         """Return the bot's stored conversations, newest first; none where nothing is stored."""
-        store = self._history.store
         try:
-            found = store.sessions() if store else []
+            return self._stored()
         except PromptbotError as error:
             self.show(error_text(error))
             return []
-        return [session for session in found if session.bot == self.bot.name]
 
     def resumable(self) -> list[str]:
         """Return what completes /resume; nothing where the store cannot be read."""
         with contextlib.suppress(PromptbotError):
-            found = self._history.store.sessions() if self._history.store else []
-            return [session.name for session in found if session.bot == self.bot.name]
+            return [session.name for session in self._stored()]
         return []
+
+    def _stored(self) -> list[StoredSession]:
+        store = self._history.store
+        found = store.sessions() if store else []
+        return [session for session in found if session.bot == self.bot.name]
 
     def resume(self, name: str) -> None:
         """Go on with a stored conversation of this bot."""

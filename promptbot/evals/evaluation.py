@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from promptbot.data import content_hash
 from promptbot.errors import DataError, InputError
 from promptbot.evals.columns import Workshop
 from promptbot.evals.leaks import Leak, find_leaks
@@ -34,7 +35,7 @@ from promptbot.evals.records import (
 from promptbot.evals.report import save_reports
 from promptbot.evals.runner import Job, run_jobs
 from promptbot.evals.stats import cluster
-from promptbot.evals.suite import Suite, content_hash, load_suite
+from promptbot.evals.suite import Suite, load_suite
 from promptbot.evals.summary import Summary, summarise
 from promptbot.evals.verdict import detectable_before
 

@@ -6,7 +6,6 @@ a wrong line of data is told before anything runs.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
 
 from promptbot.bot.folder import DEFAULT_VARIANT, find_bot, read_spec, variant_files
 from promptbot.bot.spec import Settings, Source, Text, explain, join_errors, read_yaml
-from promptbot.data import Row, scan_rows
+from promptbot.data import Row, content_hash, scan_rows
 from promptbot.errors import DataError, PromptbotError, SpecError, did_you_mean, known_words
 from promptbot.evals.gate import parse_condition
 from promptbot.evals.metrics.registry import COMPARED, find_metric, metrics_of
@@ -148,12 +147,6 @@ class Suite:
     def data_hash(self) -> str:
         """Content hash of the samples; 16 hexadecimal digits."""
         return content_hash([asdict(sample) for sample in self.samples])
-
-
-def content_hash(value: object) -> str:
-    """Return the hash of a JSON-ready value; 16 hexadecimal digits."""
-    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def shipped_suites_folder() -> Path:

@@ -302,7 +302,7 @@ def _by_kind(
 
 def _label_rows(outcomes: Sequence[Outcome]) -> tuple[LabelRow, ...]:
     targets = [outcome.sample.target for outcome in outcomes]
-    predicted = [o.prediction.label if o.prediction else None for o in outcomes]
+    predicted = [outcome.label for outcome in outcomes]
     counts = count_labels(targets, predicted)
     return tuple(
         LabelRow(label, int(counts.wanted[i]), float(counts.precision[i]), float(counts.recall[i]))
@@ -312,6 +312,6 @@ def _label_rows(outcomes: Sequence[Outcome]) -> tuple[LabelRow, ...]:
 
 def _confusions(outcomes: Sequence[Outcome], n: int = 10) -> tuple[tuple[str, str, int], ...]:
     targets = [outcome.sample.target for outcome in outcomes]
-    predicted = [o.prediction.label if o.prediction else None for o in outcomes]
+    predicted = [outcome.label for outcome in outcomes]
     found = confusion(targets, predicted)
     return tuple((t, p or "(no label)", times) for (t, p), times in list(found.items())[:n])

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -23,8 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from promptbot.data import content_hash
 from promptbot.errors import DataError, MissingExtra, ModelError
-from promptbot.evals.suite import content_hash
 from promptbot.interfaces import Encoder, Predictor
 from promptbot.learn.probe import (
     INVERSE_PENALTY,
@@ -35,6 +34,7 @@ from promptbot.learn.probe import (
 )
 from promptbot.learn.spec import BaselineSpec
 from promptbot.models.weights import CARD, checksums, read_json, read_verified
+from promptbot.prompt.similarity import cache_folder
 from promptbot.types import Example
 
 FORMAT = 2
@@ -59,16 +59,6 @@ class Baseline:
     """Whether it was trained before."""
 
 
-def cache_folder() -> Path:
-    """Return where baselines are kept: $PROMPTBOT_CACHE, else the platform's user cache.
-
-    Everything in it can be deleted at any time.
-    """
-    from platformdirs import user_cache_dir
-
-    return Path(os.environ.get("PROMPTBOT_CACHE") or user_cache_dir("promptbot")) / "baselines"
-
-
 def make_baseline(
     spec: BaselineSpec,
     examples: Sequence[Example],
@@ -84,7 +74,7 @@ def make_baseline(
         examples: What it learns from; each has a label.
         encoder: The frozen encoder that `spec.model` names.
         place: The file that asks, for errors.
-        cache: Where baselines are kept; `cache_folder` when None.
+        cache: Where baselines are kept; the user's cache folder when None.
 
     Raises:
         MissingExtra: scikit-learn is not installed.
@@ -108,7 +98,7 @@ def make_baseline(
         "encoder": encoder.revision,
         "examples": [(example.input, example.label) for example in examples],
     }
-    folder = (cache or cache_folder()) / content_hash(identity)
+    folder = (cache or cache_folder("baselines")) / content_hash(identity)
     card = _valid_card(folder)
     if cached := card is not None:
         predictor = load_probe(folder, encoder)

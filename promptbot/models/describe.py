@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from promptbot.models.causal import CausalEngine
@@ -63,8 +64,8 @@ def _onnx(network: OnnxNetwork, context: int | None) -> dict[str, str]:
 
     shapes = network.layout.shapes()
     tables = ("cos", "sin")  # computed from the settings, not trained
-    n_parameters = sum(_product(shape) for name, shape in shapes.items() if name not in tables)
-    n_bytes = 4 * sum(map(_product, shapes.values()))
+    n_parameters = sum(math.prod(shape) for name, shape in shapes.items() if name not in tables)
+    n_bytes = 4 * sum(map(math.prod, shapes.values()))
     return {
         "engine": "ONNX Runtime",
         "architecture": f"{network.layout.family}, {network.layout.n_layers} layers",
@@ -89,10 +90,3 @@ def _cache(bytes_per_token: int, context: int | None) -> str:
 
 def _mebibytes(n_bytes: int) -> str:
     return f"{n_bytes / 2**20:,.1f} MiB"
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total

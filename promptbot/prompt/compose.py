@@ -105,9 +105,7 @@ class Composer:
         if not text.strip():
             raise InputError("the message is empty.", hint="Write something to the bot.")
         text = text.encode("utf-8", "replace").decode("utf-8").strip()  # no lone surrogates
-        condensed = condensed or Condensed()
-        if tuple(history[: len(condensed.covered)]) != condensed.covered:
-            condensed = Condensed()  # turns were taken back since
+        condensed = (condensed or Condensed()).within(history)
         turns = tuple(split_turns(self._memory.recall(history[len(condensed.covered) :])))
         recall = self._recall(history, condensed, n_recalled=len(turns))
         contents = Contents(
@@ -153,12 +151,7 @@ class Composer:
         """Return a prompt that was composed here with its examples in another order."""
         shown = [chosen.item for chosen in examples]
         system = self._render_system([c.item for c in prompt.notes], shown, prompt.memory)
-        pairs = [
-            message
-            for example in shown
-            for message in (self._user(example.input), Message("assistant", example.output))
-        ]
-        texts = {"system": (Message("system", system),), "examples": tuple(pairs)}
+        texts = {"system": (Message("system", system),), "examples": tuple(self._pairs(shown))}
         parts = tuple(
             replace(part, messages=texts.get(part.kind, part.messages)) for part in prompt.parts
         )
@@ -228,10 +221,7 @@ class Composer:
         # arXiv:2307.03172: what stands in the middle is lost).
         notes = [c.item for c in reversed(contents.notes)]
         system = self._render_system(notes, examples, recall)
-        pairs: list[Message] = []
-        if not self._system_shows_examples:
-            for example in examples:
-                pairs += [self._user(example.input), Message("assistant", example.output)]
+        pairs = [] if self._system_shows_examples else self._pairs(examples)
         turns = [
             self._user(message.content) if message.role == "user" else message
             for turn in contents.turns
@@ -256,6 +246,14 @@ class Composer:
                 "facts": dict(recall.facts) if recall else {},
             }
         )
+
+    def _pairs(self, examples: Sequence[Example]) -> list[Message]:
+        """Return examples as earlier messages of user and assistant."""
+        return [
+            message
+            for example in examples
+            for message in (self._user(example.input), Message("assistant", example.output))
+        ]
 
     def _user(self, text: str) -> Message:
         if self._turn:

@@ -77,6 +77,14 @@ class Condensed:
     problem: str | None = None
     """Why the last update ended early; what stood before it then stands."""
 
+    def within(self, history: Sequence[Message]) -> Condensed:
+        """Return it for a history that begins with what it covers; else none of it.
+
+        Turns may have been taken back since.
+        """
+        begins_alike = tuple(history[: len(self.covered)]) == self.covered
+        return self if begins_alike else Condensed()
+
 
 def condense(
     spec: MemorySpec,
@@ -99,9 +107,7 @@ def condense(
     """
     if spec.kind == "facts" and spec.patterns:
         return Condensed(facts=find_facts(spec.patterns, history))
-    state = replace(earlier, n_asked=0, problem=None)
-    if tuple(history[: len(state.covered)]) != state.covered:
-        state = Condensed()
+    state = replace(earlier.within(history), n_asked=0, problem=None)
     for batch in _due(spec, history[len(state.covered) :], count):
         turns = [{"role": m.role, "content": m.content} for turn in batch for m in turn]
         values = {"summary": state.summary, "facts": dict(state.facts), "turns": turns}

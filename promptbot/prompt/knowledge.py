@@ -83,7 +83,7 @@ class Knowledge:
         return self._fused(query, k, least)
 
     def _fused(self, query: str, k: int, min_similarity: float) -> list[Chosen[Note]]:
-        from promptbot.prompt.ranking import best, fuse
+        from promptbot.prompt.ranking import best, fuse, plain
 
         if k == 0 or not self._notes:
             return []
@@ -91,17 +91,17 @@ class Knowledge:
         near = best(similarities, FUSED_RANKS)
         fitting = [index for index, _ in self._by_words(query, FUSED_RANKS)]
         return [
-            Chosen(self._notes[index], round(float(similarities[index]), 6), round(score, 6))
+            Chosen(self._notes[index], plain(similarities[index]), plain(score))
             for index, score in fuse([near, fitting])
             if similarities[index] >= min_similarity
         ][:k]
 
     def _by_words(self, query: str, k: int) -> list[tuple[int, float]]:
         """Return the notes that share words with the query with their scores, best first."""
-        from promptbot.prompt.ranking import best
+        from promptbot.prompt.ranking import best, plain
 
         scores = self._words.scores(query)
-        return [(i, round(float(scores[i]), 6)) for i in best(scores, k) if scores[i] > 0]
+        return [(i, plain(scores[i])) for i in best(scores, k) if scores[i] > 0]
 
 
 def _texts(note: Note) -> tuple[str, ...]:

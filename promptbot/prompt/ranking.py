@@ -14,6 +14,15 @@ RRF_CONSTANT = 60
 """Of Cormack et al. (2009): how little the very first ranks outweigh those that follow."""
 
 
+DECIMALS = 6
+"""Scores are rounded to what float32 can tell apart, so that equal texts tie exactly."""
+
+
+def plain(score: Any) -> float:
+    """Return a score of numpy's as one of Python's own, rounded."""
+    return round(float(score), DECIMALS)
+
+
 def best(scores: NDArray[Any], k: int) -> list[int]:
     """Return the indices of the k highest scores, highest first, ties by index.
 

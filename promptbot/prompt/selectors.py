@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from promptbot.interfaces import Encoder, Selector
-    from promptbot.prompt.similarity import SimilarityIndex
 
 CANDIDATES_PER_EXAMPLE = 10
 """How many of the nearest examples `diverse` considers for each one that it shows."""
@@ -168,30 +167,36 @@ class ScoredSelector:
         Raises:
             DataError: The pool holds fewer than k examples.
         """
-        from promptbot.prompt.ranking import best
+        from promptbot.prompt.ranking import best, plain
 
         check_k(k, len(self._examples))
         if k == 0:
             return []
         scores = self._scores(query)
         return [
-            Chosen(self._examples[index], similarity=None, score=_plain(scores[index]))
+            Chosen(self._examples[index], similarity=None, score=plain(scores[index]))
             for index in best(scores, k)
         ]
 
 
-class NearestSelector:
+class _IndexSelector:
+    """A selector that compares the vectors of the examples' inputs with that of the message."""
+
+    def __init__(
+        self, examples: Sequence[Example], encoder: Encoder, cache_dir: Path | None = None
+    ) -> None:
+        from promptbot.prompt.similarity import SimilarityIndex
+
+        self._examples = tuple(examples)
+        self._index = SimilarityIndex([e.input for e in self._examples], encoder, cache_dir)
+
+
+class NearestSelector(_IndexSelector):
     """Chooses the k examples whose inputs are most similar to the user's message.
 
     Source:
         Liu et al. (2021), arXiv:2101.06804.
     """
-
-    def __init__(
-        self, examples: Sequence[Example], encoder: Encoder, cache_dir: Path | None = None
-    ) -> None:
-        self._examples = tuple(examples)
-        self._index = _index_of(self._examples, encoder, cache_dir)
 
     def select(self, query: str, k: int) -> list[Chosen[Example]]:
         """Return the k examples nearest to the query, nearest first, ties in the file's order.
@@ -206,7 +211,7 @@ class NearestSelector:
         ]
 
 
-class NearestPerLabelSelector:
+class NearestPerLabelSelector(_IndexSelector):
     """Chooses the nearest example of every label, then the second nearest of every label, ...
 
     Every label has its say where k reaches the number of labels, and the labels nearest to the
@@ -216,11 +221,10 @@ class NearestPerLabelSelector:
     def __init__(
         self, examples: Sequence[Example], encoder: Encoder, cache_dir: Path | None = None
     ) -> None:
-        self._examples = tuple(examples)
+        super().__init__(examples, encoder, cache_dir)
         labels = list(_by_label("nearest_per_label", examples))
         code = {label: number for number, label in enumerate(labels)}
         self._codes = [code[str(e.label)] for e in self._examples]
-        self._index = _index_of(self._examples, encoder, cache_dir)
 
     def select(self, query: str, k: int) -> list[Chosen[Example]]:
         """Return k examples, round by round, within a round nearest first.
@@ -229,6 +233,8 @@ class NearestPerLabelSelector:
             DataError: The pool holds fewer than k examples.
         """
         import numpy as np
+
+        from promptbot.prompt.ranking import plain
 
         check_k(k, len(self._examples))
         if k == 0:
@@ -243,21 +249,15 @@ class NearestPerLabelSelector:
         rounds = np.empty(len(codes), dtype=np.int64)
         rounds[by_label] = np.arange(len(codes)) - firsts
         chosen = nearest[np.argsort(rounds, kind="stable")[:k]]
-        return [Chosen(self._examples[i], _plain(similarities[i])) for i in chosen]
+        return [Chosen(self._examples[i], plain(similarities[i])) for i in chosen]
 
 
-class DiverseSelector:
+class DiverseSelector(_IndexSelector):
     """Chooses near examples that are unlike each other, among the nearest ones.
 
     Source:
         Maximal marginal relevance: Carbonell & Goldstein (1998), SIGIR.
     """
-
-    def __init__(
-        self, examples: Sequence[Example], encoder: Encoder, cache_dir: Path | None = None
-    ) -> None:
-        self._examples = tuple(examples)
-        self._index = _index_of(self._examples, encoder, cache_dir)
 
     def select(self, query: str, k: int) -> list[Chosen[Example]]:
         """Return k of the 10 k nearest examples, in the order of choice: the nearest first.
@@ -267,6 +267,7 @@ class DiverseSelector:
         """
         import numpy as np
 
+        from promptbot.prompt.ranking import plain
         from promptbot.prompt.sets import most_diverse
 
         check_k(k, len(self._examples))
@@ -276,7 +277,7 @@ class DiverseSelector:
         relevance = np.array([similarity for _, similarity in nearest], dtype=np.float32)
         vectors = self._index.vectors()[[index for index, _ in nearest]]
         return [
-            Chosen(self._examples[nearest[i][0]], nearest[i][1], score=_plain(value))
+            Chosen(self._examples[nearest[i][0]], nearest[i][1], score=plain(value))
             for i, value in most_diverse(relevance, vectors, k)
         ]
 
@@ -314,6 +315,7 @@ class CoverageSelector:
         """
         import numpy as np
 
+        from promptbot.prompt.ranking import plain
         from promptbot.prompt.sets import best_cover
 
         check_k(k, len(self._examples))
@@ -327,7 +329,7 @@ class CoverageSelector:
         cover = np.maximum.reduceat(similarity[:, self._word_numbers], starts, axis=1)
         alone = weights @ cover  # (n_examples,)
         return [
-            Chosen(self._examples[index], similarity=None, score=_plain(alone[index]))
+            Chosen(self._examples[index], similarity=None, score=plain(alone[index]))
             for index in best_cover(cover, weights, k)
         ]
 
@@ -336,7 +338,7 @@ class CoverageSelector:
         return math.log((1 + len(self._examples)) / (1 + self._n_holding[word])) + 1
 
 
-class VoteKSelector:
+class VoteKSelector(_IndexSelector):
     """Chooses the nearest among a few examples that stand for the whole pool.
 
     The few are chosen once, before the first message, from the inputs alone; so they are also the
@@ -359,9 +361,8 @@ class VoteKSelector:
         keep: int,
         cache_dir: Path | None = None,
     ) -> None:
-        self._examples = tuple(examples)
+        super().__init__(examples, encoder, cache_dir)
         self._keep = min(keep, len(self._examples))
-        self._index = _index_of(self._examples, encoder, cache_dir)
         self._lock = Lock()  # a chain's batch selects from several threads
 
     def select(self, query: str, k: int) -> list[Chosen[Example]]:
@@ -370,7 +371,7 @@ class VoteKSelector:
         Raises:
             DataError: Fewer than k examples are kept.
         """
-        from promptbot.prompt.ranking import best
+        from promptbot.prompt.ranking import best, plain
 
         check_k(k, self._keep)
         if k == 0:
@@ -379,7 +380,7 @@ class VoteKSelector:
             kept = self.kept
         similarities = self._index.similarities(query)[kept]
         return [
-            Chosen(self._examples[kept[i]], _plain(similarities[i])) for i in best(similarities, k)
+            Chosen(self._examples[kept[i]], plain(similarities[i])) for i in best(similarities, k)
         ]
 
     @cached_property
@@ -534,16 +535,3 @@ def _by_label(kind: str, examples: Sequence[Example]) -> dict[str, list[Example]
             )
         found.setdefault(example.label, []).append(example)
     return found
-
-
-def _index_of(
-    examples: Sequence[Example], encoder: Encoder, cache_dir: Path | None
-) -> SimilarityIndex:
-    from promptbot.prompt.similarity import SimilarityIndex
-
-    return SimilarityIndex([e.input for e in examples], encoder, cache_dir)
-
-
-def _plain(value: Any) -> float:
-    """Return a number of numpy's as Python's own, rounded to what float32 can tell apart."""
-    return round(float(value), 6)

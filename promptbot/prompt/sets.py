@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promptbot.prompt.ranking import best
+from promptbot.prompt.ranking import DECIMALS, best
 
 Floats = NDArray[np.float32]
 
@@ -23,8 +23,6 @@ POOL_PER_NEIGHBOUR = 20
 """Smaller pools get fewer neighbours, in the paper's proportion of 3,000 to 150."""
 BLOCK = 1024
 """Rows of the pool that are compared with all others at once."""
-TIE_DECIMALS = 6
-"""Values are rounded to what float32 can tell apart, so that ties go to the lower index."""
 
 
 def most_diverse(relevance: Floats, vectors: Floats, k: int) -> list[tuple[int, float]]:
@@ -50,7 +48,7 @@ def most_diverse(relevance: Floats, vectors: Floats, k: int) -> list[tuple[int, 
     chosen: list[tuple[int, float]] = []
     for _ in range(k):
         value = RELEVANCE_WEIGHT * relevance - (1 - RELEVANCE_WEIGHT) * redundancy
-        index = int(np.argmax(np.where(left, value.round(TIE_DECIMALS), -np.inf)))
+        index = int(np.argmax(np.where(left, value.round(DECIMALS), -np.inf)))
         new = similarity[index]
         redundancy = np.maximum(redundancy, new) if chosen else new
         left[index] = False
@@ -77,7 +75,7 @@ def best_cover(cover: Floats, weights: Floats, k: int) -> list[int]:
     left = np.ones(cover.shape[1], dtype=bool)
     chosen: list[int] = []
     while len(chosen) < k:
-        values = (weights @ np.maximum(cover, covered)).round(TIE_DECIMALS)  # (n,)
+        values = (weights @ np.maximum(cover, covered)).round(DECIMALS)  # (n,)
         index = int(np.argmax(np.where(left, values, -np.inf)))
         if values[index] <= value:
             covered, value = floor, -np.inf
@@ -129,7 +127,7 @@ def _neighbours(vectors: Floats, k: int) -> NDArray[Any]:
     """Return the k entries nearest to each entry, itself left out, ties by index."""
     found = np.empty((len(vectors), k), dtype=np.int64)
     for start in range(0, len(vectors), BLOCK):
-        similarities = (vectors[start : start + BLOCK] @ vectors.T).round(TIE_DECIMALS)
+        similarities = (vectors[start : start + BLOCK] @ vectors.T).round(DECIMALS)
         for index, similarity in enumerate(similarities, start):
             similarity[index] = -np.inf
             found[index] = best(similarity, k)

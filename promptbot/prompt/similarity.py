@@ -44,7 +44,7 @@ class SimilarityIndex:
     Args:
         entries: The pool. An entry of several texts counts as the mean of their unit vectors.
         encoder: Frozen sentence encoder.
-        cache_dir: Folder of the cached vectors; see `default_cache_dir`.
+        cache_dir: Folder of the cached vectors; see `cache_folder`.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class SimilarityIndex:
     def _read_or_encode(self) -> Vectors:
         if len(self) <= MIN_CACHED_ENTRIES:
             return self._encode()
-        path = (self._cache_dir or default_cache_dir()) / f"{self._key()}.npy"
+        path = (self._cache_dir or cache_folder("vectors")) / f"{self._key()}.npy"
         vectors = _read(path, (len(self), self._encoder.dimension))
         if vectors is None:
             vectors = self._encode()
@@ -127,14 +127,14 @@ class SimilarityIndex:
         return digest.hexdigest()
 
 
-def default_cache_dir() -> Path:
-    """Return the folder of cached vectors: $PROMPTBOT_CACHE, else the platform's user cache.
+def cache_folder(kind: str) -> Path:
+    """Return where one kind of thing is cached: in $PROMPTBOT_CACHE, else in the user's cache.
 
     Everything in it can be deleted at any time.
     """
     from platformdirs import user_cache_dir
 
-    return Path(os.environ.get("PROMPTBOT_CACHE") or user_cache_dir("promptbot")) / "vectors"
+    return Path(os.environ.get("PROMPTBOT_CACHE") or user_cache_dir("promptbot")) / kind
 
 
 def _read(path: Path, shape: tuple[int, int]) -> Vectors | None:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 K1, B = 1.5, 0.75
 """How soon a repeated word stops counting, and how much long texts are discounted."""
-DECIMALS = 6
-"""Scores are rounded to what float32 can tell apart, so that equal texts tie exactly."""
 
 
 class WordIndex:
@@ -39,6 +37,8 @@ class WordIndex:
     def scores(self, query: str) -> NDArray[np.float32]:
         """Return the BM25 score of every text; 0 where it shares no word.  # (n_texts,)"""
         import numpy as np
+
+        from promptbot.prompt.ranking import DECIMALS
 
         if not self._texts:
             return np.zeros(0, dtype=np.float32)
@@ -72,6 +72,8 @@ class NgramIndex:
     def scores(self, query: str) -> NDArray[np.float32]:
         """Return the Jaccard similarity of n-grams with every text, in [0, 1].  # (n_texts,)"""
         import numpy as np
+
+        from promptbot.prompt.ranking import DECIMALS
 
         with self._lock:
             places, sizes = self._index

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptbot.prompt import similarity
-from promptbot.prompt.similarity import SimilarityIndex, default_cache_dir
+from promptbot.prompt.similarity import SimilarityIndex, cache_folder
 from tests.encoders import HashingEncoder
 
 MANY = [f"order {n} has not arrived since {n * 7} days" for n in range(250)]
@@ -193,8 +193,8 @@ def test_the_environment_names_the_cache_folder(
 ) -> None:
     monkeypatch.setenv("PROMPTBOT_CACHE", str(tmp_path))
     SimilarityIndex(MANY, HashingEncoder()).search("q", 1)
-    assert default_cache_dir().parent == tmp_path
-    assert len(list(default_cache_dir().glob("*.npy"))) == 1
+    assert cache_folder("vectors").parent == tmp_path
+    assert len(list(cache_folder("vectors").glob("*.npy"))) == 1
 
 
 def test_lone_surrogates_in_a_pool_have_a_cache_key(tmp_path: Path) -> None:

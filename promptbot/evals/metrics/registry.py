@@ -46,6 +46,11 @@ class Outcome:
     seconds: float
     """Wall-clock time of the answer."""
 
+    @property
+    def label(self) -> str | None:
+        """The predicted label; None where the predictor failed or named none."""
+        return self.prediction.label if self.prediction else None
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
@@ -119,7 +124,7 @@ class Metric:
             return None
         coder = LabelCoder(
             [outcome.sample.target for outcome in outcomes],
-            [outcome.prediction.label if outcome.prediction else None for outcome in outcomes],
+            [outcome.label for outcome in outcomes],
         )
         groups = [outcome.group for outcome in outcomes]
         resampled = [
@@ -187,14 +192,12 @@ def _distinct(n: int) -> Callable[[Sequence[Outcome]], float]:
     return lambda outcomes: distinct_n((o.prediction.text for o in outcomes if o.prediction), n)
 
 
-def _prompt_tokens(outcome: Outcome) -> float | None:
-    n_tokens = outcome.prediction.n_prompt_tokens if outcome.prediction else None
-    return None if n_tokens is None else float(n_tokens)
+def _tokens(count: Callable[[Prediction], int | None]) -> Score:
+    def score(outcome: Outcome) -> float | None:
+        n_tokens = count(outcome.prediction) if outcome.prediction else None
+        return None if n_tokens is None else float(n_tokens)
 
-
-def _reply_tokens(outcome: Outcome) -> float | None:
-    n_tokens = outcome.prediction.n_generated_tokens if outcome.prediction else None
-    return None if n_tokens is None else float(n_tokens)
+    return score
 
 
 METRICS: dict[str, Metric] = {
@@ -258,14 +261,20 @@ METRICS: dict[str, Metric] = {
             False,
             quantile=0.95,
         ),
-        Metric("prompt_tokens", "tokens read per answer", "tokens", False, score=_prompt_tokens),
+        Metric(
+            "prompt_tokens",
+            "tokens read per answer",
+            "tokens",
+            False,
+            score=_tokens(lambda p: p.n_prompt_tokens),
+        ),
         Metric(
             "reply_tokens",
             "tokens written per answer",
             "tokens",
             False,
             "chat",
-            score=_reply_tokens,
+            score=_tokens(lambda p: p.n_generated_tokens),
         ),
     )
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from promptbot.evals.metrics.registry import METRICS, Metric, Value
 from promptbot.evals.summary import Summary
 from promptbot.evals.verdict import Comparison, Scale
@@ -39,6 +41,11 @@ def difference(comparison: Comparison, scale: Scale) -> str:
 def p_value(p: float) -> str:
     """Return a p-value with three digits, or that it is smaller."""
     return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+
+
+def kind_size(values: Mapping[str, Value | None]) -> int:
+    """Return how many samples a kind has, of its values by column."""
+    return max((value.n for value in values.values() if value), default=0)
 
 
 def shown_metrics(summary: Summary) -> list[str]:

@@ -10,6 +10,7 @@ from promptbot.evals.report.cells import (
     VERDICT_WORDS,
     difference,
     estimate,
+    kind_size,
     method,
     p_value,
     shown_metrics,
@@ -48,7 +49,7 @@ def render_html(summary: Summary) -> str:
         kinds=[
             (
                 kind,
-                max((value.n for value in row.values() if value), default=0),
+                kind_size(row),
                 [estimate(summary.metric.name, row[column]) for column in summary.columns],
             )
             for kind, row in summary.kinds.items()

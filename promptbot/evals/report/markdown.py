@@ -8,6 +8,7 @@ from promptbot.evals.report.cells import (
     VERDICT_WORDS,
     difference,
     estimate,
+    kind_size,
     method,
     p_value,
     shown_metrics,
@@ -62,7 +63,7 @@ def _lines(summary: Summary) -> Iterator[str]:
             [
                 [
                     kind,
-                    str(max((v.n for v in row.values() if v), default=0)),
+                    str(kind_size(row)),
                     *(estimate(summary.metric.name, row[c])[0] for c in summary.columns),
                 ]
                 for kind, row in summary.kinds.items()

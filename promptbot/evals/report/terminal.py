@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from promptbot.evals.report.cells import estimate, method, p_value, shown_metrics
+from promptbot.evals.report.cells import estimate, kind_size, method, p_value, shown_metrics
 from promptbot.evals.summary import Summary
 
 if TYPE_CHECKING:
@@ -67,7 +67,6 @@ def _kinds(summary: Summary) -> Table:
     for column in summary.columns:
         table.add_column(column, overflow="fold")
     for kind, row in summary.kinds.items():
-        n = max((value.n for value in row.values() if value), default=0)
         cells = [estimate(summary.metric.name, row[column])[0] for column in summary.columns]
-        table.add_row(kind, str(n), *cells)
+        table.add_row(kind, str(kind_size(row)), *cells)
     return table
