@@ -107,78 +107,100 @@ class Fact:
 FACTS: dict[str, Fact] = {
     "bot": Fact(
         ("Your name is {}.", "You are called {}.", "You are {}.", "You go by the name {}.",
-         "People call you {}.", "You answer as {}."),
+         "People call you {}.", "You answer as {}.",
+         "Your name: {}.", "This bot is named {}.", "The customers know you under the name {}.",
+         "You introduce yourself as {}.", "Call yourself {}.", "The assistant's name is {}.",
+         "Guests say {} to you.", "You were given the name {}."),
         ("What is your name?", "Who are you?", "What should I call you?", "Who am I talking to?",
          "Do you have a name?", "Tell me your name", "And you are?", "May I ask your name?",
          "How are you called?", "Who is this?", "With whom am I speaking?", "Your name please",
-         "Introduce yourself", "what do they call you"),
+         "Introduce yourself", "what do they call you",
+         "How do I call you?", "Under what name do you work?", "what name did they give you"),
         ("My name is {}.", "I am {}.", "I'm {}.", "You can call me {}.", "This is {}."),
     ),
     "company": Fact(
         ("You work for {}.", "The company is {}.", "You speak for {}.", "We are {}.",
-         "Company: {}.", "You represent {}.", "You are employed by {}."),
+         "Company: {}.", "You represent {}.", "You are employed by {}.",
+         "The name of the firm is {}.", "Your employer is {}.", "You answer for {}.", "All of us belong to {}.",
+         "The business is called {}.", "You sit in the office of {}.", "{} pays you."),
         ("Which company is this?", "Who do you work for?", "What company are you from?",
          "What is the name of your company?", "Where do you work?", "Which business is this?",
-         "Who is your employer?", "What firm am I talking to?"),
+         "Who is your employer?", "What firm am I talking to?",
+         "What is this business called?", "To which company do you belong?", "Whose hotline is this?",
+         "who am I dealing with, which company"),
         ("I work for {}.", "This is {}.", "You are talking to {}.", "We are {}."),
     ),
     "hours": Fact(
         ("We are open {}.", "Opening hours: {}.", "The doors are open {}.", "Open {}.",
-         "Hours: {}.", "You can be visited {}."),
+         "Hours: {}.", "You can be visited {}.",
+         "The shop opens {}.", "People may come {}.", "Somebody is here {}.", "Our hours are {}.",
+         "We work {}.", "Customers are welcome {}.", "The counter is staffed {}."),
         ("When are you open?", "What are your opening hours?", "When do you close?",
          "How late are you open?", "What time do you open?", "Are you open now?",
-         "When can I visit you?", "until when can I come", "your hours?"),
+         "When can I visit you?", "until when can I come", "your hours?",
+         "At what times can I come by?", "When is somebody at the counter?", "From when on are you there?",
+         "how long are you there today"),
         ("We are open {}.", "Our opening hours are {}.", "You can come {}."),
     ),
     "address": Fact(
         ("The address is {}.", "Address: {}.", "We are at {}.", "You find us at {}.",
-         "The shop is at {}."),
+         "The shop is at {}.",
+         "Our place is at {}.", "Visitors come to {}.", "The building is at {}.", "You sit at {}.",
+         "The entrance is at {}.", "Our door is at {}."),
         ("Where are you?", "What is your address?", "How do I find you?", "Where is the shop?",
          "Which street are you in?", "Where do I have to go?", "where are you located",
-         "Can you give me the address?"),
+         "Can you give me the address?",
+         "To which street do I go?", "What is the way to you?", "Where is your building?", "where is your door"),
         ("We are at {}.", "Our address is {}.", "You find us at {}.", "Come to {}."),
     ),
     "phone": Fact(
         ("The phone number is {}.", "Phone: {}.", "Call {}.", "Our number is {}.",
-         "The hotline is {}.", "Telephone {}."),
+         "The hotline is {}.", "Telephone {}.",
+         "Dial {}.", "One reaches us at {}.", "Ring {}.", "By phone we are at {}.", "For calls: {}.",
+         "Customers call {}."),
         ("What is your phone number?", "How can I call you?", "Can I have your number?",
          "Which number do I call?", "Do you have a hotline?", "I would like to call you",
-         "Can I phone you?", "give me the number please"),
+         "Can I phone you?", "give me the number please",
+         "How do I reach you by phone?", "Which number is yours?", "What number do I have to ring?",
+         "at what number are you reachable"),
         ("Our number is {}.", "You can call us at {}.", "Please call {}.", "The number is {}."),
     ),
     "email": Fact(
-        ("The email address is {}.", "Email: {}.", "Mail goes to {}.", "Write to {}."),
+        ("The email address is {}.", "Email: {}.", "Mail goes to {}.", "Write to {}.", "Letters by mail reach us at {}.", "Our mailbox is {}.",
+         "For mail use {}.", "Messages go to {}."),
         ("What is your email?", "Where can I write to?", "Can I send you an email?",
          "Which mail address do you have?", "How do I reach you by mail?"),
         ("Write to {}.", "Our email address is {}.", "You can write to {}."),
     ),
     "boss": Fact(
         ("The manager is {}.", "Manager: {}.", "Your boss is {}.", "The owner is {}.",
-         "{} runs the place."),
+         "{} runs the place.", "{} is in charge.", "The place belongs to {}.", "You report to {}.",
+         "The head of the house is {}.", "Everything is decided by {}."),
         ("Who is your boss?", "Who is the manager?", "Who runs this place?", "Who is in charge?",
          "Who owns it?", "What is the name of the manager?"),
         ("The manager is {}.", "That is {}.", "{} is in charge.", "Our boss is {}."),
     ),
     "city": Fact(
         ("The office is in {}.", "City: {}.", "We are based in {}.", "You live in {}.",
-         "You come from {}."),
+         "You come from {}.", "You are from {}.", "Your home is {}.", "Our seat is {}.", "Everything happens in {}."),
         ("Which city are you in?", "Where are you from?", "In which town are you?",
          "Where do you live?", "Where is the company based?"),
         ("We are in {}.", "I am from {}.", "In {}.", "It is in {}."),
     ),
     "job": Fact(
-        ("You work as {}.", "Your job is {}.", "By profession you are {}.", "Your role: {}."),
+        ("You work as {}.", "Your job is {}.", "By profession you are {}.", "Your role: {}.", "You earn your living as {}.", "In life you are {}.",
+         "You have learned to be {}."),
         ("What do you do?", "What is your job?", "What do you do for a living?",
          "What is your profession?", "What are you?"),
         ("I am {}.", "I work as {}.", "My job is {}."),
     ),
     "age": Fact(
-        ("You are {} years old.", "Your age is {}.", "You turned {} this year."),
+        ("You are {} years old.", "Your age is {}.", "You turned {} this year.", "Age: {}.", "You have lived for {} years.", "You are {}, and proud of it."),
         ("How old are you?", "What is your age?", "Are you old?", "when were you born, how old are you"),
         ("I am {} years old.", "I am {}.", "My age is {}."),
     ),
     "price": Fact(
-        ("Tickets cost {}.", "Entry is {}.", "The price is {}.", "Everything costs {}."),
+        ("Tickets cost {}.", "Entry is {}.", "The price is {}.", "Everything costs {}.", "A visit costs {}.", "We charge {}.", "One pays {}.", "For {} people get in."),
         ("What does it cost?", "How much is it?", "What is the price?", "How much do I pay?",
          "How expensive is it?", "what do you charge"),
         ("It costs {}.", "The price is {}.", "You pay {}.", "That is {}."),
@@ -189,18 +211,22 @@ TOLD: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[s
     # what the user says; the reply to it; what is asked later; the reply then
     "name": (
         ("My name is {}", "I am {}", "I'm {}", "Hi, I'm {}.", "This is {} speaking", "Call me {}",
-         "Hello, my name is {}", "{} here", "You can call me {}", "my name's {}"),
+         "Hello, my name is {}", "{} here", "You can call me {}", "my name's {}",
+         "They call me {}", "I go by {}", "Good day, {} is my name", "Just say {} to me", "It's {} again",
+         "The name is {}", "my friends say {} to me"),
         ("Nice to meet you, {}!", "Hello {}!", "Hi {}, how can I help?", "Welcome, {}.",
          "Good to see you, {}.", "Pleased to meet you, {}."),
         ("What is my name?", "Do you remember my name?", "Who am I?", "What was my name again?",
-         "Do you still know my name?", "How am I called?", "tell me my name", "what did I say my name was"),
+         "Do you still know my name?", "How am I called?", "tell me my name", "what did I say my name was",
+         "What do you call me?", "Who is talking to you?", "What name did I give you?", "By what name do you know me?"),
         ("Your name is {}.", "You are {}.", "You told me your name is {}.", "Of course, {}."),
     ),
     "city": (
-        ("I live in {}", "I am from {}", "I come from {}", "My home is {}", "I'm calling from {}"),
+        ("I live in {}", "I am from {}", "I come from {}", "My home is {}", "I'm calling from {}",
+         "I was born in {}", "I moved to {}", "I spent my childhood in {}", "We live in {} now", "My town is {}"),
         ("{} sounds nice.", "Good to know that you are in {}.", "{}, I see.", "Greetings to {}!"),
         ("Where do I live?", "Which city am I from?", "Where am I from?", "Do you remember my city?",
-         "where was I calling from"),
+         "where was I calling from", "What is my town?", "In which city do I live?", "Where is my home?"),
         ("You live in {}.", "You are from {}.", "You said {}.", "In {}."),
     ),
     "color": (
@@ -210,34 +236,37 @@ TOLD: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[s
         ("Your favourite color is {}.", "You like {}.", "It is {}."),
     ),
     "pet": (
-        ("I have a {}", "My pet is a {}", "There is a {} in my house", "I own a {}", "I just got a {}"),
+        ("I have a {}", "My pet is a {}", "There is a {} in my house", "I own a {}", "I just got a {}", "My {} is waiting for me", "I must feed my {}", "I live with a {}",
+         "I look after a {}", "We keep a {} in the garden"),
         ("A {}, how nice!", "Say hello to the {}.", "A {} is good company."),
         ("What pet do I have?", "Which animal do I own?", "What animal lives with me?",
-         "Do you remember my pet?"),
+         "Do you remember my pet?", "What do I have to feed?", "Which animal did I tell you about?",
+         "what kind of animal is mine"),
         ("You have a {}.", "Your pet is a {}.", "A {}."),
     ),
     "order": (
         ("My order number is {}", "It is about order {}", "The order is {}", "order no. {}",
-         "I have order number {}"),
+         "I have order number {}", "My number is {}", "I ordered under {}", "Reference {}"),
         ("Thank you, order {}.", "I see order {}.", "I noted {}.", "Got it, {}."),
         ("What was my order number?", "Which order do I have?", "Can you repeat my number?",
          "Do you have my order number?"),
         ("Your order number is {}.", "It is {}.", "You gave me {}."),
     ),
     "food": (
-        ("I like to eat {}", "My favourite food is {}", "I could eat {} every day", "I love {}"),
+        ("I like to eat {}", "My favourite food is {}", "I could eat {} every day", "I love {}", "{} is what I eat most", "I cooked {} today",
+         "Nothing beats {}"),
         ("{} is tasty.", "Enjoy your {}!", "{}, good choice."),
-        ("What is my favourite food?", "What do I like to eat?", "Which food do I love?"),
+        ("What is my favourite food?", "What do I like to eat?", "Which food do I love?", "What do I eat most?", "Which dish did I mention?"),
         ("You like {}.", "Your favourite food is {}.", "It is {}."),
     ),
     "job": (
-        ("I work as {}", "I am {} by trade", "My job: {}", "I earn my money as {}"),
+        ("I work as {}", "I am {} by trade", "My job: {}", "I earn my money as {}", "I was trained as {}", "By day I am {}", "They hired me as {}"),
         ("{}, interesting!", "That is a good job.", "{} must be hard work."),
         ("What is my job?", "What do I do for a living?", "What is my work?", "Do you know my job?"),
         ("You work as {}.", "Your job is {}.", "You said {}."),
     ),
     "day": (
-        ("I will come on {}", "My appointment is on {}", "I have time on {}", "See you on {}"),
+        ("I will come on {}", "My appointment is on {}", "I have time on {}", "See you on {}", "I will be there on {}", "Let us meet on {}", "Book me in for {}"),
         ("{} is fine.", "Good, {} then.", "I noted {}."),
         ("When is my appointment?", "Which day did I say?", "When do I come?", "What day was it?"),
         ("On {}.", "You come on {}.", "You said {}."),
@@ -348,12 +377,12 @@ class Scene:
         return target(*pieces)
 
 
-def split_mark(pattern: str, value: str) -> tuple[Piece, ...]:
-    """Return the pieces of a pattern whose {} is a copied value."""
+def split_mark(pattern: str, value: str, about: str | None = None) -> tuple[Piece, ...]:
+    """Return the pieces of a pattern whose {} is a copied value; `about` is what it answers."""
     before, found, after = pattern.partition("{}")
     if not found:
         return (pattern,)
-    return tuple(p for p in (before, Mark(value), after) if p != "")
+    return tuple(p for p in (before, Mark(value, about), after) if p != "")
 
 
 ENDINGS = (
@@ -392,21 +421,24 @@ def persona(r: Random, world: World, scene: Scene, n_facts: int) -> list[Piece]:
     b = scene.business
     values = fact_values(r, world, b)
     role = r.choice(ROLES)
+    company, bot = FACTS["company"].asked[0], FACTS["bot"].asked[0]
     x = r.random()
     pieces: list[Piece]
     if x < 0.35:
-        pieces = [f"You are {role} of ", Mark(b.name), "."]
+        pieces = [f"You are {role} of ", Mark(b.name, company), "."]
         scene.facts["company"] = b.name
     elif x < 0.5:
-        pieces = [f"You are {role} of ", Mark(b.name), f", a {b.kind} in ", Mark(b.city), "."]
+        pieces = [f"You are {role} of ", Mark(b.name, company), f", a {b.kind} in "]
+        pieces += [Mark(b.city, FACTS["city"].asked[0]), "."]
         scene.facts.update(company=b.name, city=b.city)
     elif x < 0.68:
-        pieces = ["You are ", Mark(values["bot"]), f", {role} at ", Mark(b.name), "."]
+        pieces = ["You are ", Mark(values["bot"], bot), f", {role} at ", Mark(b.name, company), "."]
         scene.facts.update(company=b.name, bot=values["bot"])
     elif x < 0.78:
         pieces = [f"You are {role} at a {b.kind}."]
     elif x < 0.88:
-        pieces = ["You are ", Mark(values["bot"]), ", ", Mark(values["job"]), "."]
+        pieces = ["You are ", Mark(values["bot"], bot), ", "]
+        pieces += [Mark(values["job"], FACTS["job"].asked[0]), "."]
         scene.facts.update(bot=values["bot"], job=values["job"])
     else:
         pieces = []
@@ -414,7 +446,8 @@ def persona(r: Random, world: World, scene: Scene, n_facts: int) -> list[Piece]:
     names = [k for k in FACTS if k not in scene.facts]
     for name in r.sample(names, min(n_facts, len(names))):
         scene.facts[name] = values[name]
-        extra.append(list(split_mark(r.choice(FACTS[name].said), values[name])))
+        fact = FACTS[name]
+        extra.append(list(split_mark(r.choice(fact.said), values[name], fact.asked[0])))
     for manner in r.sample(MANNERS, r.choice((0, 1, 1, 2))):
         extra.append([manner])
     if r.random() < 0.08:
@@ -613,7 +646,7 @@ def chat(r: Random, world: World) -> list[Turn]:
     pieces = persona(r, world, scene, r.choice((0, 0, 0, 1, 2)))
     k = r.choice((1, 2, 3, 3, 3, 3, 3, 4, 5))
     note = r.choice(b.notes)
-    absent = r.random() < 0.12
+    absent = r.random() < 0.15
     candidates = similar_notes(r, world, b, note.topic, k + 1)
     if absent:
         if r.random() < 0.35:
@@ -680,10 +713,10 @@ def many_notes(r: Random, world: World) -> list[Turn]:
     rest = [n for n in b.notes if n not in picked]
     for _ in range(r.randint(2, 5)):
         x = r.random()
-        if x < 0.8 or not rest:
+        if x < 0.75 or not rest:
             n = r.choice(picked)
             turns += [user(ask(r, n, asked[id(n)])), scene.reply(Mark(n.answer))]
-        elif x < 0.93:
+        elif x < 0.92:
             n = r.choice(rest)
             question = as_written(r, r.choice(n.questions))
             turns += [user(question), scene.reply(Mark(scene.fallback))]
@@ -721,14 +754,14 @@ def remember(r: Random, world: World) -> list[Turn]:
         scene.ending = ""
     told: dict[str, str] = {}
     for kind in r.sample(sorted(TOLD), r.choice((1, 1, 2, 3))):
-        says, replies, _, _ = TOLD[kind]
+        says, replies, asks, _ = TOLD[kind]
         value = told[kind] = told_value(r, world, kind)
         reply = r.choice(replies)
         if reply.startswith("{}"):
             # A copied word at the start keeps its own capital.
             reply = replies[1] if not replies[1].startswith("{}") else "I see, {}."
         turns += [
-            user(*split_mark(r.choice(says), value)),
+            user(*split_mark(r.choice(says), value, asks[0])),
             scene.reply(*split_mark(reply, value)),
         ]
         for _ in range(r.choice((0, 0, 1, 1, 2))):

@@ -220,7 +220,7 @@ def retrieved_notes(r: Random, world: World) -> list[Turn]:
     k = r.choice((1, 2, 3, 3, 3, 3, 4))
     label = r.choice(classes)
     query = r.choice(world.classes[label])
-    absent = r.random() < 0.12
+    absent = r.random() < 0.15
     pool = [c for c in classes if c != label] if absent else classes
     rows = retrieve(r, world, query, pool, r.choice((1, 1, 1, 2)), k)
     if not absent and all(world.labels[i] != label for i in rows):
@@ -246,7 +246,7 @@ def medical_notes(r: Random, world: World) -> list[Turn]:
     scene = Scene(make_business(r, world.lists, n_notes=1), fallback_sentence(r))
     opening = persona(r, world, scene, 0)
     about, kind, _ = r.choice(entries)
-    absent = r.random() < 0.12
+    absent = r.random() < 0.15
     if absent:
         entries = [e for e in entries if e[:2] != (about, kind)]
     notes = [(MEDICAL[k][0].format(a), answer) for a, k, answer in entries]
@@ -267,15 +267,15 @@ EARLY: tuple[tuple[Generator, float], ...] = (
     (one_word, 0.05),
 )
 MIXTURE: tuple[tuple[Generator, float], ...] = (
-    (chat, 0.24),
-    (many_notes, 0.22),
-    (retrieved_notes, 0.12),
+    (chat, 0.20),
+    (many_notes, 0.17),
+    (retrieved_notes, 0.11),
     (medical_notes, 0.02),
     (classification, 0.13),
-    (dense, 0.09),
-    (talk, 0.06),
-    (remember, 0.05),
-    (copying, 0.05),
+    (dense, 0.06),
+    (talk, 0.10),
+    (remember, 0.08),
+    (copying, 0.11),
     (one_word, 0.01),
     (dialogue, 0.01),
 )
