@@ -277,17 +277,23 @@ COPIES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # kind of detail; how the user gives it; reply patterns
     ("number", ("My order number is {}", "It's order {}", "order {}", "The number is {}", "{}",
                 "I am asking about order {}", "It is {}.", "Where is my order {}?", "Ticket {} please",
-                "here it is: {}", "my customer number is {}, please check", "I have invoice {}"),
+                "here it is: {}", "my customer number is {}, please check", "I have invoice {}",
+                "the label says {}", "You gave me {} last week", "what about {}?", "Has {} been sent?",
+                "{} never arrived", "I cannot find {} anywhere", "Look up {} for me", "is {} the right one"),
      ("Thank you, I noted order {}.", "I have found {}.", "Order {} is on its way.", "Let me look up {}.",
-      "Number {} is being checked.", "I opened a ticket for {}.", "Thanks! {} it is.")),
+      "Number {} is being checked.", "I opened a ticket for {}.", "Thanks! {} it is.",
+      "Yes, {} is here.", "Sorry, {} is unknown.", "File {} is open now.", "Done, {} is closed.")),
     ("name", ("I am {}", "My name is {}", "{}", "It's for {}", "Put it under {}", "The name is {}.",
-              "Please write down {}", "I'd like to speak to {}"),
+              "Please write down {}", "I'd like to speak to {}", "Reserve it for {}", "{} will pick it up",
+              "is {} there today?", "Tell {} that I called", "I was sent by {}", "The guest is {}"),
      ("Thank you, {}.", "I noted the name {}.", "Welcome, {}!", "The table is booked for {}.",
-      "I will tell {}.", "Dear {}, we will call you.")),
+      "I will tell {}.", "Dear {}, we will call you.",
+      "Yes, {} is on the list.", "Good, a seat for {}.", "We expect {}.", "Done: it is for {} now.")),
     ("date", ("On {}", "I want to come on {}", "Is {} possible?", "{} would be good", "Let's say {}",
-              "Could you book me in for {}?", "I'd like an appointment on {}"),
+              "Could you book me in for {}?", "I'd like an appointment on {}", "How about {}?", "Are you free {}?",
+              "Can we do {}?", "Does {} work for you?", "{} is best for me", "I am off on {}", "Move it to {} please"),
      ("I booked you in for {}.", "{} is fine.", "See you on {}.", "Your appointment is on {}.",
-      "Reserved for {}.")),
+      "Reserved for {}.", "Yes, {} is free.", "No, {} is taken.", "Good, {} then.", "We close on {}.")),
     ("email", ("My email is {}", "Write to {}", "{}", "You can reach me at {}", "send it to {} please"),
      ("I sent it to {}.", "We will write to {}.", "Thank you, {} is noted.", "The link went to {}.")),
     ("city", ("I need a taxi to {}", "I want to go to {}", "A ticket to {} please", "Is there a train to {}?",
@@ -393,6 +399,9 @@ ENDINGS = (
 END_RULES = (
     'End every reply with "{}"', "End with: {}", "Finish each answer with {}", "Always close with {}",
     'The last words of each reply are "{}"', "After every answer say: {}", "Sign off with {}",
+    'Add "{}" to whatever you say.', "Your last words are always: {}", 'No reply without "{}" at the end.',
+    "Say goodbye with {}", 'Each of your messages ends in "{}"', "Never forget the closing words: {}",
+    'Let every answer run out in "{}"', "At the very end stands {}",
 )  # fmt: skip
 
 
@@ -450,8 +459,10 @@ def persona(r: Random, world: World, scene: Scene, n_facts: int) -> list[Piece]:
         extra.append(list(split_mark(r.choice(fact.said), values[name], fact.asked[0])))
     for manner in r.sample(MANNERS, r.choice((0, 1, 1, 2))):
         extra.append([manner])
-    if r.random() < 0.08:
+    if r.random() < 0.15:
         scene.ending = r.choice(ENDINGS)
+        if r.random() < 0.5:
+            scene.ending = " ".join(r.sample(world.words, r.randint(1, 4))).capitalize() + "."
         extra.append(list(split_mark(r.choice(END_RULES), scene.ending)))
     r.shuffle(extra)
     for sentence in extra:
@@ -744,6 +755,20 @@ def talk(r: Random, world: World) -> list[Turn]:
     return turns
 
 
+def banter(r: Random, world: World) -> list[Turn]:
+    """A run of small talk alone: many replies in few tokens."""
+    scene = Scene(make_business(r, world.lists, n_notes=1), fallback_sentence(r))
+    pieces = persona(r, world, scene, 0) if r.random() < 0.6 else [r.choice(MANNERS)]
+    turns = [system(*pieces)]
+    known: dict[str, str] = {}
+    if r.random() < 0.3:
+        examples, known = social_turns(r, world, scene, r.randint(1, 3))
+        turns += examples
+    for _ in range(r.randint(5, 10)):
+        turns += small_talk(r, world, scene, known)
+    return turns
+
+
 def remember(r: Random, world: World) -> list[Turn]:
     """Something the user said one to four turns before, asked for."""
     b = make_business(r, world.lists, n_notes=1)
@@ -836,15 +861,21 @@ def copying(r: Random, world: World) -> list[Turn]:
         value = detail(r, world, kind)
         copied: list[Piece] = [*(Mark(p) for p in (before,) if p), Mark(value)]
         copied += [Mark(p) for p in (after,) if p]
-        question = user(*split_mark(r.choice(says), value))
+        said = r.choice(says)
+        if r.random() < 0.3:
+            # Whatever stands around it: a detail is known by its form and by the reply's.
+            around = [" ".join(r.sample(world.words, r.randint(0, 5))) for _ in range(2)]
+            said = " {} ".join(around).strip()
+        question = user(*split_mark(said, value))
         return [question, scene.reply(*copied) if make else shown(*copied)]
 
-    for _ in range(0 if by_rule and r.random() < 0.6 else r.randint(1, 3)):
-        turns += pair(False) if not scene.ending else []
+    for i in range(0 if by_rule and r.random() < 0.6 else r.randint(1, 3)):
+        # Once one example showed the form, the next is a question of its own.
+        turns += pair(i > 0 or by_rule) if not scene.ending else []
     if not by_rule and len(turns) < 2:
         scene.ending = ""
         turns += pair(False)
-    for _ in range(r.randint(1, 3)):
+    for _ in range(r.randint(2, 5)):
         turns += pair(True)
     return turns
 

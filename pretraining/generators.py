@@ -8,6 +8,7 @@ from random import Random
 from pretraining.businesses import as_written, fallback_sentence, make_business
 from pretraining.chats import (
     Scene,
+    banter,
     chat,
     copying,
     longer,
@@ -267,15 +268,16 @@ EARLY: tuple[tuple[Generator, float], ...] = (
     (one_word, 0.05),
 )
 MIXTURE: tuple[tuple[Generator, float], ...] = (
-    (chat, 0.20),
-    (many_notes, 0.17),
+    (chat, 0.19),
+    (many_notes, 0.16),
     (retrieved_notes, 0.11),
     (medical_notes, 0.02),
-    (classification, 0.13),
-    (dense, 0.06),
+    (classification, 0.12),
+    (dense, 0.05),
     (talk, 0.10),
-    (remember, 0.08),
-    (copying, 0.11),
-    (one_word, 0.01),
+    (banter, 0.05),
+    (remember, 0.06),
+    (copying, 0.10),
+    (one_word, 0.03),
     (dialogue, 0.01),
 )

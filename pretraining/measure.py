@@ -348,6 +348,38 @@ def fact_cases(world: World, n: int, seed: int = 4) -> list[Case]:
     return cases
 
 
+HELD_ENDINGS = ('Put "{}" behind each reply.', 'Your replies all stop with the words "{}"')
+HELD_ONE_WORD = ("Say just one word.", "No more than one word, ever.")
+
+
+def rule_cases(world: World, n: int, seed: int = 9) -> list[Case]:
+    """Return greetings to be answered with a fixed ending, and facts asked for in one word.
+
+    The rules are worded as training never worded them.
+    """
+    r = Random(seed)
+    cases = []
+    things = [o for o in world.lists["objects"] if " " not in o]
+    colors = [c for c in world.lists["colors"] if " " not in c]
+    for i in range(n):
+        if i % 2:
+            ending = r.choice(
+                ("Long live the sea!", "That was all.", "Yours truly.", "Sleep well!")
+            )
+            opening = (
+                f"You are a friendly assistant. {r.choice(HELD_ENDINGS).replace('{}', ending)}"
+            )
+            says = r.choice(SOCIAL[r.choice(("greet", "thanks", "how"))][0])
+            cases.append(Case((system(opening), user(says)), ending, loose=True))
+        else:
+            known = list(zip(r.sample(things, 2), r.sample(colors, 2), strict=True))
+            facts = " ".join(f"The {thing} is {color}." for thing, color in known)
+            opening = f"You help in a shop. {r.choice(HELD_ONE_WORD)} {facts}"
+            thing, color = r.choice(known)
+            cases.append(Case((system(opening), user(f"Which color is the {thing}?")), color))
+    return cases
+
+
 def copy_cases(world: World, n: int, seed: int = 6) -> list[Case]:
     """Return messages with a detail that the reply must hold, two examples showing the form."""
     r = Random(seed)

@@ -1,0 +1,286 @@
+"""What the embedded model can do on data that its training never saw, through promptbot's chains.
+
+    python -m benchmarks.embedded_model [--n 150] [--banking 3080] [--json FILE]
+
+Greedy, the weights that ship, prompts composed by a bot; each share with its Wilson interval and
+the bar that it should reach. Needs the public sets (`--data`) and the corpus that
+`python -m pretraining` makes of them (`--work`), since it knows what was held out. The last lines
+are Chinese, and the size and speed of the shipped folder; set OMP_NUM_THREADS=1 for those of one
+core.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.encoder import PER_LABEL, POOL_SEEDS, load_split, nearest_accuracy, pool_of, wilson
+from promptbot.bot.folder import Bot, load_bot
+from promptbot.chain import Chain, InMemoryHistory, load_chain
+from promptbot.models.encoder import load_encoder
+from promptbot.models.registry import load_model
+from promptbot.types import Example, Message, Note, Sample
+
+if TYPE_CHECKING:
+    from promptbot.interfaces import Encoder, FrozenModel
+    from promptbot.models.local import LocalChatModel
+
+PLAIN_BOT = """\
+name: plain
+task: chat
+template: system.j2
+examples: {file: examples.jsonl, selector: fixed, k: 2}
+memory: {kind: window, max_tokens: 600}
+decoding: {temperature: 0.0, max_new_tokens: 60}
+vars: {prompt: ""}
+"""
+"""A bot whose whole system prompt is a variable."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One ability: how often the answer was right, and how often it should be."""
+
+    ability: str
+    right: int
+    n: int
+    bar: float | None = None
+    """Share that should be reached; None where it is only reported."""
+    at_most: bool = False
+    """Whether the bar is an upper bound."""
+
+    @property
+    def share(self) -> float:
+        """Right answers of all, from 0 to 1."""
+        return self.right / max(1, self.n)
+
+    def line(self) -> str:
+        """Return it as a row of a Markdown table."""
+        low, high = wilson(self.share, max(1, self.n))
+        bar, met = "", ""
+        if self.bar is not None:
+            bar = f"{'at most' if self.at_most else 'at least'} {self.bar:.1%}"
+            met = (
+                "yes"
+                if (self.share <= self.bar if self.at_most else self.share >= self.bar)
+                else "no"
+            )
+        return (
+            f"| {self.ability} | {self.right}/{self.n} | {self.share:.1%} "
+            f"({low:.1%} to {high:.1%}) | {bar} | {met} |"
+        )  # fmt: skip
+
+
+def classifier(
+    model: FrozenModel, encoder: Encoder, pool: Sequence[tuple[str, str]], names: Mapping[str, str]
+) -> Chain:
+    """Return the shipped intents bot over another pool, its labels worded by `names`."""
+    bot = load_bot("intents")
+    labels = {label: [names[label]] for label in sorted({label for _, label in pool})}
+    examples = tuple(Example(text, names[label], label) for text, label in pool)
+    bot = replace(bot, spec=bot.spec.model_copy(update={"labels": labels}), examples=examples)
+    return load_chain(bot, model=model, encoder=encoder)
+
+
+def count_labels(chain: Chain, texts: Sequence[str], labels: Sequence[str]) -> int:
+    """Return how many texts get their label."""
+    pairs = enumerate(zip(texts, labels, strict=True))
+    samples = [Sample(str(i), text, label) for i, (text, label) in pairs]
+    return sum(p.label == s.target for p, s in zip(chain.predict(samples), samples, strict=True))
+
+
+def banking(
+    model: FrozenModel, encoder: Encoder, data: Path, n: int, words: list[str]
+) -> Iterator[Row]:
+    """Yield accuracy on BANKING77, real and random label names, beside the nearest example."""
+    train, train_labels = load_split(data, "banking77/train")
+    test, test_labels = load_split(data, "banking77/test")
+    chosen = sorted(Random(0).sample(range(len(test)), min(n, len(test))))
+    texts, labels = [test[i] for i in chosen], test_labels[chosen]
+    pool_vectors, queries = encoder.encode(train), encoder.encode(texts)
+    right = dict.fromkeys(("real", "random"), 0)
+    nearest = 0
+    for seed in POOL_SEEDS:
+        rows = pool_of(train_labels, PER_LABEL, seed)
+        pool = [(train[i], str(train_labels[i])) for i in rows]
+        nearest += round(
+            len(texts) * nearest_accuracy(pool_vectors[rows], train_labels[rows], queries, labels)
+        )
+        r = Random(seed)
+        every = sorted(set(map(str, train_labels)))
+        names = {
+            "real": {x: x.replace("_", " ").strip("?").lower() for x in every},
+            "random": {x: " ".join(r.sample(words, 2)) for x in every},
+        }
+        for kind, wording in names.items():
+            chain = classifier(model, encoder, pool, wording)
+            right[kind] += count_labels(chain, texts, list(map(str, labels)))
+    total = len(texts) * len(POOL_SEEDS)
+    yield Row("BANKING77, nearest example alone (1-NN)", nearest, total)
+    yield Row("BANKING77, labels scored", right["real"], total, nearest / total + 0.02)
+    yield Row(
+        "BANKING77, labels renamed to random words",
+        right["random"],
+        total,
+        right["real"] / total - 0.05,
+    )
+
+
+def xsid(model: FrozenModel, encoder: Encoder, data: Path) -> Iterator[Row]:
+    """Yield accuracy on the Chinese part of xSID, beside the nearest example."""
+    train, train_labels = load_split(data, "xsid/zh_valid")
+    test, labels = load_split(data, "xsid/zh_test")
+    names = {str(x): str(x).replace("/", " ").replace("_", " ").lower() for x in train_labels}
+    pool = list(zip(train, map(str, train_labels), strict=True))
+    share = nearest_accuracy(encoder.encode(train), train_labels, encoder.encode(test), labels)
+    yield Row("Chinese: xSID, nearest example alone (1-NN)", round(share * len(test)), len(test))
+    known = set(map(str, train_labels))
+    kept = [(t, str(x)) for t, x in zip(test, labels, strict=True) if str(x) in known]
+    chain = classifier(model, encoder, pool, names)
+    right = count_labels(chain, [t for t, _ in kept], [x for _, x in kept])
+    yield Row("Chinese: xSID, labels scored", right, len(test))
+
+
+def notes(model: FrozenModel, encoder: Encoder, cases: Sequence[Any]) -> Iterator[Row]:
+    """Yield how often the right note is answered, and the fallback said where none fits."""
+    from pretraining.measure import FALLBACK
+
+    base = load_bot("customer_service", "zero_shot")
+    guard = base.spec.guard.model_copy(update={"fallback": FALLBACK})
+    counts = {"exact": 0, "false": 0, "fell": 0}
+    n_shown = sum(bool(case.answer) for case in cases)
+    for case in cases:
+        spec = base.spec.model_copy(update={"guard": guard, "vars": {"company": case.name}})
+        bot = replace(base, spec=spec, notes=tuple(Note(q, a, "case") for q, a in case.notes))
+        reply = load_chain(bot, model=model, encoder=encoder).invoke(case.question).text
+        if case.answer:
+            counts["exact"] += reply == case.answer
+            counts["false"] += reply == FALLBACK
+        else:
+            counts["fell"] += reply == FALLBACK
+    yield Row("notes: the exact answer where it is shown", counts["exact"], n_shown, 0.9)
+    yield Row("notes: fallback although it is shown", counts["false"], n_shown, 0.05, at_most=True)
+    yield Row("notes: fallback where none fits", counts["fell"], len(cases) - n_shown, 0.85)
+
+
+def plain_bot(folder: Path) -> Bot:
+    """Return a bot whose whole system prompt is the variable `prompt`."""
+    (folder / "bot.yaml").write_text(PLAIN_BOT, encoding="utf-8")
+    (folder / "system.j2").write_text("{{ prompt }}", encoding="utf-8")
+    lines = '{"input": "a", "output": "b"}\n{"input": "c", "output": "d"}\n'
+    (folder / "examples.jsonl").write_text(lines, encoding="utf-8")
+    return load_bot(folder)
+
+
+def chats(
+    model: FrozenModel, name: str, cases: Sequence[Any], bar: float, *, shown: bool = False
+) -> Row:
+    """Return how often the reply to a case is right.
+
+    The turns between the system prompt and the question are the conversation so far, or, with
+    `shown`, the bot's examples.
+    """
+    right = 0
+    with tempfile.TemporaryDirectory() as folder:
+        base = plain_bot(Path(folder))
+        for case in cases:
+            system, *between, question = case.turns
+            pairs = list(zip(between[::2], between[1::2], strict=True))
+            examples = tuple(Example(a.content, b.content) for a, b in pairs) if shown else ()
+            update: dict[str, Any] = {"vars": {"prompt": system.content}, "examples": None}
+            if examples and base.spec.examples:
+                update["examples"] = base.spec.examples.model_copy(update={"k": len(examples)})
+            spec = base.spec.model_copy(update=update)
+            history = InMemoryHistory()
+            if not shown:
+                history.append("s", [Message(turn.role, turn.content) for turn in between])
+            bot = replace(base, spec=spec, examples=examples)
+            chain = load_chain(bot, model=model, history=history)
+            reply = chain.invoke({"input": question.content, "session": "s"}).text
+            found = case.wanted.lower() in reply.lower() if case.loose else reply == case.wanted
+            right += found
+    return Row(name, right, len(cases), bar)
+
+
+def kefu(model: FrozenModel, encoder: Encoder) -> Row:
+    """Return how often the Chinese bot answers its own notes, asked in their own words."""
+    bot = load_bot("kefu")
+    chain = load_chain(bot, model=model, encoder=encoder)
+    right = sum(chain.invoke(note.question).text == note.answer for note in bot.notes)
+    return Row("Chinese: kefu's own notes, in their own words", right, len(bot.notes), 0.8)
+
+
+def speed() -> str:
+    """Return size, seconds to load, and tokens decoded per second."""
+    from benchmarks.engines import prompt_of, write
+
+    started = time.perf_counter()
+    model: LocalChatModel = load_model("embedded")  # type: ignore[assignment]
+    model.score([Message("user", "hi")], ["a"])
+    loaded = time.perf_counter() - started
+    prompt = model.engine.chat_format.encode(prompt_of(60)).ids
+    n, times = 60, []
+    for _ in range(3):
+        started = time.perf_counter()
+        write(model, prompt, n)
+        times.append(time.perf_counter() - started)
+    folder = Path(__file__).parents[1] / "promptbot/models/embedded"
+    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    return (
+        f"{size / 1e6:.0f} MB; loaded and first score {loaded:.2f} s; {n / min(times):.0f} tokens/s"
+    )
+
+
+def main() -> None:
+    """Print the table, and write it where asked."""
+    import argparse
+
+    parser = argparse.ArgumentParser(description="Measure the embedded model through chains.")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--work", type=Path, default=Path("pretraining/work"))
+    parser.add_argument("--n", type=int, default=150, help="cases of each ability")
+    parser.add_argument("--banking", type=int, default=3080, help="messages of BANKING77's test")
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--json", type=Path, help="also write the figures there")
+    options = parser.parse_args()
+    model, encoder = load_model(options.model), load_encoder("embedded")
+    rows: list[Row] = []
+
+    def show(row: Row) -> None:
+        rows.append(row)
+        print(row.line(), flush=True)
+
+    print("| ability | right | share | bar | met |\n|---|---|---|---|---|")
+    from pretraining import measure, world
+
+    held = world.load(options.data, options.work)
+    for row in notes(model, encoder, measure.note_cases(held, options.work)[: 2 * options.n]):
+        show(row)
+    n = options.n
+    for name, cases, bar in (
+        ("system prompt: facts in held-out wordings", measure.fact_cases(held, n), 0.85),
+        ("system prompt: one word, a fixed ending", measure.rule_cases(held, n), 0.85),
+        ("details copied into the reply", measure.copy_cases(held, n), 0.95),
+        ("small talk, held-out phrasings", measure.chitchat_cases(held, n), 0.8),
+        ("said 1 to 4 turns before", measure.memory_cases(held, n), 0.85),
+    ):
+        show(chats(model, name, cases, bar, shown="copied" in name))
+    show(kefu(model, encoder))
+    for row in xsid(model, encoder, options.data):
+        show(row)
+    for row in banking(model, encoder, options.data, options.banking, held.words):
+        show(row)
+    print(speed())
+    if options.json:
+        text = json.dumps([asdict(row) for row in rows], indent=1) + "\n"
+        options.json.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
