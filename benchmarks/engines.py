@@ -1,8 +1,8 @@
 """Compares the local engines with plain Transformers: ``python -m benchmarks.engines [FOLDER]``.
 
-Three ways to run the same checkpoint, one thread each, measured in turns in one process, medians:
+Four ways to run the same checkpoint, one thread each, measured in turns in one process, medians:
 
-- ``onnx``: our ONNX engine;
+- ``onnx``: our ONNX engine in float32, and ``int8``: with matrices in 8 bits;
 - ``transformers``: our Transformers engine (same prefix cache, same option trie);
 - ``plain``: `generate`, and one forward pass over prompt and option for each option.
 
@@ -12,22 +12,25 @@ The first tokens are measured in fresh processes, imports included.
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from promptbot.models.export import export_onnx
 from promptbot.models.local import LocalChatModel
 from promptbot.models.onnx import load_onnx
 from promptbot.models.transformers import load_transformers
 from promptbot.types import Message
 
 EMBEDDED = Path(__file__).parent.parent / "promptbot" / "models" / "embedded"
-ENGINES = ("onnx", "transformers", "plain")
+ENGINES = ("onnx", "int8", "transformers", "plain")
 WORDS = ("where", "order", "card", "parcel", "refund", "limit")
 WORDS += ("branch", "address", "transfer", "balance", "PIN", "fee")
 FIRST_TOKEN = {
@@ -75,7 +78,11 @@ def main() -> None:
     given = parser.parse_args()
     sizes = Sizes(given.prompt, given.written, given.options, given.repeats)
     print(f"{given.folder.name}: {sizes}")
-    print(f"{'':28}" + "".join(f"{engine:>16}" for engine in ENGINES) + f"{'onnx/plain':>12}")
+    print(
+        f"{'':28}"
+        + "".join(f"{engine:>16}" for engine in ENGINES)
+        + f"{'onnx/plain':>12}{'int8/plain':>12}"
+    )
     print_row("process to first token, s", first_tokens(given.folder, sizes), smaller_wins=True)
     for work in works(given.folder, sizes):
         seconds = measured(work.ways, sizes.n_repeats)
@@ -91,6 +98,7 @@ def works(folder: Path, sizes: Sizes) -> list[Work]:
     torch.set_num_threads(1)
     models = {
         "onnx": load_onnx(folder, "onnx"),
+        "int8": load_int8(folder),
         "transformers": load_transformers(str(folder), "transformers"),
     }
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -152,6 +160,14 @@ def works(folder: Path, sizes: Sizes) -> list[Work]:
     ]
 
 
+def load_int8(folder: Path) -> LocalChatModel:
+    """Return the same checkpoint with matrices in 8 bits."""
+    with tempfile.TemporaryDirectory() as made:
+        copied = Path(shutil.copytree(folder, made, dirs_exist_ok=True))
+        export_onnx(copied, with_int8=True)
+        return load_onnx(copied, "int8")
+
+
 def write(model: LocalChatModel, prompt: list[int], n: int) -> None:
     """Write n tokens greedily after a prompt that no cache knows."""
     forget(model)
@@ -210,11 +226,14 @@ def first_tokens(folder: Path, sizes: Sizes) -> dict[str, float]:
 def print_row(name: str, values: dict[str, float], *, smaller_wins: bool) -> None:
     """Print one line of the table, with how many times better ONNX is than the last column."""
     other = values.get("plain", values["transformers"])
-    better = other / values["onnx"] if smaller_wins else values["onnx"] / other
     cells = "".join(
         f"{values[engine]:>16,.2f}" if engine in values else f"{'-':>16}" for engine in ENGINES
     )
-    print(f"{name:28}{cells}{better:>11.1f}x")
+    for engine in ("onnx", "int8"):
+        if engine in values:
+            better = other / values[engine] if smaller_wins else values[engine] / other
+            cells += f"{better:>11.1f}x"
+    print(f"{name:28}{cells}")
 
 
 if __name__ == "__main__":

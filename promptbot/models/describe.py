@@ -65,14 +65,16 @@ def _onnx(network: OnnxNetwork, context: int | None) -> dict[str, str]:
     shapes = network.layout.shapes()
     tables = ("cos", "sin")  # computed from the settings, not trained
     n_parameters = sum(math.prod(shape) for name, shape in shapes.items() if name not in tables)
-    n_bytes = 4 * sum(map(math.prod, shapes.values()))
+    numbers = "float32: the graph computes in it"
+    if network.is_int8:
+        numbers = "8 bits in blocks of 32 for matrices, float32 for the rest: model.int8.onnx"
     return {
         "engine": "ONNX Runtime",
         "architecture": f"{network.layout.family}, {network.layout.n_layers} layers",
         "parameters": f"{n_parameters:,}",
-        "numbers": "float32: the graph computes in it",
+        "numbers": numbers,
         "device": "cpu: the ONNX engine uses no other",
-        "weights in memory": _mebibytes(n_bytes),
+        "weights in memory": _mebibytes(network.n_bytes),
         "cache": _cache(ArrayKeyValues(network.layout, _ONE_TOKEN).n_bytes, context),
     }
 

@@ -1,8 +1,9 @@
-"""Writes the ONNX graph of a checkpoint: ``python -m promptbot.models.export FOLDER``.
+"""Writes the ONNX graph of a checkpoint, and checks it against Transformers.
 
 ``model.onnx`` holds the computation alone, a few kilobytes. The weights stay in the folder's
 safetensors, which the ONNX engine puts into the graph when it loads; so both engines run the very
-same numbers and nothing is shipped twice.
+same numbers and nothing is shipped twice. ``model.int8.onnx`` computes with matrices in 8 bits,
+which the engine makes of those weights when it loads.
 
 The graph reads one sequence. Its attention takes the keys and values of the past from buffers
 whose unused end is masked by the bias, and returns those of the new tokens alone, so no step
@@ -11,28 +12,190 @@ copies the past. The last layer computes only the rows whose logits are wanted.
 
 from __future__ import annotations
 
-import argparse
+import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptbot.errors import MissingExtra, ModelError
+from promptbot.errors import InputError, MissingExtra, ModelError
+from promptbot.models import int8
 from promptbot.models.layouts import Layout, read_layout
-from promptbot.models.weights import read_json
+from promptbot.models.weights import read_json, weight_files
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from promptbot.interfaces import FrozenModel
+
 GRAPH = "model.onnx"
+INT8_GRAPH = "model.int8.onnx"
+MAX_LOGIT_DIFFERENCE = 1e-3
+"""Of a float32 graph's logits to Transformers', relative to their size."""
+MAX_NATS = {False: 1e-3, True: 0.1}
+"""Mean difference of a token's log-probability to Transformers', in float32 and in 8 bits."""
+PROMPTS = (
+    "Hello! Who are you?",
+    "Where is my order? I have been waiting for two weeks.",
+    "Write one sentence about the sea.",
+    "What is the capital of France, and how do you know?",
+)
+"""What the check asks."""
+N_CHECKED = 24
+"""Tokens of the answers that the check compares."""
+_COPIED = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "model.safetensors.index.json",
+)  # fmt: skip
 _MICROSOFT = "com.microsoft"  # operators that every ONNX Runtime build has
 
 
-def export_onnx(folder: Path, *, check: bool = True) -> Path:
-    """Write ``model.onnx`` beside a checkpoint's weights and return its path.
+@dataclass(frozen=True, slots=True)
+class Equality:
+    """How an exported model compares with the checkpoint in Transformers, in float32."""
+
+    n_answers: int
+    """Greedy answers that were compared."""
+    n_equal: int
+    """Of them, those equal to the last character."""
+    nats: float
+    """Mean absolute difference of the log-probability of a token."""
+    worst_nats: float
+    """The largest."""
+
+
+def export_model(model: str, folder: Path, *, with_int8: bool = False) -> Equality:
+    """Write a folder that the ONNX engine runs without torch, and compare it with the original.
+
+    Args:
+        model: ``embedded``, a folder, or ``hf:OWNER/NAME``, of a supported architecture.
+        folder: Where to write; must not exist, or be empty.
+        with_int8: Compute with matrices in 8 bits.
+
+    Raises:
+        InputError: Something stands in the folder.
+        ModelError: The architecture is not supported, or the folder computes something else.
+        MissingExtra: onnx or torch is not installed.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            "something is there already.",
+            place=str(folder),
+            expected="Expected the path of a folder to be made.",
+            hint="Choose another path, or delete what stands there.",
+        )
+    source = _source(model)
+    weights = weight_files(source)
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        for name in (*_COPIED, *(path.name for path in weights)):
+            if (source / name).is_file():
+                shutil.copyfile(source / name, part / name)
+        if not (part / "tokenizer.json").is_file():
+            _save_tokenizer(source, part)
+        export_onnx(part, with_int8=with_int8)
+        equality = compare(part, source)
+        if equality.nats > MAX_NATS[with_int8]:
+            raise ModelError(
+                f"the exported model's log-probabilities differ by {equality.nats:.2g} nats.",
+                place=model,
+                expected=f"At most {MAX_NATS[with_int8]} for a token on average.",
+                hint="Export it without --int8."
+                if with_int8
+                else "Please report this checkpoint's config.json.",
+            )
+        if folder.exists():
+            folder.rmdir()
+        part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return equality
+
+
+def _source(model: str) -> Path:
+    """Return the folder of a checkpoint, fetched from the hub where it is there."""
+    from promptbot.models.registry import EMBEDDED
+
+    if model == "embedded":
+        return EMBEDDED
+    if not model.startswith("hf:"):
+        folder = Path(model).expanduser()
+        if folder.is_dir():
+            return folder
+        raise ModelError(
+            "no such folder.",
+            place=model,
+            expected="Expected embedded, the folder of a checkpoint, or hf:OWNER/NAME.",
+            hint="Check the path.",
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        patterns = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+        return Path(snapshot_download(model.removeprefix("hf:"), allow_patterns=patterns))
+    except Exception as error:  # the hub's errors and those of the network share no base class
+        raise ModelError(
+            f"it could not be fetched from the hub ({type(error).__name__}: {error}).",
+            place=model,
+            hint="Check the name and the connection; a gated model needs HF_TOKEN.",
+        ) from error
+
+
+def _save_tokenizer(source: Path, folder: Path) -> None:
+    """Write a tokenizer in the one form that needs no Transformers, from an older form."""
+    try:
+        from transformers import AutoTokenizer
+
+        AutoTokenizer.from_pretrained(source, trust_remote_code=False).save_pretrained(folder)
+    except Exception as error:  # whatever a broken tokenizer raises
+        raise ModelError(
+            f"the tokenizer cannot be read ({error}).",
+            place=str(source),
+            expected="Expected tokenizer.json, or files that Transformers converts to it.",
+            hint="Copy the model's folder again, with every file.",
+        ) from error
+
+
+def compare(folder: Path, source: Path) -> Equality:
+    """Return how an exported folder's answers and scores compare with Transformers' float32.
+
+    Raises:
+        MissingExtra: torch is not installed.
+    """
+    from promptbot.models.onnx import load_onnx
+    from promptbot.models.transformers import load_transformers
+    from promptbot.types import Message
+
+    exported = load_onnx(folder, str(folder))
+    original = load_transformers(str(source), str(source), float32=True)
+    n_equal, differences = 0, []
+    for text in PROMPTS:
+        prompt = [Message("user", text)]
+        wanted = _answer(original, text)
+        n_equal += _answer(exported, text) == wanted
+        options = [wanted or "yes", "I do not know."]
+        for found, expected in zip(
+            exported.score(prompt, options), original.score(prompt, options), strict=True
+        ):
+            pairs = zip(found.token_logprobs, expected.token_logprobs, strict=True)
+            differences += [abs(a - b) for a, b in pairs]
+    return Equality(len(PROMPTS), n_equal, sum(differences) / len(differences), max(differences))
+
+
+def _answer(model: FrozenModel, text: str) -> str:
+    return str(model.invoke(text, max_new_tokens=N_CHECKED).text)
+
+
+def export_onnx(folder: Path, *, check: bool = True, with_int8: bool = False) -> Path:
+    """Write the graph beside a checkpoint's weights and return its path.
 
     Args:
         folder: With config.json and safetensors.
-        check: Compare with Transformers, where torch is installed.
+        check: Compare the logits with Transformers, where torch is installed; not in 8 bits.
+        with_int8: Write ``model.int8.onnx`` in place of ``model.onnx``.
 
     Raises:
         ModelError: The architecture is not supported, or the graph computes something else.
@@ -43,16 +206,16 @@ def export_onnx(folder: Path, *, check: bool = True) -> Path:
     except ImportError as error:
         raise MissingExtra("Exporting a model", "onnx", "export") from error
     layout = read_layout(read_json(folder / "config.json"), str(folder))
-    path = folder / GRAPH
-    path.write_bytes(build_graph(layout).SerializeToString())
-    if check:
+    path = folder / (INT8_GRAPH if with_int8 else GRAPH)
+    path.write_bytes(build_graph(layout, with_int8=with_int8).SerializeToString())
+    if check and not with_int8:
         difference = largest_difference(folder)
-        if difference is not None and difference > 1e-3:
+        if difference is not None and difference > MAX_LOGIT_DIFFERENCE:
             path.unlink()
             raise ModelError(
                 f"the graph's logits differ from Transformers' by {difference:.2g}.",
                 place=str(folder),
-                expected="At most 0.001.",
+                expected=f"At most {MAX_LOGIT_DIFFERENCE}.",
                 hint="Please report this checkpoint's config.json.",
             )
     return path
@@ -71,9 +234,11 @@ def largest_difference(folder: Path, n_tokens: int = 24) -> float | None:
     import numpy as np
 
     from promptbot.models.onnx import OnnxNetwork
+    from promptbot.models.transformers import quiet
 
     network = OnnxNetwork.load(folder)
-    reference: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with quiet():
+        reference: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     ids = np.random.default_rng(0).integers(0, network.n_vocabulary, n_tokens)
     with torch.inference_mode():
         expected = reference(torch.from_numpy(ids)[None]).logits[0].numpy()
@@ -85,7 +250,7 @@ def largest_difference(folder: Path, n_tokens: int = 24) -> float | None:
     return float(np.abs(found - expected).max() / max(1.0, float(np.abs(expected).max())))
 
 
-def build_graph(layout: Layout) -> ModelProto:
+def build_graph(layout: Layout, *, with_int8: bool = False) -> ModelProto:
     """Return the graph of a layout, with weights by name only.
 
     Inputs: ``ids`` (n), ``positions`` (1, n), ``bias`` (1, 1, n, past + n) added to the attention
@@ -93,7 +258,7 @@ def build_graph(layout: Layout) -> ModelProto:
     ``past_values`` (kv_heads, 1, past, head_dim). Outputs: ``logits`` (m, n_vocabulary), and the
     new ``keys`` and ``values`` of each layer, shaped like the past ones.
     """
-    graph = _Graph(layout)
+    graph = _Graph(layout, with_int8)
     hidden = graph.add("Gather", "embed", "ids")
     if layout.rope_theta is None:
         rows = graph.add("Squeeze", "positions", graph.ints(0))
@@ -109,16 +274,21 @@ def build_graph(layout: Layout) -> ModelProto:
         mixed = graph.attention(i, query, keys, values, bias)
         hidden = graph.add("Add", hidden, graph.linear(f"{i}.out", mixed, layout.out_bias))
         hidden = graph.add("Add", hidden, graph.feed_forward(i, graph.norm(f"{i}.norm2", hidden)))
-    head = "embed" if layout.tied else "head"
-    graph.add("Gemm", graph.norm("norm", hidden), head, output="logits", transB=1)
+    last_hidden = graph.norm("norm", hidden)
+    if with_int8:
+        graph.int8_product("head", last_hidden, output="logits")
+    else:
+        head = "embed" if layout.tied else "head"
+        graph.add("Gemm", last_hidden, head, output="logits", transB=1)
     return graph.model()
 
 
 class _Graph:
     """Adds nodes one by one; each method returns the name of what it computes."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, with_int8: bool) -> None:
         self.layout = layout
+        self.with_int8 = with_int8
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
 
@@ -157,8 +327,28 @@ class _Graph:
 
     def linear(self, name: str, hidden: str, bias: bool) -> str:
         """Multiply by a matrix that is stored as (outputs, inputs)."""
+        if self.with_int8:
+            product = self.int8_product(name, hidden)
+            return self.add("Add", product, f"{name}_bias") if bias else product
         inputs = (hidden, name, f"{name}_bias") if bias else (hidden, name)
         return self.add("Gemm", *inputs, transB=1)
+
+    def int8_product(self, name: str, hidden: str, output: str = "") -> str:
+        """Multiply by a matrix in 8 bits; see `promptbot.models.int8`."""
+        rows, columns = int8.matrices(self.layout)[name]
+        return self.add(
+            "MatMulNBits",
+            hidden,
+            int8.codes_of(name),
+            int8.scales_of(name),
+            output=output,
+            domain=_MICROSOFT,
+            N=rows,
+            K=columns,
+            bits=8,
+            block_size=int8.BLOCK,
+            accuracy_level=4,  # the input is rounded to 8 bits, too
+        )
 
     def queries_keys_values(self, i: int, hidden: str) -> list[str]:
         """Return queries (kv, group, n, dim), keys (kv, 1, dim, n) and values (kv, 1, n, dim)."""
@@ -267,7 +457,8 @@ class _Graph:
                 info(f"keys.{i}", TensorProto.FLOAT, [kv, 1, dim, "n"]),
                 info(f"values.{i}", TensorProto.FLOAT, [kv, 1, "n", dim]),
             ]
-        weights = [_external(name, size) for name, size in shape.shapes().items()]
+        sizes = int8.shapes(shape) if self.with_int8 else shape.shapes()
+        weights = [_external(name, size) for name, size in sizes.items()]
         graph = helper.make_graph(
             self.nodes, "frozen", inputs, outputs, [*self.constants.values(), *weights]
         )
@@ -283,21 +474,8 @@ def _external(name: str, shape: Sequence[int]) -> Any:
     """Return a weight without its numbers; the engine supplies them when it loads."""
     from onnx import TensorProto
 
-    tensor = TensorProto(
-        name=name, data_type=TensorProto.FLOAT, dims=shape, data_location=TensorProto.EXTERNAL
-    )
+    kind = TensorProto.UINT8 if name == int8.codes_of(name[:-6]) else TensorProto.FLOAT
+    tensor = TensorProto(name=name, data_type=kind, dims=shape, data_location=TensorProto.EXTERNAL)
     entry = tensor.external_data.add()
     entry.key, entry.value = "location", "given-when-loaded"
     return tensor
-
-
-def main() -> None:
-    """Export the folder named on the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    path = export_onnx(parser.parse_args().folder)
-    print(f"{path}: {path.stat().st_size:,} bytes")
-
-
-if __name__ == "__main__":
-    main()

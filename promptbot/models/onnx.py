@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from promptbot.errors import ModelError
 from promptbot.models.causal import CausalEngine
 from promptbot.models.chat_format import load_chat_format
 from promptbot.models.codec import Codec
+from promptbot.models.int8 import int8_weights
 from promptbot.models.layouts import graph_weights, read_layout
 from promptbot.models.local import LocalChatModel
 from promptbot.models.weights import (
@@ -27,15 +29,16 @@ if TYPE_CHECKING:
     from promptbot.models.layouts import Layout
     from promptbot.models.prefix_cache import KeyValues
 
-GRAPH = "model.onnx"
+GRAPHS = ("model.int8.onnx", "model.onnx")
+"""Files with the computation; the first that is there is used."""
 _BLOCK = 128
 
 
 def load_onnx(folder: Path, spec: str, *, threads: int = 1) -> LocalChatModel:
-    """Return the chat model in a folder that holds ``model.onnx`` beside its checkpoint.
+    """Return the chat model in a folder that holds an ONNX graph beside its checkpoint.
 
     Args:
-        folder: With config.json, tokenizer.json, safetensors and model.onnx.
+        folder: With config.json, tokenizer.json, safetensors, and model.int8.onnx or model.onnx.
         spec: The text that the model is known by.
         threads: Cores for one matrix product; more than one slows small models down.
 
@@ -116,9 +119,14 @@ class OnnxNetwork:
     reads_trees = True
 
     def __init__(
-        self, session: InferenceSession, layout: Layout, weights: dict[str, NDArray[np.float32]]
+        self,
+        session: InferenceSession,
+        layout: Layout,
+        weights: Mapping[str, NDArray[np.float32] | NDArray[np.uint8]],
+        is_int8: bool,
     ) -> None:
         self.layout = layout
+        self.is_int8 = is_int8
         self._session = session
         self._weights = weights
         self._input_names = [(f"past_keys.{i}", f"past_values.{i}") for i in range(layout.n_layers)]
@@ -133,15 +141,20 @@ class OnnxNetwork:
 
         place = str(folder)
         layout = read_layout(read_json(folder / "config.json"), place)
-        if not (folder / GRAPH).is_file():
+        name = next((name for name in GRAPHS if (folder / name).is_file()), None)
+        if name is None:
             raise ModelError(
-                f"{GRAPH} is missing.",
+                f"{GRAPHS[-1]} is missing.",
                 place=place,
                 expected="The ONNX engine needs the graph beside the weights.",
-                hint=f"Write it: python -m promptbot.models.export {folder}",
+                hint=f"Make a folder that has it: promptbot models export {folder} NEW_FOLDER",
             )
-        graph = read_verified(folder, [GRAPH])[GRAPH]
-        weights = graph_weights(layout, load_tensors(folder), place)
+        graph = read_verified(folder, [name])[name]
+        weights: Mapping[str, NDArray[np.float32] | NDArray[np.uint8]]
+        weights = plain = graph_weights(layout, load_tensors(folder), place)
+        is_int8 = name == GRAPHS[0]
+        if is_int8:
+            weights = int8_weights(layout, plain)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -155,15 +168,20 @@ class OnnxNetwork:
         except Exception as error:  # onnxruntime's errors share no base class
             raise ModelError(
                 f"ONNX Runtime cannot load the graph ({error}).",
-                place=f"{folder / GRAPH}",
-                hint=f"Write it again: python -m promptbot.models.export {folder}",
+                place=f"{folder / name}",
+                hint="Make the folder again: promptbot models export MODEL FOLDER",
             ) from error
-        return cls(session, layout, weights)
+        return cls(session, layout, weights, is_int8)
 
     @property
     def n_vocabulary(self) -> int:
         """Width of the logits."""
         return self.layout.n_vocabulary
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the weights."""
+        return sum(int(array.nbytes) for array in self._weights.values())
 
     def new_key_values(self) -> ArrayKeyValues:
         """Return the memory of an empty sequence."""

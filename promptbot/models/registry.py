@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 EMBEDDED = Path(__file__).parent / "embedded"
 """The folder of the model that is shipped with the package."""
 
-GRAPH_FILE = "model.onnx"
-"""What makes a folder one for ONNX Runtime; others are Transformers checkpoints."""
+GRAPH_FILES = ("model.int8.onnx", "model.onnx")
+"""One of them makes a folder one for ONNX Runtime; others are Transformers checkpoints."""
 
 FORMS = (
     "Expected one of: embedded; a folder; hf:OWNER/NAME; openai:NAME or another provider's; "
@@ -88,11 +88,11 @@ def _is_loopback(host: str) -> bool:
 
 
 def _load_embedded() -> FrozenModel:
-    if not (EMBEDDED / GRAPH_FILE).is_file():
+    if not _has_graph(EMBEDDED):
         raise ModelError(
             "the embedded model is not in this installation.",
             place=str(EMBEDDED),
-            expected=f"Expected {GRAPH_FILE} there.",
+            expected=f"Expected {GRAPH_FILES[-1]} there.",
             hint="Install promptbot again, or choose another model with --model.",
         )
     from promptbot.models.onnx import load_onnx
@@ -100,8 +100,12 @@ def _load_embedded() -> FrozenModel:
     return load_onnx(EMBEDDED, "embedded")
 
 
+def _has_graph(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in GRAPH_FILES)
+
+
 def _load_folder(folder: Path, spec: str) -> FrozenModel:
-    if (folder / GRAPH_FILE).is_file():
+    if _has_graph(folder):
         from promptbot.models.onnx import load_onnx
 
         return load_onnx(folder, spec)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _ATTENTION_LAYERS = {"full_attention", "sliding_attention", "chunked_attention", "attention"}
 
 
-def load_transformers(name_or_folder: str, spec: str) -> LocalChatModel:
+def load_transformers(name_or_folder: str, spec: str, *, float32: bool = False) -> LocalChatModel:
     """Return the chat model of a checkpoint.
 
     On a GPU it computes in bfloat16, otherwise in float32. Only safetensors are read and code
@@ -33,6 +33,8 @@ def load_transformers(name_or_folder: str, spec: str) -> LocalChatModel:
     Args:
         name_or_folder: A folder, or an id on the Hugging Face hub.
         spec: The text that the model is known by.
+        float32: Compute in float32 on the CPU, whatever there is: what other engines are
+            compared with.
 
     Raises:
         MissingExtra: torch is not installed.
@@ -48,13 +50,14 @@ def load_transformers(name_or_folder: str, spec: str) -> LocalChatModel:
         read_json(Path(name_or_folder) / "config.json")
         weight_files(Path(name_or_folder))
     source = _Source(name_or_folder, spec, offline=is_folder or not _hub_is_reachable())
-    with _quiet():
+    with quiet():
         config = source.load("AutoConfig", "configuration")
         tokenizer = source.load("AutoTokenizer", "tokenizer")
-        model = source.load_model(config)
+        on_gpu = torch.cuda.is_available() and not float32
+        model = source.load_model(config, torch.bfloat16 if on_gpu else torch.float32)
     _refuse_running_state(model, spec)
     model.eval().requires_grad_(False)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to("cuda" if on_gpu else "cpu")
     return LocalChatModel(engine=_engine(model, tokenizer, spec), spec=spec)
 
 
@@ -78,10 +81,8 @@ class _Source:
         except Exception as error:  # Transformers lets through whatever its parsers raise
             raise self._explained(error, what) from error
 
-    def load_model(self, config: Any) -> Any:
-        """Return the model with every weight in place."""
-        import torch
-
+    def load_model(self, config: Any, dtype: Any) -> Any:
+        """Return the model with every weight in place, in a torch number format."""
         auto_class = (
             "AutoModelForSeq2SeqLM" if config.is_encoder_decoder else "AutoModelForCausalLM"
         )
@@ -90,7 +91,7 @@ class _Source:
             "model",
             use_safetensors=True,
             output_loading_info=True,
-            dtype=torch.bfloat16 if torch.cuda.is_available() else torch.float32,
+            dtype=dtype,
         )
         missing = sorted(report["missing_keys"])
         if missing:  # Transformers would go on with random numbers
@@ -251,7 +252,7 @@ def _hub_is_reachable() -> bool:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Transformers' progress bars and advice off the terminal; errors are raised anyway."""
     from transformers import utils
 
