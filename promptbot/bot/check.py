@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +29,9 @@ from promptbot.prompt.verbalizer import Verbalizer
 from promptbot.types import Example
 
 T = TypeVar("T")
+
+LONG_BEHIND = 160
+"""Characters of fixed text, about 40 tokens, from which on their place is worth a remark."""
 
 SYSTEM_VARIABLES = RESERVED_VARIABLES - {"input", "turns"}
 """What promptbot fills in a system prompt's template."""
@@ -105,19 +109,52 @@ def _check_templates(folder: Path, spec: BotSpec, variant: str | None) -> Iterat
                     yield problem
 
 
-def _trial(spec: BotSpec) -> dict[str, object]:
-    """Return values of the kinds that a template gets in a conversation."""
+def cache_advice(name: str | Path) -> list[str]:
+    """Return a remark on each template whose fixed text a model must read again with every message.
+
+    The prefix cache of a model ends at the first token that differs. Fixed text behind the notes
+    or behind anything else that changes with the message is therefore never found there.
+    """
+    folder = find_bot(name)
+    remarks: dict[str, None] = {}
+    for variant in (None, *variant_files(folder)):
+        spec = read_spec(folder, variant)
+        source = read_template(folder, spec.template)
+        template = Template(name=source.name, source=source.text, partials=read_partials(folder))
+        one, other = (template.render({**spec.vars, **_trial(spec, text)}).strip() for text in "ab")
+        if one == other:
+            continue
+        n_before = _n_shared(one, other)
+        n_behind = _n_shared(one[::-1], other[::-1])
+        if n_behind >= LONG_BEHIND:
+            remark = (
+                f"{source.name}: {n_behind} characters of fixed text stand behind text that "
+                f"changes with each message, {n_before} before it. A model's prefix cache keeps "
+                "only what stands before: put fixed text first."
+            )
+            remarks[remark] = None
+    return list(remarks)
+
+
+def _n_shared(one: str, other: str) -> int:
+    """Return the length of the longest common beginning."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _trial(spec: BotSpec, text: str = "") -> dict[str, object]:
+    """Return values of the kinds that a template gets in a conversation, with a text of ours."""
     note = {"question": "Q", "answer": "A", "text": "Q A", "source": "knowledge.jsonl:1"}
+    note = {key: value + text for key, value in note.items()}
     return {
         "fallback": spec.guard.fallback,
         "language": spec.language,
         "labels": spec.labels or {},
         "knowledge": [note] * 3,
-        "examples": [{"input": "I", "output": "O"}] * 3,
-        "input": "I",
-        "summary": "S",
-        "facts": {"name": "N"},
-        "turns": [{"role": "user", "content": "C"}] * 2,
+        "examples": [{"input": "I" + text, "output": "O" + text}] * 3,
+        "input": "I" + text,
+        "summary": "S" + text,
+        "facts": {"name": "N" + text},
+        "turns": [{"role": "user", "content": "C" + text}] * 2,
     }
 
 

@@ -14,8 +14,8 @@ def check(
     ] = None,
 ) -> None:
     """Say everything that is wrong with bots, file and line, at once."""
-    from promptbot.bot.check import check_bot, check_names
-    from promptbot.cli.style import print_error
+    from promptbot.bot.check import cache_advice, check_bot, check_names
+    from promptbot.cli.style import print_error, visible
     from promptbot.errors import PromptbotError, UserError
 
     status = 0
@@ -30,6 +30,8 @@ def check(
             status = UserError.exit_status
         else:
             print(f"ok: {name} ({summarise(name)})")
+            for remark in cache_advice(name):
+                print(f"    {visible(remark)}")
     raise typer.Exit(status)
 
 

@@ -7,6 +7,7 @@ import inspect
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -28,7 +29,9 @@ def load_transformers(name_or_folder: str, spec: str, *, float32: bool = False) 
     """Return the chat model of a checkpoint.
 
     On a GPU it computes in bfloat16, otherwise in float32. Only safetensors are read and code
-    that a checkpoint brings is never run.
+    that a checkpoint brings is never run. A folder of a LoRA adapter (Hu et al. 2021,
+    arXiv:2106.09685; ``adapter_config.json``, as peft saves it) is loaded with the base that it
+    names, into whose weights in memory it is merged.
 
     Args:
         name_or_folder: A folder, or an id on the Hugging Face hub.
@@ -45,20 +48,77 @@ def load_transformers(name_or_folder: str, spec: str, *, float32: bool = False) 
         import torch
     except ImportError as error:
         raise MissingExtra("The Transformers engine", "torch", "hf") from error
-    is_folder = Path(name_or_folder).is_dir()
+    adapter = _adapter(name_or_folder, spec)
+    base = adapter.base if adapter else name_or_folder
+    is_folder = Path(base).is_dir()
     if is_folder:
-        read_json(Path(name_or_folder) / "config.json")
-        weight_files(Path(name_or_folder))
-    source = _Source(name_or_folder, spec, offline=is_folder or not _hub_is_reachable())
+        read_json(Path(base) / "config.json")
+        weight_files(Path(base))
+    source = _Source(base, spec, offline=is_folder or not _hub_is_reachable())
     with quiet():
         config = source.load("AutoConfig", "configuration")
         tokenizer = source.load("AutoTokenizer", "tokenizer")
         on_gpu = torch.cuda.is_available() and not float32
         model = source.load_model(config, torch.bfloat16 if on_gpu else torch.float32)
+        if adapter:
+            model = adapter.merged(model)
     _refuse_running_state(model, spec)
     model.eval().requires_grad_(False)
     model.to("cuda" if on_gpu else "cpu")
     return LocalChatModel(engine=_engine(model, tokenizer, spec), spec=spec)
+
+
+@dataclass(frozen=True)
+class _Adapter:
+    """A LoRA adapter's folder and the base that it changes."""
+
+    folder: Path
+    base: str
+    """A folder, or an id on the hub."""
+    spec: str
+
+    def merged(self, model: Any) -> Any:
+        """Return the base with the adapter's changes added to its weights."""
+        try:
+            from peft import PeftModel
+        except ImportError as error:
+            raise MissingExtra("LoRA adapters", "peft", "finetune") from error
+        try:
+            return PeftModel.from_pretrained(model, self.folder).merge_and_unload()
+        except Exception as error:  # peft lets through whatever its parsers raise
+            raise ModelError(
+                f"the adapter does not fit its base {self.base} ({error}).",
+                place=self.spec,
+                hint="Train it again on this base, or correct base_model_name_or_path.",
+            ) from error
+
+
+def _adapter(name: str, spec: str) -> _Adapter | None:
+    """Return the adapter in a folder; None where it holds none.
+
+    Raises:
+        UnsafeWeights: Its weights are not in safetensors.
+        ModelError: Its base is not named.
+    """
+    folder = Path(name)
+    if not (folder / "adapter_config.json").is_file():
+        return None
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise UnsafeWeights(
+            "there is no adapter_model.safetensors.",
+            place=spec,
+            expected="promptbot reads safetensors only; other formats can run code.",
+            hint="Save the adapter again with model.save_pretrained(folder).",
+        )
+    base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+    if not base:
+        raise ModelError(
+            "adapter_config.json does not name the model that the adapter changes.",
+            place=spec,
+            hint='Write its folder or hub id there: "base_model_name_or_path": "...".',
+        )
+    beside = folder / str(base)
+    return _Adapter(folder, str(beside) if beside.is_dir() else str(base), spec)
 
 
 class _Source:

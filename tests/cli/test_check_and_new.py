@@ -53,6 +53,24 @@ def test_a_new_bot_passes_its_check_and_answers(
     assert cli("new", "my_bot").status == 2
 
 
+def test_a_template_that_defeats_the_prefix_cache_is_remarked_on_and_fine(
+    cli: Cli, make_bot: BotMaker
+) -> None:
+    fixed = "Be friendly, be brief, and never promise what the shop cannot keep. " * 3
+    files = {
+        "bot.yaml": "name: late\ntask: chat\nmodel: embedded\ntemplate: system.j2\n"
+        "knowledge: {file: knowledge.jsonl, k: 1}\n",
+        "knowledge.jsonl": '{"question": "Who?", "answer": "We."}\n',
+        "system.j2": "Notes: {% for n in knowledge %}{{ n.answer }}{% endfor %} " + fixed,
+        "first.j2": fixed + "Notes: {% for n in knowledge %}{{ n.answer }}{% endfor %}",
+    }
+    late = cli("check", str(make_bot("late", files)))
+    assert late.status == 0
+    assert f"system.j2: {len(fixed)} characters of fixed text stand behind" in late.out
+    files["bot.yaml"] = files["bot.yaml"].replace("system.j2", "first.j2")
+    assert "characters" not in cli("check", str(make_bot("first", files))).out
+
+
 def test_a_task_that_is_none_is_the_users_mistake(cli: Cli) -> None:
     result = cli("new", "x", "--task", "sing")
     assert result.status == 2

@@ -12,6 +12,7 @@ import pytest
 
 from promptbot.errors import FrozenModelChanged, MissingExtra, ModelError, UnsafeWeights
 from promptbot.models import transformers as engine
+from promptbot.models.registry import load_model
 from promptbot.models.transformers import load_transformers
 from promptbot.types import Message
 from tests.models import checkpoints
@@ -228,3 +229,52 @@ def test_a_tokenizer_without_a_backend_works_too(tmp_path: Path) -> None:
     assert tokenizer.pad_token_id not in evil
     assert len(model.score([Message("user", "a")], ["x", "yz"])) == 2
     model.invoke("hello", max_new_tokens=4)
+
+
+def make_adapter(base: Path, folder: Path) -> Path:
+    """A LoRA adapter whose every number is random, so that it changes what the base says."""
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    config = peft.LoraConfig(r=4, task_type="CAUSAL_LM", init_lora_weights=False)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    wrapped = peft.get_peft_model(model, config)
+    wrapped.save_pretrained(folder)
+    return folder
+
+
+def test_a_lora_adapter_is_loaded_with_its_base(folder: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    adapter = make_adapter(folder, tmp_path / "adapter")
+    model = load_model(str(adapter))
+    prompt = [Message("user", "Where is my order?")]
+    ids = model.engine.chat_format.encode(prompt).ids  # type: ignore[attr-defined]
+    option = model.engine.chat_format.encode_answer("lost card", end_of_turn=True)  # type: ignore[attr-defined]
+    plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    reference = PeftModel.from_pretrained(plain, adapter).eval()
+    with torch.no_grad():
+        logits = reference(torch.tensor([ids + option])).logits[0, len(ids) - 1 : -1]
+    expected = logits.log_softmax(-1)[range(len(option)), option].sum().item()
+    [found] = model.score(prompt, ["lost card"])
+    assert found.logprob == pytest.approx(expected, abs=1e-3)
+    [without] = load_transformers(str(folder), "x").score(prompt, ["lost card"])
+    assert abs(found.logprob - without.logprob) > 1e-2
+    assert model.digest() == model.revision
+
+
+def test_an_adapter_that_is_not_safe_or_has_no_base_is_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    adapter = make_adapter(folder, tmp_path / "adapter")
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(
+        json.dumps({**settings, "base_model_name_or_path": None})
+    )
+    with pytest.raises(ModelError, match="does not name the model"):
+        load_model(str(adapter))
+    (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
+    with pytest.raises(UnsafeWeights, match="safetensors"):
+        load_model(str(adapter))
