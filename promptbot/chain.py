@@ -75,6 +75,8 @@ class Chain(Runnable[ChatInput, Reply]):
             and vector stores become selectors by `promptbot.langchain_compat`.
         history: Keeps the sessions; in memory when None.
         seed: Of everything random.
+        sampling_seed: Of what the model draws, where that is another one: the same prompt is then
+            answered anew.
 
     Example:
         >>> chain = load_chain("customer_service")
@@ -91,11 +93,13 @@ class Chain(Runnable[ChatInput, Reply]):
         selector: Selector | None = None,
         history: History | None = None,
         seed: int = 0,
+        sampling_seed: int | None = None,
     ) -> None:
         self.bot = bot
         self.model = model
         self.history: History = history if history is not None else InMemoryHistory()
         self.seed = seed
+        self.sampling_seed = seed if sampling_seed is None else sampling_seed
         self._encoder = encoder
         self._condensed: dict[str, Condensed] = {}
         self._composer = Composer(
@@ -294,7 +298,7 @@ class Chain(Runnable[ChatInput, Reply]):
 
     @property
     def _decoding(self) -> dict[str, Any]:
-        return {**self.bot.spec.decoding.model_dump(), "seed": self.seed}
+        return {**self.bot.spec.decoding.model_dump(), "seed": self.sampling_seed}
 
     def _load_encoder(self) -> Encoder:
         if self._encoder is None:
@@ -313,6 +317,7 @@ def load_chain(
     selector: Selector | None = None,
     history: History | None = None,
     seed: int = 0,
+    sampling_seed: int | None = None,
 ) -> Chain:
     """Return the chain of a bot, found by path or name.
 
@@ -325,6 +330,7 @@ def load_chain(
             and vector stores become selectors by `promptbot.langchain_compat`.
         history: Keeps the sessions; in memory when None.
         seed: Of everything random.
+        sampling_seed: Of what the model draws, where that is another one.
 
     Raises:
         UserError: The bot or the model cannot be loaded; the message says why.
@@ -338,7 +344,15 @@ def load_chain(
         model = load_model(loaded.spec.model, seed=seed)
     elif isinstance(model, str):
         model = load_model(model, seed=seed)
-    return Chain(loaded, model, encoder=encoder, selector=selector, history=history, seed=seed)
+    return Chain(
+        loaded,
+        model,
+        encoder=encoder,
+        selector=selector,
+        history=history,
+        seed=seed,
+        sampling_seed=sampling_seed,
+    )
 
 
 def _prediction(reply: Reply) -> Prediction:
@@ -352,6 +366,9 @@ def _prediction(reply: Reply) -> Prediction:
         label_logprobs=reply.trace.label_logprobs,
         n_prompt_tokens=completion.n_prompt_tokens or reply.trace.prompt.n_tokens,
         n_generated_tokens=None if scored else completion.n_generated_tokens,
+        messages=reply.trace.prompt.messages,
+        notes=tuple(chosen.item for chosen in reply.trace.prompt.notes),
+        first_token_s=reply.trace.seconds.get("first_token"),
     )
 
 

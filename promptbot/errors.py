@@ -16,7 +16,7 @@
     |   |   |-- MissingKey         no API key in the environment
     |   |   `-- CannotScore        the model only writes
     |   |-- ContextOverflow        the prompt cannot be made to fit
-    |   `-- StoreError             conversations cannot be read or written
+    |   `-- StoreError             conversations or runs cannot be read or written
     |-- ProviderError              a remote model failed
     `-- FrozenModelChanged         the weights are not what they were
 
@@ -126,7 +126,7 @@ class ContextOverflow(UserError):
 
 
 class StoreError(UserError):
-    """Conversations cannot be read or written."""
+    """Conversations or runs cannot be read or written."""
 
 
 class ProviderError(PromptbotError):

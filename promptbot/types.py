@@ -238,6 +238,14 @@ class Prediction:
     """Tokens that were read; None for predictors that read no prompt."""
     n_generated_tokens: int | None = None
     """Tokens that were written; None where nothing was."""
+    messages: tuple[Message, ...] = ()
+    """The prompt that was read; empty for predictors that read none."""
+    notes: tuple[Note, ...] = ()
+    """The notes in that prompt, in reading order."""
+    first_token_s: float | None = None
+    """Seconds from asking the model to the first piece of its answer; None where not streamed."""
+    cost: float | None = None
+    """What the answer cost, in the currency of the suite's ``prices``; None where unknown."""
 
 
 @dataclass(frozen=True, slots=True)

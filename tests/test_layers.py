@@ -32,6 +32,7 @@ LAYERS = [
         "promptbot.evals.evaluation",
         "promptbot.evals.gate",
         "promptbot.evals.leaks",
+        "promptbot.evals.lines",
         "promptbot.evals.records",
         "promptbot.evals.report",
         "promptbot.evals.runner",

@@ -129,8 +129,10 @@ def _say_plan(suite: Suite, planned: Plan) -> None:
     from promptbot.evals.verdict import ASSUMED_DISCORDANCE, POWER
 
     seeds = f" x {planned.n_seeds} seeds" if planned.n_seeds > 1 else ""
+    repeats = f" x {planned.n_repeats} repeats" if planned.n_repeats > 1 else ""
     lines = [
-        f"{suite.spec.name}: {planned.n_columns} columns x {planned.n_samples} samples{seeds} = "
+        f"{suite.spec.name}: {planned.n_columns} columns x {planned.n_samples} samples"
+        f"{seeds}{repeats} = "
         f"{planned.n_answers} answers.",
         f"Columns: {', '.join(column.name for column in suite.columns)} "
         f"(reference: {suite.columns[0].name}).",

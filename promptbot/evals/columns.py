@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from promptbot.bot.folder import Bot, load_bot
-from promptbot.data import check_k
+from promptbot.data import check_k, content_hash
 from promptbot.errors import ContextOverflow
 from promptbot.evals.suite import ColumnSpec, EvalSample, PoolSpec, Suite, load_samples
 from promptbot.types import Example
@@ -37,8 +37,11 @@ class Workshop:
         pool = self.suite.spec.pool
         return bot if pool is None else self._with_pool(bot, pool, seed)
 
-    def predictor(self, column: ColumnSpec, seed: int) -> Predictor:
-        """Return the chain of a column, or its baseline, trained where it is not in the cache."""
+    def predictor(self, column: ColumnSpec, seed: int, repeat: int = 0) -> Predictor:
+        """Return the chain of a column, or its baseline, trained where it is not in the cache.
+
+        Repeats see the same prompts; where the model draws, it draws anew.
+        """
         if column.baseline:
             return self.baseline(column, seed).predictor
         from promptbot.chain import load_chain
@@ -53,7 +56,12 @@ class Workshop:
             model = load_model(column.model, seed=seed)
             self.on_model(column.model, model.revision)
             self._models[column.model] = model
-        chain = load_chain(self.bot(column, seed), model=self._models[column.model], seed=seed)
+        chain = load_chain(
+            self.bot(column, seed),
+            model=self._models[column.model],
+            seed=seed,
+            sampling_seed=derived_seed(seed, repeat),
+        )
         # What is wrong for every sample, as an encoder that is missing, stops the run here: it
         # would else be kept as the error of each. A first sample that is too long is its own.
         with suppress(ContextOverflow):
@@ -82,6 +90,11 @@ class Workshop:
             check_k(bot.spec.examples.k, len(examples), place=pool.file)
         spec = bot.spec.model_copy(update={"labels": dict(sorted(labels.items()))})
         return replace(bot, spec=spec, examples=examples)
+
+
+def derived_seed(seed: int, repeat: int) -> int:
+    """Return the seed of what a model draws in a repeat: the suite's own in the first one."""
+    return seed if repeat == 0 else int(content_hash([seed, repeat])[:7], 16)
 
 
 def draw_examples(pool: tuple[EvalSample, ...], per_label: int, seed: int) -> tuple[Example, ...]:

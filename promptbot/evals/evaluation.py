@@ -14,6 +14,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,9 @@ PACKAGES = (
 )  # fmt: skip
 """Whose versions a manifest holds, where they are installed."""
 
+OLDER = {"repeats": 1}
+"""What manifests that do not say it mean."""
+
 MAX_LEAKS_TOLD = 10
 """Pairs that an error lists."""
 
@@ -75,6 +79,8 @@ class Plan:
     """Columns."""
     n_seeds: int
     """Seeds."""
+    n_repeats: int
+    """How often each call is made."""
     detectable: float | None
     """Smallest difference of shares that would be shown; None for none at all."""
     bot_hashes: Mapping[str, str]
@@ -85,7 +91,7 @@ class Plan:
     @property
     def n_answers(self) -> int:
         """How often a model is asked."""
-        return self.n_samples * self.n_columns * self.n_seeds
+        return self.n_samples * self.n_columns * self.n_seeds * self.n_repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,7 @@ def plan(suite: Suite) -> Plan:
         n_samples=len(suite.samples),
         n_columns=len(suite.columns),
         n_seeds=len(suite.spec.seeds),
+        n_repeats=suite.spec.repeats,
         detectable=detectable_before(n_clusters, len(suite.columns) - 1),
         bot_hashes={name: bot.content_hash for name, bot in bots.items()},
         leaks=_leaked_pairs(suite, sorted(examples)),
@@ -176,7 +183,7 @@ def resume(folder: Path, progress: Progress | None = None) -> Summary:
     manifest = load_manifest(folder)
     suite = load_suite(manifest["path"], **manifest["options"])
     now = _identity(suite, plan(suite))
-    changed = [name for name in now if now[name] != manifest.get(name)]
+    changed = [name for name in now if now[name] != manifest.get(name, OLDER.get(name))]
     if changed:
         raise InputError(
             "the run cannot go on, because what it asks has changed.",
@@ -188,18 +195,17 @@ def resume(folder: Path, progress: Progress | None = None) -> Summary:
 
 
 def _run(suite: Suite, folder: Path, progress: Progress) -> Summary:
-    seeds = suite.spec.seeds
     workshop = Workshop(suite, on_model=lambda spec, revision: _note_model(folder, spec, revision))
     jobs = [
-        Job(column.name, seed, lambda column=column, seed=seed: workshop.predictor(column, seed))  # type: ignore[misc]
+        Job(column.name, seed, partial(workshop.predictor, column, seed, repeat), repeat)
         for column in sorted(suite.columns, key=lambda column: column.model)
-        for seed in seeds
+        for seed in suite.spec.seeds
+        for repeat in range(suite.spec.repeats)
     ]
     with RecordFile(folder) as file:
         done = load_records(folder)
         n_done = sum(record.prediction is not None for record in done.values())
-        n_answers = len(suite.samples) * len(suite.columns) * len(seeds)
-        progress.on_start(folder, n_done, n_answers)
+        progress.on_start(folder, n_done, len(suite.samples) * len(jobs))
         run_jobs(jobs, suite.samples, file, done, progress.on_record)
     summary = summarise(folder)
     save_reports(summary)
@@ -233,6 +239,7 @@ def _identity(suite: Suite, planned: Plan) -> dict[str, Any]:
         "metrics": list(suite.metrics),
         "baselines": {n: b.model_dump() for n, b in suite.spec.baseline.items()},
         "seeds": list(suite.spec.seeds),
+        "repeats": suite.spec.repeats,
         "data_hash": suite.data_hash,
         "bot_hashes": dict(planned.bot_hashes),
     }

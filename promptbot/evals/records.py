@@ -12,27 +12,63 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
+from promptbot.data import content_hash
 from promptbot.errors import DataError, InputError, known_words
+from promptbot.evals.lines import SYNC_EVERY_S, LineFile, whole_lines
 from promptbot.evals.suite import EvalSample
-from promptbot.types import Prediction, Sample
+from promptbot.types import Message, Note, Prediction, Sample
 
 RUNS = Path("runs")
 """Where runs are kept."""
 
-SYNC_EVERY_S = 2.0
-"""Seconds between writes that wait for the disk. A killed process loses nothing, since every record
-is handed to the system at once; a power cut loses this much, and `--resume` asks it again."""
 
-Key = tuple[str, str, int]
-"""Column, sample id and seed: what a record answers."""
+class Key(NamedTuple):
+    """What a record answers."""
+
+    column: str
+    """The column's name."""
+    sample: str
+    """The sample's id."""
+    seed: int
+    """Seed of everything random."""
+    repeat: int = 0
+    """Which of several equal calls, from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What one answer was made from."""
+
+    messages: tuple[Message, ...]
+    """The prompt, as chat messages."""
+    notes: tuple[Note, ...]
+    """The notes in it."""
+
+    @staticmethod
+    def of(prediction: Prediction) -> Shown | None:
+        """Return what a prediction was made from; None where no prompt was read."""
+        if not prediction.messages:
+            return None
+        return Shown(prediction.messages, prediction.notes)
+
+    def to_values(self) -> dict[str, Any]:
+        """Return it as plain JSON-ready values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_values(values: Mapping[str, Any]) -> Shown:
+        """Return what `to_values` gave."""
+        return Shown(
+            tuple(Message(**message) for message in values["messages"]),
+            tuple(Note(**note) for note in values["notes"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +87,38 @@ class Record:
     """Why it failed; None where it did not."""
     seconds: float
     """Wall-clock time of the answer."""
+    repeat: int = 0
+    """Which of several equal calls, from 0."""
+    shown: str | None = None
+    """Content hash of what was read, its key in texts.jsonl; None where no prompt was."""
 
     @property
     def key(self) -> Key:
         """What it answers."""
-        return self.column, self.sample, self.seed
+        return Key(self.column, self.sample, self.seed, self.repeat)
 
     def to_line(self) -> str:
-        """Return it as one line of JSON."""
-        values = asdict(self)
+        """Return it as one line of JSON; of what was read, only the hash."""
+        prediction = None
         if self.prediction:
+            prediction = {
+                field.name: getattr(self.prediction, field.name)
+                for field in fields(Prediction)
+                if field.name not in ("messages", "notes")
+            }
             logprobs = self.prediction.label_logprobs
-            rounded = {label: round(value, 6) for label, value in logprobs.items()}
-            values["prediction"]["label_logprobs"] = rounded
-        values["seconds"] = round(self.seconds, 6)
-        return json.dumps(values, ensure_ascii=False) + "\n"
+            prediction["label_logprobs"] = {
+                label: round(value, 6) for label, value in logprobs.items()
+            }
+            if self.prediction.first_token_s is not None:
+                prediction["first_token_s"] = round(self.prediction.first_token_s, 6)
+        values = {field.name: getattr(self, field.name) for field in fields(Record)}
+        values |= {"prediction": prediction, "seconds": round(self.seconds, 6)}
+        return json.dumps(values, ensure_ascii=False)
 
     @staticmethod
     def from_values(values: Mapping[str, Any]) -> Record:
-        """Return the record that `to_line` wrote."""
+        """Return the record that `to_line` wrote, without what was read."""
         prediction = values["prediction"]
         return Record(
             column=values["column"],
@@ -78,11 +127,13 @@ class Record:
             prediction=Prediction(**prediction) if prediction is not None else None,
             error=values["error"],
             seconds=values["seconds"],
+            repeat=values.get("repeat", 0),
+            shown=values.get("shown"),
         )
 
 
 class RecordFile:
-    """Appends records to a run's folder; only one process at a time may.
+    """Appends records to a run's folder, and each prompt once; only one process at a time may.
 
     A last line without its end is what a killed process was writing: it is cut off, and its sample
     is asked again.
@@ -92,36 +143,37 @@ class RecordFile:
 
     Raises:
         InputError: Another process is writing there.
+        StoreError: The files cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / "records.jsonl"
-        self._file = path.open("a+b")
+        self._records = LineFile(folder / "records.jsonl")
         try:
-            _lock(self._file.fileno())
-        except OSError:
-            self._file.close()
-            raise InputError(
-                "another process is writing to this run.",
-                place=str(folder),
-                hint="Wait until it ends, or start a run of its own without --resume.",
-            ) from None
-        self._file.seek(0)
-        size = 0
-        for line in self._file:
-            if line.endswith(b"\n"):
-                size += len(line)
-        self._file.truncate(size)
-        self._file.seek(0, os.SEEK_END)
-        self._synced = time.monotonic()
+            self._texts = LineFile(folder / "texts.jsonl")
+        except BaseException:
+            self._records.close()
+            raise
+        self._known = {shown for shown, _ in _scan_texts(folder)}
 
-    def append(self, record: Record) -> None:
-        """Write a record; it survives the end of this process, however it ends."""
-        self._file.write(record.to_line().encode("utf-8", "surrogatepass"))
-        self._file.flush()
-        if time.monotonic() - self._synced >= SYNC_EVERY_S:
-            os.fsync(self._file.fileno())
-            self._synced = time.monotonic()
+    def append(self, record: Record) -> Record:
+        """Write a record and return it; it survives the end of this process, however it ends.
+
+        Raises:
+            StoreError: The disk is full, or fails; all earlier records are kept.
+        """
+        shown = Shown.of(record.prediction) if record.prediction else None
+        if shown:
+            values = shown.to_values()
+            name = content_hash(values)
+            record = replace(record, shown=name)
+            if name not in self._known:
+                # First the prompt, so that no record refers to one that is not there.
+                self._texts.append(json.dumps({"hash": name, **values}, ensure_ascii=False))
+                self._known.add(name)
+        self._records.append(record.to_line())
+        self._texts.sync(every_s=SYNC_EVERY_S)
+        self._records.sync(every_s=SYNC_EVERY_S)
+        return record
 
     def __enter__(self) -> RecordFile:
         return self
@@ -132,45 +184,63 @@ class RecordFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
+        with self._records, self._texts:
+            if error is None:
+                self._texts.sync()
 
 
-def _lock(descriptor: int) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows: two processes in one folder are not told apart
-        return
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def load_records(folder: Path, *, with_shown: bool = False) -> dict[Key, Record]:
+    """Return the newest record of every call; a torn last line is left out.
 
-
-def load_records(folder: Path) -> dict[Key, Record]:
-    """Return the newest record of every sample; a torn last line is left out.
+    Args:
+        folder: The run's folder.
+        with_shown: Fill in the messages and notes of each prediction; runs that were made before
+            these were kept have none.
 
     Raises:
         DataError: A line that is not the last one is no record.
     """
     path = folder / "records.jsonl"
+    texts = load_texts(folder) if with_shown else {}
     found: dict[Key, Record] = {}
-    if not path.exists():
-        return found
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                record = Record.from_values(json.loads(line.decode("utf-8", "surrogatepass")))
-            except (ValueError, KeyError, TypeError):
-                raise DataError(
-                    "this line is not a record.",
-                    place=f"{path}, line {number}",
-                    hint="Delete the line and resume the run: its sample is asked again.",
-                ) from None
-            found[record.key] = record
+    for number, line in whole_lines(path):
+        try:
+            record = Record.from_values(json.loads(line))
+        except (ValueError, KeyError, TypeError):
+            raise DataError(
+                "this line is not a record.",
+                place=f"{path}, line {number}",
+                hint="Delete the line and resume the run: its sample is asked again.",
+            ) from None
+        shown = texts.get(record.shown) if record.shown else None
+        if shown and record.prediction:
+            prediction = replace(record.prediction, messages=shown.messages, notes=shown.notes)
+            record = replace(record, prediction=prediction)
+        found[record.key] = record
     return found
+
+
+def load_texts(folder: Path) -> dict[str, Shown]:
+    """Return what the answers of a run were made from, by `Record.shown`.
+
+    Raises:
+        DataError: A line that is not the last one is no prompt.
+    """
+    return {name: Shown.from_values(values) for name, values in _scan_texts(folder)}
+
+
+def _scan_texts(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    path = folder / "texts.jsonl"
+    for number, line in whole_lines(path):
+        try:
+            values = json.loads(line)
+            yield values.pop("hash"), values
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise DataError(
+                "this line is not a prompt.",
+                place=f"{path}, line {number}",
+                hint="Delete the line: the answers made from it are shown without it.",
+            ) from None
 
 
 def new_folder(suite: str, identity: str, runs: Path = RUNS) -> Path:
@@ -272,10 +342,10 @@ def find_run(name: str | Path, runs: Path = RUNS) -> Path:
 
 
 def iter_missing(
-    samples: Sequence[EvalSample], column: str, seed: int, done: Mapping[Key, Record]
+    samples: Sequence[EvalSample], column: str, seed: int, repeat: int, done: Mapping[Key, Record]
 ) -> Iterator[Sample]:
     """Yield the samples that have no answer yet; failed ones are asked again."""
     for item in samples:
-        record = done.get((column, item.sample.id, seed))
+        record = done.get(Key(column, item.sample.id, seed, repeat))
         if record is None or record.prediction is None:
             yield item.sample

@@ -18,7 +18,7 @@ from promptbot.types import Sample
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One column under one seed."""
+    """One column under one seed, asked once."""
 
     column: str
     """The column's name."""
@@ -26,6 +26,8 @@ class Job:
     """Seed of everything random."""
     load: Callable[[], Predictor]
     """Makes the predictor; called only where a sample is missing."""
+    repeat: int = 0
+    """Which of several equal calls, from 0."""
 
 
 def run_jobs(
@@ -48,13 +50,12 @@ def run_jobs(
         on_record: Called with each new record.
     """
     for job in jobs:
-        missing = list(iter_missing(samples, job.column, job.seed, done))
+        missing = list(iter_missing(samples, job.column, job.seed, job.repeat, done))
         if not missing:
             continue
         predictor = job.load()
         for sample in missing:
-            record = ask(predictor, sample, job)
-            file.append(record)
+            record = file.append(ask(predictor, sample, job))
             if on_record:
                 on_record(record)
 
@@ -68,4 +69,4 @@ def ask(predictor: Predictor, sample: Sample, job: Job) -> Record:
     except Exception as failure:  # whatever it is, it belongs to this sample and is kept with it
         error = f"{type(failure).__name__}: {failure}"
     seconds = time.perf_counter() - started
-    return Record(job.column, sample.id, job.seed, prediction, error, seconds)
+    return Record(job.column, sample.id, job.seed, prediction, error, seconds, job.repeat)

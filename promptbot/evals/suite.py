@@ -88,6 +88,8 @@ class SuiteSpec(Settings):
     """The smallest difference that matters, in the unit of the first metric; 0.05 is 5 points."""
     seeds: Annotated[list[int], Field(min_length=1)] = Field(default=[0])
     """Of everything random; a sample's score is its mean over them."""
+    repeats: Limit = 1
+    """How often each call is made; where the model draws, from the second on with other seeds."""
     gate: list[Text] = Field(default=[])
     """What must hold, as ``accuracy(nearest) >= 0.8``; see `promptbot.evals.gate`."""
 

@@ -25,7 +25,7 @@ class LabelRow:
     label: str
     """The label."""
     n: int
-    """Its answers wanted, over all seeds."""
+    """Its answers wanted, over all seeds and repeats."""
     precision: float
     """Share of its predictions that are right."""
     recall: float
@@ -51,7 +51,7 @@ class Summary:
     values: Mapping[str, Mapping[str, Value | None]]
     """Metrics by column and name."""
     scores: Mapping[str, tuple[float, ...]]
-    """Scores of the first metric by column, in the samples' order, over seeds averaged."""
+    """Scores of the first metric by column, in the samples' order, averaged over `draws_of`."""
     n_failed: Mapping[str, int]
     """Answers that failed, by column."""
     comparisons: tuple[Comparison, ...]
@@ -94,7 +94,7 @@ class Summary:
     def warnings(self) -> tuple[str, ...]:
         """What a reader must know before believing the numbers."""
         said = []
-        n_answers = len(self.samples) * len(self.manifest["seeds"])
+        n_answers = len(self.samples) * len(draws_of(self.manifest))
         for column, n in self.n_failed.items():
             if n:
                 first = next(
@@ -139,6 +139,16 @@ class Summary:
         }
 
 
+def draws_of(manifest: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Return every seed with every repeat, in the order in which a run asks them."""
+    return [(seed, repeat) for seed in manifest["seeds"] for repeat in range(repeats_of(manifest))]
+
+
+def repeats_of(manifest: Mapping[str, Any]) -> int:
+    """Return how often each call of a run was made."""
+    return int(manifest.get("repeats", 1))
+
+
 def scale_of(metric: Metric) -> Scale:
     """Return what a metric's scores mean."""
     if metric.unit == "share":
@@ -158,14 +168,14 @@ def summarise(folder: Path) -> Summary:
         DataError: Its files cannot be read.
     """
     manifest = load_manifest(folder)
-    samples, records = load_samples(folder), load_records(folder)
+    samples, records = load_samples(folder), load_records(folder, with_shown=True)
     columns = tuple(column["name"] for column in manifest["columns"])
     metrics = tuple(manifest["metrics"])
-    seeds: list[int] = manifest["seeds"]
+    draws = draws_of(manifest)
     n_missing = sum(
-        (column, item.sample.id, seed) not in records
+        Key(column, item.sample.id, *draw) not in records
         for column in columns
-        for seed in seeds
+        for draw in draws
         for item in samples
     )
     if n_missing:
@@ -175,12 +185,12 @@ def summarise(folder: Path) -> Summary:
             hint=f"Go on with it: promptbot eval --resume {folder}",
         )
     outcomes = {
-        column: _outcomes(column, samples, records, seeds, str(manifest["fallback"]))
+        column: _outcomes(column, samples, records, draws, str(manifest["fallback"]))
         for column in columns
     }
     metric = METRICS[metrics[0]]
     groups = [item.group for item in samples]
-    scores = {column: _sample_scores(metric, outcomes[column], len(seeds)) for column in columns}
+    scores = {column: _sample_scores(metric, outcomes[column], len(draws)) for column in columns}
     values = {
         column: {name: METRICS[name].value(outcomes[column]) for name in metrics}
         for column in columns
@@ -211,7 +221,7 @@ def summarise(folder: Path) -> Summary:
             for column in columns
         },
         comparisons=tuple(comparisons),
-        kinds=_by_kind(metric, outcomes, samples, seeds),
+        kinds=_by_kind(metric, outcomes, samples, len(draws)),
         labels={c: _label_rows(outcomes[c]) for c in columns} if classify else {},
         confusions={c: _confusions(outcomes[c]) for c in columns} if classify else {},
         gate=tuple(
@@ -258,28 +268,28 @@ def _outcomes(
     column: str,
     samples: Sequence[EvalSample],
     records: Mapping[Key, Record],
-    seeds: Sequence[int],
+    draws: Sequence[tuple[int, int]],
     fallback: str,
 ) -> list[Outcome]:
     """Return a column's outcomes, all samples of the first seed first."""
     found = []
-    for seed in seeds:
+    for draw in draws:
         for item in samples:
-            record = records[column, item.sample.id, seed]
+            record = records[Key(column, item.sample.id, *draw)]
             found.append(
                 Outcome(item.sample, item.group, fallback, record.prediction, record.seconds)
             )
     return found
 
 
-def _sample_scores(metric: Metric, outcomes: Sequence[Outcome], n_seeds: int) -> tuple[float, ...]:
+def _sample_scores(metric: Metric, outcomes: Sequence[Outcome], n_draws: int) -> tuple[float, ...]:
     assert metric.score is not None, "the suite refuses such a first metric"
     # A failed answer without a score of its own (tokens, seconds) must not count in its favour.
     scores = [metric.score(outcome) for outcome in outcomes]
     known = [score for score in scores if score is not None]
     worst = 0.0 if metric.higher_is_better else max(known, default=0.0)
     table = np.array([worst if score is None else score for score in scores])
-    means = table.reshape(n_seeds, -1).mean(axis=0)  # (n_samples,)
+    means = table.reshape(n_draws, -1).mean(axis=0)  # (n_samples,)
     return tuple(float(mean) for mean in means)
 
 
@@ -287,9 +297,9 @@ def _by_kind(
     metric: Metric,
     outcomes: Mapping[str, Sequence[Outcome]],
     samples: Sequence[EvalSample],
-    seeds: Sequence[int],
+    n_draws: int,
 ) -> dict[str, dict[str, Value | None]]:
-    kinds = [item.kind for item in samples] * len(seeds)
+    kinds = [item.kind for item in samples] * n_draws
     return {
         kind: {
             column: metric.value([o for o, k in zip(found, kinds, strict=True) if k == kind])

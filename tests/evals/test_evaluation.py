@@ -14,10 +14,17 @@ from xml.etree import ElementTree
 import pytest
 
 from promptbot.errors import DataError, InputError
+from promptbot.evals.columns import Workshop
 from promptbot.evals.evaluation import Progress, evaluate, plan, resume
 from promptbot.evals.gate import judge
 from promptbot.evals.metrics.registry import Value
-from promptbot.evals.records import RecordFile, find_run, load_records, run_folders
+from promptbot.evals.records import (
+    RecordFile,
+    find_run,
+    load_records,
+    load_texts,
+    run_folders,
+)
 from promptbot.evals.report import save_reports
 from promptbot.evals.stats import Interval
 from promptbot.evals.suite import load_suite
@@ -69,7 +76,7 @@ def test_a_run_measures_what_the_script_answers(make_suite: SuiteMaker) -> None:
 def test_a_folder_holds_everything(make_suite: SuiteMaker) -> None:
     folder = run(make_suite()).folder
     assert {file.name for file in folder.iterdir()} == {
-        "manifest.json", "samples.jsonl", "records.jsonl", "metrics.json",
+        "manifest.json", "samples.jsonl", "records.jsonl", "texts.jsonl", "metrics.json",
         "report.md", "report.html", "junit.xml",
     }  # fmt: skip
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -188,6 +195,82 @@ def test_seeds_are_asked_apart_and_averaged(make_suite: SuiteMaker) -> None:
     summary = run(make_suite(), seeds=[1, 2])
     assert len(summary.records) == 48
     assert summary.comparisons[0].n == 12
+
+
+def test_repeats_are_asked_apart_and_averaged(make_suite: SuiteMaker) -> None:
+    path = make_suite("repeats: 3\n")
+    with pytest.raises(KeyboardInterrupt):
+        run(path, stop_after(40), seeds=[1, 2])
+    [folder] = run_folders(path.parent / "runs")
+    summary = resume(folder)
+    assert len(summary.records) == 2 * 2 * 3 * 12
+    assert {key.repeat for key in summary.records} == {0, 1, 2}
+    assert summary.comparisons[0].n == 12
+    exact = summary.values["default"]["exact"]
+    assert exact is not None
+    assert (exact.n, exact.estimate) == (72, pytest.approx(11 / 12))
+
+
+def test_repeats_draw_anew_from_the_same_prompt(make_suite: SuiteMaker) -> None:
+    workshop = Workshop(load_suite(make_suite()))
+    column = workshop.suite.columns[0]
+    chains = [workshop.predictor(column, 5, repeat) for repeat in (0, 1, 2)]
+    seeds = [chain.sampling_seed for chain in chains]  # type: ignore[attr-defined]
+    assert seeds[0] == 5
+    assert len(set(seeds)) == 3
+    prompts = {chain.compose("Hi").messages for chain in chains}  # type: ignore[attr-defined]
+    assert len(prompts) == 1
+
+
+def test_what_was_read_is_kept_once_and_given_back(make_suite: SuiteMaker) -> None:
+    summary = run(make_suite(), seeds=[1, 2])
+    folder = summary.folder
+    texts = load_texts(folder)
+    assert len(texts) == 24  # two columns, twelve samples; the seeds change nothing here
+    assert len((folder / "texts.jsonl").read_text().splitlines()) == 24
+    for record in load_records(folder, with_shown=True).values():
+        prediction, shown = record.prediction, texts[record.shown or ""]
+        assert prediction is not None
+        assert (prediction.messages, prediction.notes) == (shown.messages, shown.notes)
+        assert prediction.messages[-1].content in {row["input"] for row in ROWS}
+        assert prediction.first_token_s is not None
+
+
+def test_a_torn_prompt_is_cut_off_and_asked_for_again(make_suite: SuiteMaker) -> None:
+    path = make_suite()
+    whole = run(path)
+    with pytest.raises(KeyboardInterrupt):
+        run(path, stop_after(5))
+    folder = next(f for f in run_folders(path.parent / "runs") if f != whole.folder)
+    texts = folder / "texts.jsonl"
+    texts.write_bytes(texts.read_bytes()[:-30])
+    assert len(load_texts(folder)) == 4
+    resume(folder)
+    assert len(load_texts(folder)) == 23  # one record's prompt is lost, and shown as none
+    unknown = [
+        r
+        for r in load_records(folder, with_shown=True).values()
+        if r.shown not in load_texts(folder)
+    ]
+    assert [r.prediction.messages for r in unknown if r.prediction] == [()]
+
+
+def test_runs_made_before_prompts_and_repeats_were_kept_still_load(
+    make_suite: SuiteMaker,
+) -> None:
+    summary = run(make_suite())
+    folder = summary.folder
+    (folder / "texts.jsonl").unlink()
+    records = folder / "records.jsonl"
+    rows = [json.loads(line) for line in records.read_text().splitlines()]
+    for row in rows:
+        del row["repeat"], row["shown"]
+        del row["prediction"]["first_token_s"], row["prediction"]["cost"]
+    records.write_text("".join(json.dumps(row) + "\n" for row in rows[:20]))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["repeats"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert numbers(resume(folder)) == numbers(summary)
 
 
 def test_a_plan_asks_no_model(make_suite: SuiteMaker) -> None:

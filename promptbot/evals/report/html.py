@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from promptbot.evals.metrics.registry import METRICS
+from promptbot.evals.records import Key
 from promptbot.evals.report.cells import (
     VERDICT_WORDS,
     difference,
@@ -16,7 +17,7 @@ from promptbot.evals.report.cells import (
     shown_metrics,
 )
 from promptbot.evals.report.forest import forest_plot
-from promptbot.evals.summary import Summary
+from promptbot.evals.summary import Summary, draws_of
 
 
 def render_html(summary: Summary) -> str:
@@ -82,14 +83,14 @@ def _labels(summary: Summary) -> list[tuple[str, int, list[tuple[str, str]]]]:
 
 def _rows(summary: Summary) -> list[dict[str, Any]]:
     """Return every sample with every column's answers, as short keys for a small file."""
-    seeds = summary.manifest["seeds"]
+    draws = draws_of(summary.manifest)
     rows = []
     for place, item in enumerate(summary.samples):
         answers = []
         for column in summary.columns:
             texts = []
-            for seed in seeds:
-                record = summary.records[column, item.sample.id, seed]
+            for draw in draws:
+                record = summary.records[Key(column, item.sample.id, *draw)]
                 if record.prediction is None:
                     texts.append(f"failed: {record.error}")
                 else:
