@@ -46,8 +46,10 @@ def load_transformers(name_or_folder: str, spec: str, *, float32: bool = False) 
     """
     try:
         import torch
+        import transformers  # noqa: F401
     except ImportError as error:
-        raise MissingExtra("The Transformers engine", "torch", "hf") from error
+        missing = str(error.name or "torch").partition(".")[0]
+        raise MissingExtra("The Transformers engine", missing, "hf") from error
     adapter = _adapter(name_or_folder, spec)
     base = adapter.base if adapter else name_or_folder
     is_folder = Path(base).is_dir()
