@@ -49,6 +49,16 @@ def evaluate(
         str | None,
         typer.Option(metavar="RUN", help="Go on with a run that was stopped: folder, name, last."),
     ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, max=256, help="Calls to remote models under way at once.")
+    ] = 8,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.01, metavar="N", help="Calls to remote models a minute at most."),
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Ask again what was answered before.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run, and ask no model.")
     ] = False,
@@ -81,11 +91,12 @@ def evaluate(
             hint="promptbot eval customer_service, or: promptbot eval --resume last",
         )
     folders: list[Path] = []
+    throughput = evaluation.Throughput(jobs, rate, use_cache=not no_cache)
     try:
         if resume:
             folder = find_run(resume)
             with _progress(folders) as progress:
-                summary = evaluation.resume(folder, progress)
+                summary = evaluation.resume(folder, progress, throughput)
         else:
             assert suite is not None
             loaded = load_suite(suite, **options)  # type: ignore[arg-type]
@@ -101,6 +112,7 @@ def evaluate(
                     command=shlex.join(["promptbot", *sys.argv[1:]]),
                     options=options,
                     progress=progress,
+                    throughput=throughput,
                 )
     except KeyboardInterrupt:
         if folders:
@@ -170,14 +182,16 @@ def _progress(folders: list[Path]) -> Iterator[Progress]:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}", markup=False),
+        TextColumn("{task.fields[cost]}", markup=False),
         TimeRemainingColumn(),
         TextColumn("{task.fields[failed]}", style="red", markup=False),
         console=make_console(stderr=True),
         disable=not sys.stderr.isatty(),
         transient=True,
     )
-    task = bar.add_task("", total=None, rate="", failed="")
-    n_failed = 0
+    task = bar.add_task("", total=None, rate="", cost="", failed="")
+    n_new = n_failed = n_cached = 0
+    cost: float | None = None
 
     def on_start(folder: Path, n_done: int, n_answers: int) -> None:
         folders.append(folder)
@@ -185,16 +199,34 @@ def _progress(folders: list[Path]) -> Iterator[Progress]:
         bar.update(task, completed=n_done, total=n_answers)
 
     def on_record(record: Record) -> None:
-        nonlocal n_failed
+        nonlocal n_new, n_failed, n_cached, cost
+        n_new += 1
         n_failed += record.prediction is None
+        n_cached += record.cached
+        if record.prediction and record.prediction.cost is not None and not record.cached:
+            cost = (cost or 0.0) + record.prediction.cost
         speed = bar.tasks[0].speed
         bar.update(
             task,
             advance=1,
             description=record.column,
             rate=f"{speed:.1f}/s" if speed else "",
+            cost="" if cost is None else f"cost {cost:.4f}",
             failed=f"{n_failed} failed" if n_failed else "",
         )
 
+    def on_stop(n_under_way: int) -> None:
+        bar.console.print(
+            f"Stopping: {n_under_way} answers are under way. Ctrl-C again to leave them."
+        )
+
     with bar:
-        yield Progress(on_start=on_start, on_record=on_record)
+        yield Progress(on_start=on_start, on_record=on_record, on_stop=on_stop)
+    if n_cached:
+        print(
+            f"{n_cached:,} of {n_new:,} answers came from the cache; "
+            "their seconds and cost are those of the first time (--no-cache asks again).",
+            file=sys.stderr,
+        )
+    if cost is not None:
+        print(f"Cost of this run: {cost:.4f}", file=sys.stderr)

@@ -6,17 +6,28 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from promptbot.bot.folder import Bot, load_bot
 from promptbot.data import check_k, content_hash
 from promptbot.errors import ContextOverflow
+from promptbot.evals.runner import Job
 from promptbot.evals.suite import ColumnSpec, EvalSample, PoolSpec, Suite, load_samples
+from promptbot.models.call_cache import CachedModel, CallCache
+from promptbot.models.providers import PROVIDERS
 from promptbot.types import Example
 
 if TYPE_CHECKING:
     from promptbot.interfaces import Encoder, FrozenModel, Predictor
     from promptbot.learn.baseline import Baseline
+
+
+SCRIPTED = "scripted:"
+"""Models of this kind are never cached: a script may be read line by line."""
+
+N_TOGETHER = 64
+"""Samples that a baseline reads at once."""
 
 
 @dataclass
@@ -27,6 +38,8 @@ class Workshop:
     """The suite."""
     on_model: Callable[[str, str], None] = lambda spec, revision: None
     """Called with spec and revision of each model that is loaded, before it answers."""
+    cache: CallCache | None = None
+    """Answers equal calls; None asks the model every time."""
     _models: dict[str, FrozenModel] = field(default_factory=dict, repr=False)
     _pool: tuple[EvalSample, ...] | None = field(default=None, repr=False)
     _encoders: dict[str, Encoder] = field(default_factory=dict, repr=False)
@@ -36,6 +49,21 @@ class Workshop:
         bot = load_bot(self.suite.bot, column.variant)
         pool = self.suite.spec.pool
         return bot if pool is None else self._with_pool(bot, pool, seed)
+
+    def job(self, column: ColumnSpec, seed: int, repeat: int) -> Job:
+        """Return what the runner needs to know of a column."""
+        n_together: int | None = N_TOGETHER if column.baseline else 1
+        if not column.baseline and self.bot(column, seed).spec.calibration.method == "batch":
+            n_together = None
+        return Job(
+            column.name,
+            seed,
+            partial(self.predictor, column, seed, repeat),
+            repeat,
+            remote=is_remote(column),
+            n_together=n_together,
+            price=self.suite.spec.prices.get(column.model),
+        )
 
     def predictor(self, column: ColumnSpec, seed: int, repeat: int = 0) -> Predictor:
         """Return the chain of a column, or its baseline, trained where it is not in the cache.
@@ -56,9 +84,12 @@ class Workshop:
             model = load_model(column.model, seed=seed)
             self.on_model(column.model, model.revision)
             self._models[column.model] = model
+        model = self._models[column.model]
+        if self.cache is not None and not column.model.startswith(SCRIPTED):
+            model = CachedModel(model, self.cache, repeat)
         chain = load_chain(
             self.bot(column, seed),
-            model=self._models[column.model],
+            model=model,
             seed=seed,
             sampling_seed=derived_seed(seed, repeat),
         )
@@ -90,6 +121,12 @@ class Workshop:
             check_k(bot.spec.examples.k, len(examples), place=pool.file)
         spec = bot.spec.model_copy(update={"labels": dict(sorted(labels.items()))})
         return replace(bot, spec=spec, examples=examples)
+
+
+def is_remote(column: ColumnSpec) -> bool:
+    """Return whether a column's model runs elsewhere."""
+    provider = column.model.partition(":")[0].replace("-", "_").lower()
+    return not column.baseline and provider in PROVIDERS
 
 
 def derived_seed(seed: int, repeat: int) -> int:

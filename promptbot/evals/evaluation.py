@@ -13,8 +13,8 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,12 @@ from promptbot.evals.records import (
     save_samples,
 )
 from promptbot.evals.report import save_reports
-from promptbot.evals.runner import Job, run_jobs
+from promptbot.evals.runner import run_jobs
 from promptbot.evals.stats import cluster
 from promptbot.evals.suite import Suite, load_suite
 from promptbot.evals.summary import Summary, summarise
 from promptbot.evals.verdict import detectable_before
+from promptbot.models.call_cache import default_cache
 
 PACKAGES = (
     "promptbot", "numpy", "scipy", "onnxruntime", "tokenizers", "transformers", "torch",
@@ -46,7 +47,7 @@ PACKAGES = (
 )  # fmt: skip
 """Whose versions a manifest holds, where they are installed."""
 
-OLDER = {"repeats": 1}
+OLDER: Mapping[str, Any] = {"repeats": 1, "prices": {}}
 """What manifests that do not say it mean."""
 
 MAX_LEAKS_TOLD = 10
@@ -102,6 +103,24 @@ class Progress:
     """Called once with the run's folder, the answers that exist already, and all of them."""
     on_record: Callable[[Record], None] = lambda record: None
     """Called with each new record."""
+    on_stop: Callable[[int], None] = lambda n_under_way: None
+    """Called when a run is stopped, with the number of answers that it still waits for."""
+
+
+N_PARALLEL = 8
+"""Calls to remote models under way at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """How models are asked; none of it changes what they answer."""
+
+    n_parallel: int = N_PARALLEL
+    """Calls to remote models under way at most."""
+    per_minute: float | None = None
+    """Calls to remote models that begin in a minute at most; None for no limit but theirs."""
+    use_cache: bool = True
+    """Answer equal calls of this and earlier runs from the user's cache."""
 
 
 def plan(suite: Suite) -> Plan:
@@ -134,6 +153,7 @@ def evaluate(
     command: str = "",
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    throughput: Throughput | None = None,
 ) -> Summary:
     """Run a suite and return what came out; everything is kept in a new folder.
 
@@ -144,6 +164,7 @@ def evaluate(
         command: The command that was typed, for the manifest.
         options: The arguments of `load_suite`, so that `resume` can load the same suite again.
         progress: How to tell what happens.
+        throughput: How models are asked.
 
     Raises:
         DataError: Samples are also shown as examples.
@@ -171,10 +192,12 @@ def evaluate(
         "hardware": _hardware(),
     }
     save_json(folder / "manifest.json", manifest)
-    return _run(suite, folder, progress or Progress())
+    return _run(suite, folder, progress or Progress(), throughput or Throughput())
 
 
-def resume(folder: Path, progress: Progress | None = None) -> Summary:
+def resume(
+    folder: Path, progress: Progress | None = None, throughput: Throughput | None = None
+) -> Summary:
     """Go on with a run and return what came out; failed answers are asked again.
 
     Raises:
@@ -191,13 +214,18 @@ def resume(folder: Path, progress: Progress | None = None) -> Summary:
             expected=f"Changed since it began: {', '.join(changed)}.",
             hint="Undo the change, or start a new run without --resume.",
         )
-    return _run(suite, folder, progress or Progress())
+    return _run(suite, folder, progress or Progress(), throughput or Throughput())
 
 
-def _run(suite: Suite, folder: Path, progress: Progress) -> Summary:
-    workshop = Workshop(suite, on_model=lambda spec, revision: _note_model(folder, spec, revision))
+def _run(suite: Suite, folder: Path, progress: Progress, throughput: Throughput) -> Summary:
+    cache = default_cache() if throughput.use_cache else None
+    workshop = Workshop(
+        suite,
+        on_model=lambda spec, revision: _note_model(folder, spec, revision),
+        cache=cache,
+    )
     jobs = [
-        Job(column.name, seed, partial(workshop.predictor, column, seed, repeat), repeat)
+        workshop.job(column, seed, repeat)
         for column in sorted(suite.columns, key=lambda column: column.model)
         for seed in suite.spec.seeds
         for repeat in range(suite.spec.repeats)
@@ -206,7 +234,17 @@ def _run(suite: Suite, folder: Path, progress: Progress) -> Summary:
         done = load_records(folder)
         n_done = sum(record.prediction is not None for record in done.values())
         progress.on_start(folder, n_done, len(suite.samples) * len(jobs))
-        run_jobs(jobs, suite.samples, file, done, progress.on_record)
+        with closing(cache) if cache else nullcontext():
+            run_jobs(
+                jobs,
+                suite.samples,
+                file,
+                done,
+                n_parallel=throughput.n_parallel,
+                per_minute=throughput.per_minute,
+                on_record=progress.on_record,
+                on_stop=progress.on_stop,
+            )
     summary = summarise(folder)
     save_reports(summary)
     return summary
@@ -240,6 +278,7 @@ def _identity(suite: Suite, planned: Plan) -> dict[str, Any]:
         "baselines": {n: b.model_dump() for n, b in suite.spec.baseline.items()},
         "seeds": list(suite.spec.seeds),
         "repeats": suite.spec.repeats,
+        "prices": {model: price.model_dump() for model, price in suite.spec.prices.items()},
         "data_hash": suite.data_hash,
         "bot_hashes": dict(planned.bot_hashes),
     }

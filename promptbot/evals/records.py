@@ -91,6 +91,9 @@ class Record:
     """Which of several equal calls, from 0."""
     shown: str | None = None
     """Content hash of what was read, its key in texts.jsonl; None where no prompt was."""
+    cached: bool = False
+    """Whether every call of a model for it was answered from the cache; `seconds` are then those
+    that the model once took."""
 
     @property
     def key(self) -> Key:
@@ -129,6 +132,7 @@ class Record:
             seconds=values["seconds"],
             repeat=values.get("repeat", 0),
             shown=values.get("shown"),
+            cached=values.get("cached", False),
         )
 
 

@@ -61,6 +61,19 @@ class PoolSpec(Settings):
     """How many examples of each label are drawn, anew for each seed."""
 
 
+class PriceSpec(Settings):
+    """What a model's tokens cost, for a million of them."""
+
+    input: Annotated[float, Field(ge=0)]
+    """Of tokens that are read."""
+    output: Annotated[float, Field(ge=0)]
+    """Of tokens that are written."""
+
+    def of(self, n_read: int, n_written: int) -> float:
+        """Return the cost of so many tokens."""
+        return (n_read * self.input + n_written * self.output) / 1e6
+
+
 class SuiteSpec(Settings):
     """The settings of one suite."""
 
@@ -90,6 +103,8 @@ class SuiteSpec(Settings):
     """Of everything random; a sample's score is its mean over them."""
     repeats: Limit = 1
     """How often each call is made; where the model draws, from the second on with other seeds."""
+    prices: dict[Text, PriceSpec] = Field(default={})
+    """By model; any one currency. Models that are not named here cost nothing that is known."""
     gate: list[Text] = Field(default=[])
     """What must hold, as ``accuracy(nearest) >= 0.8``; see `promptbot.evals.gate`."""
 

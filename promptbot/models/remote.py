@@ -19,6 +19,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from pydantic import PrivateAttr
 
 from promptbot.errors import CannotScore, MissingExtra, MissingKey, ModelError, ProviderError
+from promptbot.models.pace import Pace
 from promptbot.models.providers import PROVIDERS, Provider, RemoteSpec, parse_remote
 from promptbot.models.remote_faults import Asked, BadAnswer, Silence, diagnose, mask
 
@@ -86,6 +87,7 @@ class RemoteChatModel(BaseChatModel):
     max_wait_s: float = 30.0
     """Longest wait before a retry; a provider that asks for more is not asked again."""
 
+    _pace: Pace = PrivateAttr(default_factory=Pace)
     _remote: RemoteSpec = PrivateAttr()
     _provider: Provider = PrivateAttr()
     _asked: Asked = PrivateAttr()
@@ -192,13 +194,17 @@ class RemoteChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         for attempt in itertools.count():
+            began = self._pace.wait()
             try:
                 model, others = self._for_call(kwargs)
                 # The inner model's `invoke` would tell callbacks of every answer a second time.
                 result = model._generate(messages, stop=stop or None, **others)
-                return _checked(result, stop)
+                checked = _checked(result, stop)
             except Exception as error:
-                self._wait_or_raise(error, attempt)
+                self._wait_or_raise(error, attempt, began)
+            else:
+                self._pace.answered()
+                return checked
         raise AssertionError("unreachable")
 
     def _stream(
@@ -210,6 +216,7 @@ class RemoteChatModel(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         for attempt in itertools.count():
             n_characters = 0
+            began = self._pace.wait()
             try:
                 model, others = self._for_call(kwargs)
                 pieces = cast(Any, self._pieces(model, messages, stop or None, others))
@@ -217,11 +224,12 @@ class RemoteChatModel(BaseChatModel):
                     for chunk in pieces:
                         n_characters += len(chunk.text)
                         yield chunk
+                self._pace.answered()
                 return
             except Exception as error:
                 if n_characters:
                     raise self._broken_off(error, n_characters) from None
-                self._wait_or_raise(error, attempt)
+                self._wait_or_raise(error, attempt, began)
 
     def _pieces(
         self,
@@ -357,9 +365,11 @@ class RemoteChatModel(BaseChatModel):
             ) from None
         return cast(BaseChatModel, model)
 
-    def _wait_or_raise(self, error: Exception, attempt: int) -> None:
+    def _wait_or_raise(self, error: Exception, attempt: int, began: float) -> None:
         """Wait before the next try, or raise what the failure means when there is none."""
         fault = diagnose(error, self._asked)
+        if fault.is_too_fast and (fault.wait_s or 0.0) <= self.max_wait_s:
+            self._pace.refused(began, fault.wait_s)
         wait_s = fault.wait_s
         if wait_s is None:
             wait_s = min(self.max_wait_s, self.backoff_s * 2**attempt * random.uniform(0.5, 1))

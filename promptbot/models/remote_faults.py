@@ -67,6 +67,8 @@ class Fault:
     """How long the provider asks to wait, in seconds."""
     is_slow: bool = False
     """Whether it took the whole time limit to find out."""
+    is_too_fast: bool = False
+    """Whether calls come faster than the provider allows."""
 
 
 def diagnose(error: Exception, asked: Asked) -> Fault:
@@ -161,7 +163,7 @@ def _of_status(status: int, said: str, chain: Sequence[BaseException], asked: As
     failed = ProviderError(
         f"{server} {limited} ({status}): {said}", place=where, hint="Try again later."
     )
-    return Fault(failed, may_pass=True, wait_s=_retry_after(chain))
+    return Fault(failed, True, wait_s=_retry_after(chain), is_too_fast=status == 429)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

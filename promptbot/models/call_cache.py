@@ -1,0 +1,297 @@
+"""Answers of frozen models, kept so that no evaluation pays for an equal call twice.
+
+The key of an answer is the hash of everything that decides it: the model's spec and revision, the
+messages (of local models also their tokens, which a changed tokenizer or chat template changes),
+the decoding settings with the seed, the label options, which repeat it is, and promptbot's version.
+Prompts themselves are not kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import promptbot
+from promptbot.types import Message, OptionScore, TextScore
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage, AIMessageChunk
+    from langchain_core.runnables import RunnableConfig
+
+    from promptbot.interfaces import FrozenModel
+
+FORMAT = 1
+"""Part of every key: answers kept in another form are not found."""
+
+MAX_BYTES = 512 * 2**20
+"""Size of the file from which the older half of its answers is dropped."""
+
+
+@dataclass
+class Replay:
+    """What came from the cache during one prediction."""
+
+    n_hits: int = 0
+    """Calls that were answered from it."""
+    n_misses: int = 0
+    """Calls that a model answered."""
+    seconds: float = 0.0
+    """What the answers from the cache took when a model gave them."""
+    first_token_s: float | None = None
+    """Seconds to the first piece of the last of them; None where none was streamed."""
+
+
+_replay: ContextVar[Replay | None] = ContextVar("promptbot_replay", default=None)
+
+
+@contextmanager
+def noting_replays() -> Iterator[Replay]:
+    """Yield what is counted while the block runs, in this thread and those that it starts."""
+    replay = Replay()
+    token = _replay.set(replay)
+    try:
+        yield replay
+    finally:
+        _replay.reset(token)
+
+
+class CallCache:
+    """Answers in one SQLite file that several threads and processes may use at once.
+
+    A cache never breaks a run: where its file cannot be read or written, nothing is found or kept,
+    and `problem` says why.
+
+    Args:
+        path: The file; made where there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.problem: str | None = None
+        """What went wrong first; None while all is well."""
+        self._path = path
+        self._lock = threading.Lock()
+        self._db: sqlite3.Connection | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)  # answers may be private
+            self._db = sqlite3.connect(path, timeout=5.0, check_same_thread=False)
+            self._db.isolation_level = None
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)"
+            )
+            self._make_room()
+        except (OSError, sqlite3.Error) as error:
+            self._give_up(error)
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return the answer under a key; None where there is none."""
+        rows = self._execute("SELECT answer FROM answers WHERE key = ?", (key,))
+        if not rows:
+            return None
+        try:
+            return cast(dict[str, Any], json.loads(rows[0][0]))
+        except ValueError as error:
+            self._give_up(error)
+            return None
+
+    def put(self, key: str, answer: dict[str, Any]) -> None:
+        """Keep an answer."""
+        text = json.dumps(answer)
+        self._execute("INSERT OR REPLACE INTO answers (key, answer) VALUES (?, ?)", (key, text))
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+
+    def _execute(self, statement: str, values: Sequence[str]) -> list[Any]:
+        with self._lock:
+            if self._db is None:
+                return []
+            try:
+                return self._db.execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                self._give_up(error)
+                return []
+
+    def _make_room(self) -> None:
+        assert self._db is not None
+        [[pages]] = self._db.execute("PRAGMA page_count").fetchall()
+        [[free]] = self._db.execute("PRAGMA freelist_count").fetchall()
+        [[size]] = self._db.execute("PRAGMA page_size").fetchall()
+        if (pages - free) * size > MAX_BYTES:
+            self._db.execute(
+                "DELETE FROM answers WHERE rowid <= "
+                "(SELECT (min(rowid) + max(rowid)) / 2 FROM answers)"
+            )
+
+    def _give_up(self, error: Exception) -> None:
+        self.problem = self.problem or f"the cache {self._path} is not used: {error}"
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+
+def default_cache() -> CallCache:
+    """Return the cache in the user's cache folder."""
+    from promptbot.prompt.similarity import cache_folder
+
+    return CallCache(cache_folder("answers") / "answers.sqlite")
+
+
+class CachedModel:
+    """A frozen model whose equal calls are answered from a cache.
+
+    Args:
+        model: Answers what the cache does not know. Its answers must depend on nothing but the
+            call, so a script that is read line by line cannot be cached.
+        cache: The answers.
+        repeat: Which of several equal calls this model makes; part of every key.
+    """
+
+    def __init__(self, model: FrozenModel, cache: CallCache, repeat: int = 0) -> None:
+        self._model = model
+        self._cache = cache
+        self._repeat = repeat
+
+    @property
+    def spec(self) -> str:
+        """The text that the model was made from."""
+        return self._model.spec
+
+    @property
+    def revision(self) -> str:
+        """Content hash of the weights, or the provider's name for them."""
+        return self._model.revision
+
+    @property
+    def context_tokens(self) -> int | None:
+        """How many tokens prompt and answer may have together."""
+        return self._model.context_tokens
+
+    @property
+    def can_score(self) -> bool:
+        """Whether `score` gives log-probabilities."""
+        return self._model.can_score
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
+        """Return the whole answer."""
+        from langchain_core.messages import AIMessage, AIMessageChunk
+
+        pieces = list(self.stream(input, config, **kwargs))
+        whole = sum(pieces[1:], start=pieces[0]) if pieces else AIMessageChunk(content="")
+        return AIMessage(
+            content=whole.content,
+            usage_metadata=whole.usage_metadata,
+            response_metadata=whole.response_metadata,
+        )
+
+    def stream(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[AIMessageChunk]:
+        """Yield the answer: in one piece where it was kept, else as the model writes it."""
+        from promptbot.models.messages import from_langchain
+
+        key = self._key("write", from_langchain(input), settings=kwargs)
+        known = self._find(key)
+        if known is not None:
+            yield _replayed(known)
+            return
+        said, whole, first_token_s = "", cast("AIMessageChunk | None", None), None
+        started = time.perf_counter()
+        with closing(cast(Any, self._model.stream(input, config, **kwargs))) as pieces:
+            for piece in pieces:
+                if first_token_s is None:
+                    first_token_s = time.perf_counter() - started
+                said += str(piece.text)
+                whole = piece if whole is None else whole + piece
+                yield piece
+        answer = {
+            "text": said,
+            "usage": dict(whole.usage_metadata) if whole and whole.usage_metadata else None,
+            "finish_reason": whole.response_metadata.get("finish_reason") if whole else None,
+            "seconds": time.perf_counter() - started,
+            "first_token_s": first_token_s,
+        }
+        self._cache.put(key, answer)
+
+    def score(
+        self, messages: Sequence[Message], options: Sequence[str], *, end_of_turn: bool = True
+    ) -> list[OptionScore]:
+        """Return the log-probability of each option as the answer to a prompt."""
+        key = self._key("score", messages, options=list(options), end_of_turn=end_of_turn)
+        known = self._find(key)
+        if known is not None:
+            return [
+                OptionScore(option, logprob, tuple(tokens))
+                for option, (logprob, tokens) in zip(options, known["scores"], strict=True)
+            ]
+        started = time.perf_counter()
+        scores = self._model.score(messages, options, end_of_turn=end_of_turn)
+        seconds = time.perf_counter() - started
+        rows = [[score.logprob, list(score.token_logprobs)] for score in scores]
+        self._cache.put(key, {"scores": rows, "seconds": seconds, "first_token_s": None})
+        return scores
+
+    def loglikelihood(self, text: str) -> TextScore:
+        """Return how likely a text is by itself; not kept."""
+        return self._model.loglikelihood(text)
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return the tokens of these messages."""
+        return self._model.count_tokens(messages)
+
+    def digest(self) -> str:
+        """Return the content hash of the weights as they are in memory now."""
+        return self._model.digest()
+
+    def _key(self, kind: str, messages: Sequence[Message], **call: Any) -> str:
+        engine = getattr(self._model, "engine", None)
+        values = {
+            "format": FORMAT,
+            "promptbot": promptbot.__version__,
+            "kind": kind,
+            "spec": self.spec,
+            "revision": self.revision,
+            "messages": [(message.role, message.content) for message in messages],
+            "tokens": list(engine.chat_format.encode(messages).ids) if engine else None,
+            "call": call,
+            "repeat": self._repeat,
+        }
+        canonical = json.dumps(values, sort_keys=True, ensure_ascii=True, default=str)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def _find(self, key: str) -> dict[str, Any] | None:
+        known, replay = self._cache.get(key), _replay.get()
+        if replay is not None and known is None:
+            replay.n_misses += 1
+        elif replay is not None and known is not None:
+            replay.n_hits += 1
+            replay.seconds += known["seconds"]
+            replay.first_token_s = known["first_token_s"]
+        return known
+
+
+def _replayed(known: dict[str, Any]) -> AIMessageChunk:
+    from langchain_core.messages import AIMessageChunk
+
+    finish = known["finish_reason"]
+    return AIMessageChunk(
+        content=known["text"],
+        usage_metadata=known["usage"],
+        response_metadata={} if finish is None else {"finish_reason": finish},
+        chunk_position="last",
+    )
