@@ -111,6 +111,18 @@ class Chain(Runnable[ChatInput, Reply]):
             seed=seed,
         )
 
+    def under(self, *, bot: Bot | None = None, model: FrozenModel | None = None) -> Chain:
+        """Return a chain of another bot, variant or model, with this one's history and seed."""
+        bot = bot or self.bot
+        same_encoder = bot.spec.encoder == self.bot.spec.encoder
+        return Chain(
+            bot,
+            model or self.model,
+            encoder=self._encoder if same_encoder else None,
+            history=self.history,
+            seed=self.seed,
+        )
+
     def compose(self, text: str, session: str | None = None) -> Prompt:
         """Return the prompt that a message would make, without asking the model."""
         earlier = self.history.load(session) if session else ()

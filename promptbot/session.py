@@ -9,7 +9,9 @@ from promptbot.errors import FrozenModelChanged
 from promptbot.types import Message, Reply
 
 if TYPE_CHECKING:
+    from promptbot.bot.folder import Bot
     from promptbot.chain import Chain
+    from promptbot.interfaces import FrozenModel
 
 
 class Session:
@@ -46,17 +48,30 @@ class Session:
         assert self.last is not None
         return self.last
 
+    def use(self, *, bot: Bot | None = None, model: FrozenModel | None = None) -> None:
+        """Go on with another bot, variant or model, in the same conversation."""
+        self.chain = self.chain.under(bot=bot, model=model)
+
     def check_frozen(self) -> None:
         """Check that the model's weights are what they were when it was loaded.
 
         Raises:
             FrozenModelChanged: They are not; replies and traces of this session do not hold.
         """
-        now = self.chain.model.digest()
-        if now != self.chain.model.revision:
-            raise FrozenModelChanged(
-                f"the weights' digest is {now}.",
-                place=self.chain.model.spec,
-                expected=f"It was {self.chain.model.revision} when the model was loaded.",
-                hint="Something trained or overwrote the model; load it again.",
-            )
+        check_frozen(self.chain.model)
+
+
+def check_frozen(model: FrozenModel) -> None:
+    """Check that a model's weights are what they were when it was loaded.
+
+    Raises:
+        FrozenModelChanged: They are not; replies and traces since then do not hold.
+    """
+    now = model.digest()
+    if now != model.revision:
+        raise FrozenModelChanged(
+            f"the weights' digest is {now}.",
+            place=model.spec,
+            expected=f"It was {model.revision} when the model was loaded.",
+            hint="Something trained or overwrote the model; load it again.",
+        )

@@ -195,9 +195,38 @@ class Store:
                 with self._engine.begin() as connection:
                     connection.execute(change)
             except IntegrityError:
-                raise InputError(
-                    f'there is already a conversation "{new}".', hint="Choose another name."
-                ) from None
+                raise _name_is_taken(new) from None
+
+    def copy(self, session: str, new: str) -> None:
+        """Store a second session with the same messages; nothing happens where there is none.
+
+        Raises:
+            InputError: Another session has that name.
+            StoreError: The store cannot be opened or written.
+        """
+        from sqlalchemy import literal, select
+        from sqlalchemy.exc import IntegrityError
+
+        t = _tables()
+        kept = [column for column in t.messages.c if column.name != "session_id"]
+        with self._explained():
+            try:
+                with self._engine.begin() as connection:
+                    key = _lock(connection, session)
+                    if key is None:
+                        return
+                    row = connection.execute(t.sessions.select().where(t.sessions.c.id == key))
+                    values = {k: v for k, v in row.one()._mapping.items() if k != "id"}
+                    made = connection.execute(t.sessions.insert().values(values | {"name": new}))
+                    copied = int(cast(Any, made.inserted_primary_key)[0])
+                    connection.execute(
+                        t.messages.insert().from_select(
+                            ["session_id", *(column.name for column in kept)],
+                            select(literal(copied), *kept).where(t.messages.c.session_id == key),
+                        )
+                    )
+            except IntegrityError:
+                raise _name_is_taken(new) from None
 
     def drop_last_turn(self, session: str) -> list[Message]:
         """Take the newest user message and everything after it out of a session.
@@ -427,6 +456,16 @@ class SafeHistory:
         if session in self._messages:
             self._messages[new] = self._messages.pop(session)
 
+    def copy(self, session: str, new: str) -> None:
+        """Keep a second session with the same messages.
+
+        Raises:
+            InputError: Another session has that name.
+        """
+        messages = self.load(session)
+        self._attempt(lambda store: store.copy(session, new))
+        self._messages[new] = messages
+
     def _attempt(self, action: Callable[[Store], Any]) -> Any:
         if self._store is None:
             return None
@@ -436,6 +475,10 @@ class SafeHistory:
             self._store = None
             self._on_failure(error)
             return None
+
+
+def _name_is_taken(name: str) -> InputError:
+    return InputError(f'there is already a conversation "{name}".', hint="Choose another name.")
 
 
 class _Tables(NamedTuple):

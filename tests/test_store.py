@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from promptbot.errors import StoreError
+from promptbot.errors import InputError, StoreError
 from promptbot.store import SCHEMA_VERSION, SafeHistory, Store, StoredMessage
 from promptbot.types import Message
 
@@ -334,3 +334,20 @@ def test_a_history_without_a_store_remembers(url: str) -> None:
     assert history.load("a") == TURN
     assert history.drop_last_turn("a") == TURN
     assert history.drop_last_turn("a") == []
+
+
+def test_a_copy_holds_everything_and_grows_alone(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/x.db", bot="shop")
+    turn = [Message("user", "Hi"), Message("assistant", "Hel")]
+    store.append("one", turn, stopped=True)
+    store.copy("one", "two")
+    store.append("two", turn)
+    assert [message.stopped for message in store.transcript("two")] == [False, True, False, False]
+    assert store.transcript("one") == store.transcript("two")[:2]
+    found = store.find("two")
+    assert found is not None
+    assert (found.bot, found.n_messages) == ("shop", 4)
+    with pytest.raises(InputError, match="already a conversation"):
+        store.copy("one", "two")
+    store.copy("nobody", "three")
+    assert store.find("three") is None

@@ -74,7 +74,7 @@ def _check_variant(folder: Path, variant: str | None) -> Iterator[PromptbotError
     except PromptbotError as error:
         yield error
         return
-    yield from _check_templates(folder, spec, variant)
+    yield from check_templates(folder, spec, variant)
     yield from _check_labels(folder, spec)
     if spec.examples:
         yield from _check_examples(folder, spec, variant)
@@ -82,7 +82,10 @@ def _check_variant(folder: Path, variant: str | None) -> Iterator[PromptbotError
         yield from _check_knowledge(folder, spec.knowledge.file, variant)
 
 
-def _check_templates(folder: Path, spec: BotSpec, variant: str | None) -> Iterator[PromptbotError]:
+def check_templates(
+    folder: Path, spec: BotSpec, variant: str | None = None
+) -> Iterator[PromptbotError]:
+    """Yield everything that is wrong with the templates that these settings use."""
     partials, problem = _attempt(lambda: read_partials(folder))
     if partials is None:
         assert problem is not None

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from promptbot.bot.spec import BotSpec, Key, Source, parse_spec, place_of, read_yaml
+from promptbot.bot.spec import BotSpec, Key, Source, overlay, parse_spec, place_of, read_yaml
 from promptbot.data import check_k, content_hash, load_examples, load_notes
 from promptbot.errors import BotNotFound, DataError, SpecError, TemplateError, known_words
 from promptbot.types import Example, Note
@@ -142,14 +143,39 @@ def variant_files(folder: Path) -> dict[str, Path]:
     return {file.stem: file for file in files}
 
 
-def read_spec(folder: Path, variant: str | None = None) -> BotSpec:
+def read_spec(
+    folder: Path, variant: str | None = None, settings: Mapping[str, Any] | None = None
+) -> BotSpec:
     """Return a bot's settings under a variant.
+
+    Args:
+        folder: The bot's.
+        variant: One of its variants; bot.yaml as it stands when None.
+        settings: What a conversation sets on top of them, nested as in bot.yaml.
 
     Raises:
         SpecError: bot.yaml or the variant's file is wrong, or there is no such variant.
     """
     base = read_yaml(folder / "bot.yaml")
-    return parse_spec(base, _read_variant(folder, variant))
+    over = _read_variant(folder, variant)
+    spec = parse_spec(base, over)  # first, so that a mistake in a file is told as one of that file
+    return parse_spec(base, _with_settings(over, settings)) if settings else spec
+
+
+def _with_settings(over: Source | None, settings: Mapping[str, Any] | None) -> Source | None:
+    """Return a variant with what a conversation sets; errors in that are said of ``/set``."""
+    if not settings:
+        return over
+    lines: dict[Key, int] = {}
+    _note_keys(settings, (), lines)
+    return Source(Path("/set"), overlay(over.values if over else {}, settings), lines)
+
+
+def _note_keys(settings: Mapping[str, Any], above: Key, lines: dict[Key, int]) -> None:
+    for name, value in settings.items():
+        lines[*above, name] = 0
+        if isinstance(value, Mapping):
+            _note_keys(value, (*above, name), lines)
 
 
 def _read_variant(folder: Path, variant: str | None) -> Source | None:
@@ -165,8 +191,15 @@ def _read_variant(folder: Path, variant: str | None) -> Source | None:
     return read_yaml(files[variant])
 
 
-def load_bot(name: str | Path, variant: str | None = None) -> Bot:
+def load_bot(
+    name: str | Path, variant: str | None = None, settings: Mapping[str, Any] | None = None
+) -> Bot:
     """Return a bot, found by path or name, under one of its variants.
+
+    Args:
+        name: The folder's path, or the bot's name.
+        variant: One of its variants; bot.yaml as it stands when None.
+        settings: What a conversation sets on top of them, nested as in bot.yaml.
 
     Raises:
         BotNotFound: There is no such bot.
@@ -175,22 +208,22 @@ def load_bot(name: str | Path, variant: str | None = None) -> Bot:
         DataError: Its examples or its knowledge are wrong.
     """
     folder = find_bot(name)
-    spec = read_spec(folder, variant)
+    spec = read_spec(folder, variant, settings)
     examples: list[Example] = []
     if spec.examples:
-        with said_by(folder, variant, ("examples", "file")):
+        with said_by(folder, variant, ("examples", "file"), settings):
             examples = load_examples(inside(folder, spec.examples.file), spec.labels)
-        with said_by(folder, variant, ("examples", "k")):
+        with said_by(folder, variant, ("examples", "k"), settings):
             check_k(spec.examples.k, len(examples), place=str(folder))
     notes: list[Note] = []
     if spec.knowledge:
-        with said_by(folder, variant, ("knowledge", "file")):
+        with said_by(folder, variant, ("knowledge", "file"), settings):
             notes = load_notes(inside(folder, spec.knowledge.file))
-    with said_by(folder, variant, ("template",)):
+    with said_by(folder, variant, ("template",), settings):
         system = read_template(folder, spec.template)
-    with said_by(folder, variant, ("turn_template",)):
+    with said_by(folder, variant, ("turn_template",), settings):
         turn = find_turn_template(folder, spec)
-    with said_by(folder, variant, ("memory", "template")):
+    with said_by(folder, variant, ("memory", "template"), settings):
         memory = find_memory_template(folder, spec)
     return Bot(
         folder=folder,
@@ -206,7 +239,9 @@ def load_bot(name: str | Path, variant: str | None = None) -> Bot:
 
 
 @contextmanager
-def said_by(folder: Path, variant: str | None, key: Key) -> Iterator[None]:
+def said_by(
+    folder: Path, variant: str | None, key: Key, settings: Mapping[str, Any] | None = None
+) -> Iterator[None]:
     """Give an error that names only the folder the file and line of the setting that caused it."""
     try:
         yield
@@ -214,7 +249,8 @@ def said_by(folder: Path, variant: str | None, key: Key) -> Iterator[None]:
         if error.place != str(folder):
             raise
         base = read_yaml(folder / "bot.yaml")
-        raise error.located(place_of(key, base, _read_variant(folder, variant))) from None
+        over = _with_settings(_read_variant(folder, variant), settings)
+        raise error.located(place_of(key, base, over)) from None
 
 
 def inside(folder: Path, name: str) -> Path:

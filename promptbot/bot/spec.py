@@ -311,6 +311,22 @@ def read_yaml(path: Path) -> Source:
     return Source(path, values, lines)
 
 
+def read_value(text: str, place: str) -> Any:
+    """Return what a text means as the value of a setting in bot.yaml.
+
+    Raises:
+        SpecError: It is not YAML.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, RecursionError):
+        raise SpecError(
+            f'"{text[:60]}" is not a value of YAML.',
+            place=place,
+            hint='Put texts with : or # between quotes, as "like: this".',
+        ) from None
+
+
 def _note_lines(
     node: yaml.Node, key: Key, lines: dict[Key, int], path: Path, above: frozenset[int]
 ) -> None:
@@ -628,6 +644,20 @@ def _section(key: Key, root: type[BaseModel]) -> type[BaseModel] | None:
     return model
 
 
+def setting_names(root: type[BaseModel] = BotSpec) -> dict[str, tuple[str, ...]]:
+    """Return every setting below `root` by its dotted name, with its values where they are few."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, info in root.model_fields.items():
+        section = _section((name,), root)
+        if section is None:
+            choices = ("true", "false") if info.annotation is bool else _choices((name,), root)
+            is_word = all(isinstance(choice, str) for choice in get_args(info.annotation))
+            found[name] = tuple(choices) if is_word else ()
+        else:
+            found |= {f"{name}.{key}": words for key, words in setting_names(section).items()}
+    return found
+
+
 def _known_keys(key: Key, root: type[BaseModel]) -> list[str]:
     model = _section(key, root)
     return list(model.model_fields) if model else []
@@ -657,5 +687,7 @@ __all__ = [
     "join_errors",
     "overlay",
     "parse_spec",
+    "read_value",
     "read_yaml",
+    "setting_names",
 ]

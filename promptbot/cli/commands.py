@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from promptbot.cli.style import ACCENT, QUIET, shorten
-from promptbot.errors import did_you_mean
+from promptbot.cli import answering, kept
+from promptbot.cli.style import ACCENT, QUIET, error_text, shorten
+from promptbot.errors import PromptbotError, did_you_mean
 
 if TYPE_CHECKING:
     from promptbot.cli.terminal import Talk
@@ -25,11 +26,13 @@ class Command:
     """One slash command."""
 
     run: Callable[[Talk, str], None]
-    """What it does, given what was typed after its name."""
+    """What it does, given what was typed after its name; its mistakes are raised."""
     help: str
     """One line for /help."""
     argument: str = ""
     """What may follow its name."""
+    complete: Callable[[Talk, str], list[str]] | None = None
+    """What may follow its name, given what of it is typed; None where nothing is known."""
 
 
 def is_command(text: str) -> bool:
@@ -43,33 +46,50 @@ def run_command(talk: Talk, line: str) -> None:
 
     Raises:
         Leave: The conversation is to end.
+        UserError: The model cannot be loaded.
     """
     name, _, argument = line.strip().partition(" ")
     command = COMMANDS.get(name.lower())
     if command is None:
         hint = did_you_mean(name.lower(), COMMANDS) or "/help lists the commands."
         talk.tell(f"There is no command {shorten(name, 40)}. {hint}")
-    else:
+        return
+    try:
         command.run(talk, argument.strip())
+    except PromptbotError as error:
+        if error is talk.loading_error:
+            raise
+        talk.show(error_text(error))
 
 
 def show_help(talk: Talk, argument: str) -> None:
     """List the commands and keys."""
-    grid = Table.grid(padding=(0, 3, 0, 0))
+    grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     for name, command in COMMANDS.items():
-        usage = f"{name} {command.argument}".strip()
-        grid.add_row(Text(usage, ACCENT), Text(command.help))
+        usage = Text.assemble((name, ACCENT), (f" {command.argument}".rstrip(), QUIET))
+        grid.add_row(usage, Text(command.help))
     for key, meaning in KEYS.items():
         grid.add_row(Text(key, QUIET), Text(meaning, QUIET))
     talk.show(grid)
 
 
 def show_why(talk: Talk, argument: str) -> None:
-    """Show what went into the last reply."""
-    from promptbot.cli.explain import why
+    """Show what went into the last reply, or what each part of it did."""
+    from promptbot.cli.explain import influence_bars, why
 
-    if reply := talk.last_reply():
+    reply = talk.last_reply()
+    if reply is None:
+        return
+    if argument not in ("", INFLUENCE):
+        talk.tell(f"/why alone, or /why {INFLUENCE}.")
+    elif argument == INFLUENCE:
+        from promptbot.influence import influence
+
+        with talk.console.status("leaving out one part after the other", spinner_style=QUIET):
+            found = influence(talk.session.chain, reply)
+        talk.show(influence_bars(found, talk.width))
+    else:
         talk.show(why(reply, talk.width))
 
 
@@ -82,15 +102,6 @@ def show_prompt(talk: Talk, argument: str) -> None:
         talk.show(prompt_panels(reply.trace.prompt))
 
 
-def change_variant(talk: Talk, argument: str) -> None:
-    """List the variants, or go on with another one."""
-    if argument:
-        talk.change_variant(argument)
-        return
-    names = [f"{name} (now)" if name == talk.bot.variant else name for name in talk.variants()]
-    talk.tell(f"Variants: {', '.join(names)}.")
-
-
 def show_tokens(talk: Talk, argument: str) -> None:
     """Show what each part of the last prompt cost."""
     from promptbot.cli.explain import token_table
@@ -98,36 +109,6 @@ def show_tokens(talk: Talk, argument: str) -> None:
     reply = talk.last_reply()
     if reply and reply.trace:
         talk.show(token_table(reply.trace.prompt))
-
-
-def list_sessions(talk: Talk, argument: str) -> None:
-    """List the newest stored conversations of the bot."""
-    from datetime import UTC, datetime
-
-    from promptbot.cli.sessions import sessions_table
-
-    if found := talk.sessions():
-        talk.show(sessions_table(found[:10], datetime.now(UTC)))
-    else:
-        talk.tell("No conversation with this bot is stored yet.")
-
-
-def resume(talk: Talk, argument: str) -> None:
-    """Go on with a stored conversation."""
-    if argument:
-        talk.resume(argument)
-    else:
-        list_sessions(talk, argument)
-
-
-def rename(talk: Talk, argument: str) -> None:
-    """Give the conversation another name."""
-    talk.rename(argument)
-
-
-def save(talk: Talk, argument: str) -> None:
-    """Write the conversation to a file."""
-    talk.save(argument)
 
 
 def retry(talk: Talk, argument: str) -> None:
@@ -140,9 +121,21 @@ def undo(talk: Talk, argument: str) -> None:
     talk.undo()
 
 
-def reset(talk: Talk, argument: str) -> None:
-    """Forget the conversation."""
-    talk.reset()
+def edit(talk: Talk, argument: str) -> None:
+    """Change the last message and ask it again."""
+    talk.edit()
+
+
+def write_in_editor(talk: Talk, argument: str) -> None:
+    """Write a message in the user's own editor."""
+    from promptbot.cli.editor import edit_text
+
+    text = edit_text(argument)
+    if text.strip():
+        talk.show_asked(text.strip())
+        talk.say(text.strip())
+    else:
+        talk.tell("Nothing was written, so nothing was sent.")
 
 
 def leave(talk: Talk, argument: str) -> None:
@@ -150,19 +143,53 @@ def leave(talk: Talk, argument: str) -> None:
     raise Leave
 
 
+INFLUENCE = "--influence"
+"""What makes /why measure."""
+
 COMMANDS: dict[str, Command] = {
     "/help": Command(show_help, "what you can type"),
-    "/why": Command(show_why, "what went into the last reply"),
+    "/why": Command(
+        show_why,
+        "what went into the last reply, and what each part did to it",
+        f"[{INFLUENCE}]",
+        lambda talk, typed: [INFLUENCE],
+    ),
     "/prompt": Command(show_prompt, "the exact prompt of the last reply"),
-    "/variant": Command(change_variant, "list the variants, or go on with one", "[NAME]"),
-    "/retry": Command(retry, "ask the last message again"),
-    "/undo": Command(undo, "take back the last message and its reply"),
-    "/reset": Command(reset, "forget this conversation and start anew"),
     "/tokens": Command(show_tokens, "what each part of the last prompt cost"),
-    "/sessions": Command(list_sessions, "the newest stored conversations with this bot"),
-    "/resume": Command(resume, "go on with a stored conversation", "NAME"),
-    "/rename": Command(rename, "give this conversation another name", "NAME"),
-    "/save": Command(save, "write this conversation to a .json, .md or .html", "FILE"),
+    "/variant": Command(
+        answering.change_variant,
+        "list the variants, or go on with one",
+        "[NAME]",
+        answering.variants,
+    ),
+    "/model": Command(
+        answering.change_model, "name the model, or go on with another", "[SPEC]", answering.models
+    ),
+    "/set": Command(
+        answering.change_setting,
+        "change a setting for this conversation",
+        "[KEY VALUE]",
+        answering.settings,
+    ),
+    "/note": Command(
+        answering.add_note, "tell the bot something for this conversation", "QUESTION | ANSWER"
+    ),
+    "/retry": Command(retry, "ask the last message again"),
+    "/edit": Command(edit, "change the last message and ask it again"),
+    "/undo": Command(undo, "take back the last message and its reply"),
+    "/editor": Command(write_in_editor, "write the next message in your $EDITOR"),
+    "/clear": Command(kept.clear, "clear the screen and begin anew; this one is kept"),
+    "/sessions": Command(kept.list_sessions, "the newest stored conversations with this bot"),
+    "/resume": Command(kept.resume, "go on with a stored conversation", "NAME", kept.resumable),
+    "/fork": Command(kept.fork, "go on in a copy; the original stays as it is", "[NAME]"),
+    "/rename": Command(kept.rename, "give this conversation another name", "NAME"),
+    "/save": Command(
+        kept.save, "write this conversation to a .json, .md or .html", "FILE", kept.files
+    ),
+    "/load": Command(kept.load, "go on from a .json or .jsonl that was saved", "FILE", kept.files),
+    "/delete": Command(
+        kept.delete, "delete this or another conversation for good", "[NAME]", kept.resumable
+    ),
     "/quit": Command(leave, "leave"),
 }
 

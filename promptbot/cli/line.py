@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,7 +36,7 @@ STYLE = Style.from_dict(
 
 
 def make_line(
-    status: Callable[[int], str], arguments: Mapping[str, Callable[[], Iterable[str]]]
+    status: Callable[[int], str], complete: Callable[[str, str], Iterable[str]]
 ) -> PromptSession[str]:
     """Return the line at which messages are typed.
 
@@ -45,20 +45,21 @@ def make_line(
 
     Args:
         status: The line below, given the width of the window.
-        arguments: What may follow a command, by the command.
+        complete: What may follow a command, given the command and what is typed after it.
     """
     session: PromptSession[str] = PromptSession(
         [("class:sign", SIGN)],
         multiline=True,
         prompt_continuation=" " * len(SIGN),
         key_bindings=_keys(),
-        completer=_SlashCompleter(arguments),
+        completer=_SlashCompleter(complete),
         complete_while_typing=Condition(lambda: is_command(session.default_buffer.text)),
         reserve_space_for_menu=9,
         history=_history(),
         enable_history_search=False,
         style=STYLE,
         mouse_support=False,
+        enable_open_in_editor=True,
     )
 
     def toolbar() -> StyleAndTextTuples:
@@ -66,6 +67,32 @@ def make_line(
 
     session.bottom_toolbar = toolbar
     return session
+
+
+def ask(sign: str, text: str = "") -> str | None:
+    """Return one line that the user types, or None where they press Ctrl-C or Ctrl-D.
+
+    Args:
+        sign: What stands in front of it.
+        text: What stands on it already.
+    """
+    keys = _keys()
+
+    @keys.add("c-c", eager=True)
+    def give_up(event: KeyPressEvent) -> None:
+        event.app.exit(exception=KeyboardInterrupt())
+
+    session: PromptSession[str] = PromptSession(
+        [("class:sign", sign)],
+        multiline=True,
+        prompt_continuation=" " * len(SIGN),
+        key_bindings=keys,
+        style=STYLE,
+    )
+    try:
+        return session.prompt(default=text)
+    except (KeyboardInterrupt, EOFError):
+        return None
 
 
 def _keys() -> KeyBindings:
@@ -94,10 +121,10 @@ def _keys() -> KeyBindings:
 
 
 class _SlashCompleter(Completer):
-    """Completes commands and what may follow them: variants, sessions."""
+    """Completes commands and what may follow them: variants, settings, sessions, files."""
 
-    def __init__(self, arguments: Mapping[str, Callable[[], Iterable[str]]]) -> None:
-        self._arguments = arguments
+    def __init__(self, complete: Callable[[str, str], Iterable[str]]) -> None:
+        self._complete = complete
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
@@ -111,8 +138,8 @@ class _SlashCompleter(Completer):
                 if command.startswith(name):
                     help_line = COMMANDS[command].help
                     yield Completion(command, start_position=-len(name), display_meta=help_line)
-        elif name in self._arguments:
-            for word in self._arguments[name]():
+        else:
+            for word in self._complete(name.lower(), argument):
                 if word.startswith(argument):
                     yield Completion(word, start_position=-len(argument))
 

@@ -34,10 +34,14 @@ def visible(text: str) -> str:
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-def shorten(text: str, n_characters: int) -> str:
-    """Return a text on one line, cut with an ellipsis where it is longer."""
+def shorten(text: str, n_columns: int) -> str:
+    """Return a text on one line, cut with an ellipsis where it is wider; 您 has two columns."""
+    from rich.cells import cell_len, set_cell_size
+
     line = " ".join(visible(text).split())
-    return line if len(line) <= n_characters else line[: max(n_characters - 1, 0)].rstrip() + "…"
+    if cell_len(line) <= n_columns:
+        return line
+    return set_cell_size(line, max(n_columns - 1, 0)).rstrip() + "…"
 
 
 def print_error(error: PromptbotError) -> None:

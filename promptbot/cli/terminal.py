@@ -7,16 +7,17 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from promptbot.cli.commands import Leave, is_command, run_command
+from promptbot.bot.live import LiveBot
+from promptbot.cli.answering import tell_changes
+from promptbot.cli.commands import COMMANDS, Leave, is_command, run_command
 from promptbot.cli.markdown import INDENT, MarkdownStream, ReplyMarkdown
 from promptbot.cli.style import (
     ACCENT,
@@ -27,16 +28,17 @@ from promptbot.cli.style import (
     shorten,
     visible,
 )
-from promptbot.errors import INTERRUPTED, PromptbotError, known_words
+from promptbot.errors import INTERRUPTED, PromptbotError, StoreError
+from promptbot.session import check_frozen
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
     from promptbot.bot.folder import Bot
-    from promptbot.errors import StoreError
+    from promptbot.interfaces import FrozenModel
     from promptbot.session import Session
-    from promptbot.store import SafeHistory, StoredSession
-    from promptbot.types import Reply
+    from promptbot.store import SafeHistory
+    from promptbot.types import Message, Reply
 
 
 class Talk:
@@ -65,16 +67,40 @@ class Talk:
         failures: list[StoreError],
         resumed: str | None = None,
     ) -> None:
-        self.bot = bot
+        self.live = LiveBot(bot)
+        """The bot, with what this conversation set."""
         self.console = make_console()
-        self._history = history
+        self.history = history
+        """Where the conversation is kept."""
+        self.models: dict[str, FrozenModel] = {}
+        """Every model that was loaded by `load_model`, by its spec."""
         self._loading = _Loading(open_session)
         self._model = model
         self._again = again
         self._failures = failures
         self._resumed = resumed
         self._unanswered: str | None = None
-        self._n_replies = 0
+        self._n_turns = 0
+        self._spoke = False
+
+    @property
+    def bot(self) -> Bot:
+        """The bot as it is now, under its variant."""
+        return self.live.bot
+
+    @property
+    def session(self) -> Session:
+        """The conversation, as soon as its model is loaded.
+
+        Raises:
+            UserError: The model cannot be loaded.
+        """
+        return self._loading.result()
+
+    @property
+    def loading_error(self) -> BaseException | None:
+        """What kept the model from loading, which ends the program; None where nothing did."""
+        return self._loading.error
 
     @property
     def width(self) -> int:
@@ -92,7 +118,7 @@ class Talk:
             self._greet()
             from promptbot.cli.line import make_line  # while the greeting is being read
 
-            line = make_line(self.status, {"/variant": self.variants, "/resume": self.resumable})
+            line = make_line(self.status, self._completions)
             self._loading.start(on_failure=lambda error: _wake(line, error))
             status = self._read_and_answer(line)
             self._take_leave()
@@ -100,11 +126,14 @@ class Talk:
 
     def say(self, text: str) -> None:
         """Send a message and show the reply as it comes; Ctrl-C stops it."""
+        tell_changes(self)
         self._unanswered = text
         stopped, failed = False, None
         with MarkdownStream(self.console) as screen, _noted_interrupts() as pressed:
             try:
-                session = self._loading.result()
+                session = self.session
+                if session.chain.bot is not self.bot:
+                    session.use(bot=self.bot)
                 session.last = None
                 pieces = cast("Generator[Reply, None, None]", session.stream(text))
                 try:
@@ -124,169 +153,131 @@ class Talk:
         if failed:
             self.show(error_text(failed))
         elif stopped:
-            self._unanswered = None if screen.text.strip() else text
-            self._n_replies += bool(screen.text.strip())
+            self._note_turn(text, screen.text, stopped=True)
             self.tell("— stopped")
         else:
-            self._unanswered = None
-            self._n_replies += 1
+            self._note_turn(text, screen.text)
             self._show_below(screen.text)
         self._show_failures()
 
+    def _note_turn(self, text: str, said: str, *, stopped: bool = False) -> None:
+        """Count a turn that is over."""
+        if stopped and not said.strip():
+            return  # nothing is remembered: the message can be asked again
+        self._unanswered = None
+        self._n_turns += 1
+        self._spoke = True
+
     def retry(self) -> None:
         """Ask the last message again, with another seed."""
-        session = self._loading.result()
-        text = self._unanswered
+        session = self.session
+        text = self.last_message()
         if text is None:
-            taken = self._history.drop_last_turn(session.name)
-            if not taken:
-                self.tell("There is nothing to ask again: say something first.")
-                return
-            text = taken[0].content
+            self.tell("There is nothing to ask again: say something first.")
+            return
+        self._take_back()
         session.chain.seed += 1
         if self.bot.spec.decoding.temperature == 0:
             self.tell("At temperature 0 the same prompt gives the same reply.")
-        self.console.print(Text.assemble(("› ", f"bold {ACCENT}"), visible(text)))
+        self.show_asked(text)
         self.say(text)
+
+    def edit(self) -> None:
+        """Let the user change the last message, and ask it instead."""
+        from promptbot.cli.line import SIGN, ask
+
+        text = self.last_message()
+        if text is None:
+            self.tell("There is nothing to change: say something first.")
+            return
+        changed = (ask(SIGN, text) or "").strip()
+        if changed:
+            self._take_back()
+            self.say(changed)
+        else:
+            self.tell("Left as it was.")
 
     def undo(self) -> None:
         """Take the last message and its reply back."""
-        session = self._loading.result()
-        taken = self._history.drop_last_turn(session.name)
-        session.last = None
-        if taken:
-            self.tell(f"Taken back: {shorten(taken[0].content, self.width)}")
-        else:
+        text = self.last_message()
+        if text is None:
             self.tell("There is nothing to take back.")
+            return
+        self._take_back()
+        self.session.last = None
+        self.tell(f"Taken back: {shorten(text, self.width - 12)}")
 
-    def reset(self) -> None:
-        """Forget the conversation, here and where it is stored."""
-        session = self._loading.result()
-        self._history.delete(session.name)
-        session.last = None
+    def last_message(self) -> str | None:
+        """Return what the user said last, answered or not; None at the beginning."""
+        if self._unanswered is not None:
+            return self._unanswered
+        said = self.history.load(self.session.name)
+        return next((message.content for message in reversed(said) if message.role == "user"), None)
+
+    def _take_back(self) -> None:
+        """Take the last message out of the conversation; one without a reply never was in it."""
+        if self._unanswered is None:
+            self.history.drop_last_turn(self.session.name)
+            self._n_turns = max(self._n_turns - 1, 0)
         self._unanswered = None
-        self.tell("Forgotten. The conversation starts anew.")
 
-    def variants(self) -> list[str]:
-        """Return the names of the bot's variants."""
-        from promptbot.bot.folder import DEFAULT_VARIANT, variant_files
-
-        return list(dict.fromkeys([DEFAULT_VARIANT, *variant_files(self.bot.folder)]))
-
-    def change_variant(self, name: str) -> None:
-        """Go on with another variant of the bot, in the same conversation and with its model."""
-        from promptbot.bot.folder import load_bot
-        from promptbot.chain import Chain
-
-        session = self._loading.result()
-        try:
-            self.bot = load_bot(self.bot.folder, name)
-        except PromptbotError as error:
-            self.show(error_text(error))
-            return
-        chain = session.chain
-        session.chain = Chain(self.bot, chain.model, history=chain.history, seed=chain.seed)
-        self.tell(f"From here on: {name}.")
-
-    def sessions(self) -> list[StoredSession]:
-        """Return the bot's stored conversations, newest first; none where nothing is stored."""
-        try:
-            return self._stored()
-        except PromptbotError as error:
-            self.show(error_text(error))
-            return []
-
-    def resumable(self) -> list[str]:
-        """Return what completes /resume; nothing where the store cannot be read."""
-        with contextlib.suppress(PromptbotError):
-            return [session.name for session in self._stored()]
-        return []
-
-    def _stored(self) -> list[StoredSession]:
-        store = self._history.store
-        found = store.sessions() if store else []
-        return [session for session in found if session.bot == self.bot.name]
-
-    def resume(self, name: str) -> None:
-        """Go on with a stored conversation of this bot."""
-        session = self._loading.result()
-        names = [stored.name for stored in self.sessions()]
-        if name not in names:
-            self.tell(f"No such conversation. {known_words('Stored', name, names[:10])}")
-            return
+    def switch_to(self, name: str) -> None:
+        """Go on in another conversation."""
+        session = self.session
         session.name, session.last = name, None
         self._unanswered = None
-        self._show_resumed(name)
+        self._n_turns = sum(message.role == "user" for message in self.history.load(name))
+        self._spoke = self._spoke or self._n_turns > 0
 
-    def rename(self, name: str) -> None:
-        """Give the conversation another name."""
-        from promptbot.cli.names import check_session_name
+    def load_model(self, spec: str) -> FrozenModel:
+        """Return the model that a spec names, loaded once.
 
-        session = self._loading.result()
-        store = self._history.store
-        try:
-            name = check_session_name(name, place="/rename")
-            if name != session.name and store and store.find(name):
-                self.tell(f"There is already a conversation {name}.")
-                return
-            self._history.rename(session.name, name)
-        except PromptbotError as error:
-            self.show(error_text(error))
-            return
-        session.name = name
-        self.tell(f"This conversation is now {name}.")
+        Raises:
+            UserError: It cannot be loaded.
+        """
+        from promptbot.models.registry import load_model
 
-    def save(self, path: str) -> None:
-        """Write the conversation to a file; its ending says as what."""
-        from promptbot.transcript import FORMATS, render_transcript
+        current = self.session.chain.model
+        self.models.setdefault(current.spec, current)
+        if spec not in self.models:
+            with self.console.status(f"loading {visible(spec)}", spinner_style=QUIET):
+                self.models[spec] = load_model(spec, seed=self.session.chain.seed)
+        return self.models[spec]
 
-        session = self._loading.result()
-        file = Path(path).expanduser()
-        form = next((form for form in FORMATS if file.suffix == f".{form}"), None)
-        store = self._history.store
-        if form is None:
-            self.tell("Give a file that ends with .json, .md or .html.")
-        elif store is None:
-            self.tell("Only a stored conversation can be saved, and this one is not stored.")
-        else:
-            try:
-                messages = store.transcript(session.name)
-                text = render_transcript(session.name, self.bot.name, messages, form)
-                with file.open("x", encoding="utf-8", newline="\n") as out:
-                    out.write(text)
-            except FileExistsError:
-                self.tell(f"{path} exists already; nothing was written.")
-            except OSError as error:
-                self.tell(f"{path} cannot be written ({error.strerror}).")
-            except PromptbotError as error:
-                self.show(error_text(error))
-            else:
-                self.tell(f"Saved {len(messages)} messages to {path}.")
+    def ask(self, question: str) -> str | None:
+        """Return what the user answers, or None where they press Ctrl-C or Ctrl-D."""
+        from promptbot.cli.line import ask
+
+        return ask(INDENT + visible(question))
 
     def last_reply(self) -> Reply | None:
         """Return the last reply, or say why there is none to explain."""
-        session = self._loading.result() if self._n_replies else None
+        session = self.session if self._spoke else None
         if session and session.last:
             return session.last
-        reason = "The last reply was stopped or taken back" if session else "No reply yet"
+        gone = "The last reply was stopped or taken back, or is of an earlier day"
+        reason = gone if session else "No reply yet"
         self.tell(f"{reason}: say something first.")
         return None
 
     def status(self, width: int) -> str:
         """Return what stands below the line, as much of it as fits."""
-        parts = [self.bot.name, self.bot.variant]
+        from rich.cells import cell_len
+
+        # What the conversation set makes it another variant than the one of that name.
+        parts = [self.bot.name, self.bot.variant + "*" * self.live.is_changed]
         session = self._loading.ready()
-        if session is None:
-            parts.append(f"loading {self._model}")
-        elif session.last and session.last.trace:
+        parts.append(session.chain.model.spec if session else f"loading {self._model}")
+        if self._n_turns:
+            parts.append(f"turn {self._n_turns}")
+        if session and session.last and session.last.trace:
             from promptbot.cli.explain import cost_in_brief
 
-            parts += [f"turn {self._n_replies}", *cost_in_brief(session.last.trace)]
-        else:
-            parts.append(self._model)
-        while len(parts) > 1 and len(INDENT + " · ".join(parts)) > width:
+            parts += cost_in_brief(session.last.trace)
+        parts = [visible(part) for part in parts]
+        while len(parts) > 1 and cell_len(INDENT + " · ".join(parts)) > width:
             parts.pop(0)
-        return INDENT + " · ".join(parts)
+        return INDENT + shorten(" · ".join(parts), max(width - len(INDENT), 1))
 
     def tell(self, text: str) -> None:
         """Show a line that the bot did not say."""
@@ -295,6 +286,12 @@ class Talk:
     def show(self, content: RenderableType) -> None:
         """Show something that the bot did not say, set apart by an empty line."""
         self.console.print(Padding(content, (0, 0, 1, len(INDENT)), expand=False))
+
+    def _completions(self, command: str, typed: str) -> list[str]:
+        found = COMMANDS.get(command)
+        if found is None or found.complete is None or self._loading.ready() is None:
+            return []
+        return found.complete(self, typed)
 
     def _read_and_answer(self, line: PromptSession[str]) -> int:
         interrupted = False
@@ -325,14 +322,19 @@ class Talk:
             self.console.print(Padding(text, (0, 0, 0, len(INDENT)), expand=False))
         self.console.print()
         if self._resumed:
-            self._show_resumed(self._resumed)
+            self.show_resumed(self._resumed)
 
-    def _show_resumed(self, name: str) -> None:
+    def show_asked(self, text: str) -> None:
+        """Show a message as it stands where it was typed."""
+        self.console.print(Text.assemble(("› ", f"bold {ACCENT}"), visible(text)))
+
+    def show_resumed(self, name: str) -> None:
         """Show where a stored conversation stands."""
-        messages = self._history.load(name)
+        messages = self._stored_messages(name)
         if not messages:
             self.tell(f"A new conversation: {name}.")
             return
+        self._n_turns = sum(message.role == "user" for message in messages)
         self.tell(f"Continuing {name}, {len(messages)} messages so far.")
         for message in messages[-2:]:
             if message.role == "user":
@@ -340,16 +342,21 @@ class Talk:
                 self.console.print(shown)
             else:
                 self.show(ReplyMarkdown(visible(message.content)))
-        store = self._history.store
-        transcript = store.transcript(name) if store else []
-        if transcript and transcript[-1].stopped:
+        if getattr(messages[-1], "stopped", False):
             self.tell("— stopped")
+
+    def _stored_messages(self, name: str) -> Sequence[Message]:
+        """Return what was said, marked where it was stopped; one reading of the store."""
+        if store := self.history.store:
+            with contextlib.suppress(StoreError):
+                return store.transcript(name)
+        return self.history.load(name)
 
     def _show_below(self, said: str) -> None:
         """Show what belongs to a reply and is not its text."""
         from promptbot.cli.explain import label_line
 
-        reply = self._loading.result().last
+        reply = self.session.last
         if reply and reply.trace and reply.trace.label_logprobs:
             self.show(label_line(reply.trace.label_logprobs))
         elif not said.strip():
@@ -364,13 +371,15 @@ class Talk:
     def _take_leave(self) -> None:
         session = self._loading.ready()
         self._show_failures()
-        if session is None or not self._n_replies:
+        if session is None or not self._spoke:
             return
-        if self._history.is_stored and self._history.load(session.name):
+        if self.history.is_stored and self.history.load(session.name):
             command = f"{self._again} --session {shlex.quote(session.name)}"
             self.console.print(Text(f"{INDENT}Kept as {session.name}. To go on:", QUIET))
             self.console.print(Text(INDENT + command), soft_wrap=True)
         session.check_frozen()
+        for model in self.models.values():
+            check_frozen(model)
 
 
 class _Loading:

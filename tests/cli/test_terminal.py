@@ -86,7 +86,7 @@ def test_ctrl_c_stops_the_reply_and_keeps_session_and_words(shop: str) -> None:
         assert "number399" not in said[1].content
         assert [message.stopped for message in Store().transcript("slow-fox-10")] == [False, True]
         screen.write("/why")
-        screen.expect("stopped or taken")
+        screen.expect("was stopped")
         screen.write("fail")
         screen.expect("error: slow: the server is down.")
         screen.write("word " * 500)
@@ -126,8 +126,10 @@ def test_slash_commands_change_the_conversation(shop: str) -> None:
         screen.expect("user · question")
         assert "examples" not in screen.text.split("From here on")[1]
         assert len(Store().load("slow-fox-10")) == 2
-        screen.write("/reset")
-        screen.expect("Forgotten.")
+        screen.write("/delete")
+        screen.expect("for good? yes/no")
+        screen.send("yes" + ENTER)
+        screen.expect("Deleted slow-fox-10.")
         assert Store().load("slow-fox-10") == []
         screen.send(CTRL_D)
         assert screen.wait() == 0

@@ -1,0 +1,184 @@
+"""Commands about conversations that are kept: going on, branching, naming, files, deletion."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from promptbot.cli.names import check_session_name, new_session_name
+from promptbot.errors import PromptbotError, StoreError, known_words
+
+if TYPE_CHECKING:
+    from promptbot.cli.terminal import Talk
+    from promptbot.store import Store, StoredSession
+
+READABLE = (".json", ".jsonl")
+"""Endings of files that /load reads."""
+
+
+def list_sessions(talk: Talk, argument: str) -> None:
+    """List the newest stored conversations of the bot."""
+    from promptbot.cli.sessions import sessions_table
+
+    if found := _stored(talk):
+        talk.show(sessions_table(found[:10], datetime.now(UTC)))
+    else:
+        talk.tell("No conversation with this bot is stored yet.")
+
+
+def resumable(talk: Talk, typed: str) -> list[str]:
+    """Return the names of the bot's stored conversations; nothing where none can be read."""
+    with contextlib.suppress(PromptbotError):
+        return [session.name for session in _stored(talk)]
+    return []
+
+
+def resume(talk: Talk, argument: str) -> None:
+    """Go on with a stored conversation of this bot."""
+    if not argument:
+        list_sessions(talk, "")
+        return
+    if _is_stored(talk, argument):
+        talk.switch_to(argument)
+        talk.show_resumed(talk.session.name)
+
+
+def clear(talk: Talk, argument: str) -> None:
+    """Clear the screen and begin a new conversation; the old one stays where it is stored."""
+    before, has_words = talk.session.name, bool(talk.history.load(talk.session.name))
+    talk.console.clear()
+    talk.switch_to(_new_name(talk))
+    kept = f" {before} is kept: /resume goes back." if has_words and talk.history.is_stored else ""
+    talk.tell(f"A new conversation.{kept}")
+
+
+def fork(talk: Talk, argument: str) -> None:
+    """Go on in a copy of the conversation."""
+    before = talk.session.name
+    if not talk.history.load(before):
+        talk.tell("There is nothing to copy yet: say something first.")
+        return
+    name = check_session_name(argument, place="/fork") if argument else _new_name(talk)
+    talk.history.copy(before, name)
+    last = talk.session.last
+    talk.switch_to(name)
+    talk.session.last = last
+    talk.tell(f"From here on this is {name}; {before} stays as it is.")
+
+
+def rename(talk: Talk, argument: str) -> None:
+    """Give the conversation another name."""
+    name = check_session_name(argument, place="/rename")
+    if name != talk.session.name and (store := talk.history.store) and store.find(name):
+        talk.tell(f"There is already a conversation {name}.")
+        return
+    talk.history.rename(talk.session.name, name)
+    talk.session.name = name
+    talk.tell(f"This conversation is now {name}.")
+
+
+def delete(talk: Talk, argument: str) -> None:
+    """Delete this or another conversation for good, after asking."""
+    session = talk.session
+    name = argument or session.name
+    n_messages = len(talk.history.load(name)) if name == session.name else 0
+    if name != session.name:
+        if not _is_stored(talk, name):
+            return
+        n_messages = next(stored.n_messages for stored in _stored(talk) if stored.name == name)
+    if not n_messages:
+        talk.tell("There is nothing to delete yet.")
+        return
+    answer = talk.ask(f"Delete {name}, {n_messages} messages, for good? yes/no ")
+    if (answer or "").strip().lower() not in ("y", "yes"):
+        talk.tell("Nothing was deleted.")
+        return
+    talk.history.delete(name)
+    if name == session.name:
+        talk.switch_to(_new_name(talk))
+    talk.tell(f"Deleted {name}.")
+
+
+def save(talk: Talk, argument: str) -> None:
+    """Write the conversation to a file; its ending says as what."""
+    from promptbot.transcript import FORMATS, render_transcript
+
+    file = Path(argument).expanduser()
+    form = next((form for form in FORMATS if file.suffix == f".{form}"), None)
+    store = talk.history.store
+    if form is None:
+        talk.tell("Give a file that ends with .json, .md or .html.")
+        return
+    if store is None:
+        talk.tell("Only a stored conversation can be saved, and this one is not stored.")
+        return
+    messages = store.transcript(talk.session.name)
+    text = render_transcript(talk.session.name, talk.bot.name, messages, form)
+    try:
+        with file.open("x", encoding="utf-8", newline="\n") as out:
+            out.write(text)
+    except FileExistsError:
+        talk.tell(f"{argument} exists already; nothing was written.")
+    except OSError as error:
+        talk.tell(f"{argument} cannot be written ({error.strerror}).")
+    else:
+        talk.tell(f"Saved {len(messages)} messages to {argument}.")
+
+
+def load(talk: Talk, argument: str) -> None:
+    """Go on from a conversation that was saved to a file."""
+    from promptbot.turn_file import read_turns
+
+    if not argument:
+        talk.tell("Give a .json of /save, or a .jsonl of --transcript.")
+        return
+    turns = read_turns(Path(argument).expanduser())
+    name = _new_name(talk)
+    for turn in turns:
+        talk.history.append(name, turn.messages, stopped=turn.stopped)
+    talk.switch_to(name)
+    talk.show_resumed(talk.session.name)
+
+
+def files(talk: Talk, typed: str) -> list[str]:
+    """Return the folders and the files of conversations that what is typed may become."""
+    place = Path(typed).expanduser()
+    parent = place if typed.endswith("/") else place.parent
+    prefix = typed[: typed.rfind("/") + 1]
+    found: list[str] = []
+    with contextlib.suppress(OSError):
+        for path in sorted(parent.iterdir()):
+            if path.is_dir() and not path.name.startswith("."):
+                found.append(f"{prefix}{path.name}/")
+            elif path.suffix in READABLE:
+                found.append(prefix + path.name)
+    return found
+
+
+def _stored(talk: Talk) -> Sequence[StoredSession]:
+    store = _store(talk)
+    return [session for session in store.sessions() if session.bot == talk.bot.name]
+
+
+def _store(talk: Talk) -> Store:
+    if talk.history.store is None:
+        raise StoreError(
+            "conversations are not stored now.",
+            place="the store",
+            hint="What is said is kept until you leave.",
+        )
+    return talk.history.store
+
+
+def _is_stored(talk: Talk, name: str) -> bool:
+    names = [stored.name for stored in _stored(talk)]
+    if name not in names:
+        talk.tell(f"No such conversation. {known_words('Stored', name, names[:10])}")
+    return name in names
+
+
+def _new_name(talk: Talk) -> str:
+    return new_session_name(lambda made_up: bool(talk.history.load(made_up)))
