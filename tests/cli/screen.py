@@ -93,8 +93,12 @@ class Screen:
 
     def write(self, message: str) -> None:
         """Wait for an empty line to type at, type a message and send it."""
-        self._until(lambda: self.lines[self._screen.cursor.y] == "›", "empty line", 40)
+        self.ready()
         self.send(message + ENTER)
+
+    def ready(self) -> None:
+        """Wait for an empty line to type at; what is pressed before may meet no one who listens."""
+        self._until(lambda: self.lines[self._screen.cursor.y] == "›", "empty line", 40)
 
     def wait(self, timeout_s: float = 40) -> int:
         """Return the exit status of the command."""

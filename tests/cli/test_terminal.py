@@ -96,9 +96,14 @@ def test_ctrl_c_stops_the_reply_and_keeps_session_and_words(shop: str) -> None:
         screen.write("/undo")
         screen.expect("Taken back: thanks")
         assert len(Store().load("slow-fox-10")) == 2
-        screen.write("")
-        screen.send("half a line" + CTRL_C + CTRL_C)
+        screen.ready()
+        screen.send("half a line")
+        screen.expect("› half a line")
+        screen.send(CTRL_C)
+        screen.ready()
+        screen.send(CTRL_C)
         screen.expect("Ctrl-C once more, or Ctrl-D, leaves.")
+        screen.ready()
         screen.send(CTRL_C)
         assert screen.wait() == 130
         assert "Traceback" not in screen.text
