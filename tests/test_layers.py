@@ -33,6 +33,7 @@ LAYERS = [
         "promptbot.turn_file",
         "promptbot.langchain_compat",
         "promptbot.evals.columns",
+        "promptbot.evals.compare",
         "promptbot.evals.evaluation",
         "promptbot.evals.gate",
         "promptbot.evals.leaks",

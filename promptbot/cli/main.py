@@ -16,6 +16,7 @@ import typer
 from promptbot import __version__
 from promptbot.cli.bots import bots
 from promptbot.cli.check import check
+from promptbot.cli.compare import compare
 from promptbot.cli.evaluate import evaluate
 from promptbot.cli.export import export
 from promptbot.cli.finetune import finetune
@@ -64,6 +65,7 @@ app.add_typer(models)
 app.command("eval")(evaluate)
 app.command()(finetune)
 app.command()(report)
+app.command()(compare)
 app.command()(runs)
 app.add_typer(sessions, name="sessions")
 

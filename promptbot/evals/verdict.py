@@ -132,18 +132,41 @@ def compare_all(
     Returns:
         One comparison per column, in the given order.
     """
+    return compare_pairs(
+        [(reference, other) for other in others],
+        groups=groups,
+        scale=scale,
+        margin=margin,
+        alpha=alpha,
+        seed=seed,
+    )
+
+
+def compare_pairs(
+    columns: Sequence[tuple[Scores, Scores]],
+    *,
+    groups: Sequence[str] | None = None,
+    scale: Scale | None = None,
+    margin: float = MARGIN,
+    alpha: float = ALPHA,
+    seed: int = 0,
+) -> list[Comparison]:
+    """Return the second column of each pair compared with the first, as one family.
+
+    See `compare_all`, where all pairs share their first column.
+    """
     scale = scale or Scale()
-    pairs = [_differences(other, reference) for other in others]
+    pairs = [_differences(other, reference) for reference, other in columns]
     tests = [_test(values, groups, scale, seed) for values in pairs]
     adjusted = holm([p for _, p in tests])
     order = sorted(range(len(tests)), key=lambda i: tests[i][1])
     comparisons = []
-    for index, other in enumerate(others):
+    for index, (reference, other) in enumerate(columns):
         # Holm tests the smallest of m p-values at alpha / m, the next at alpha / (m - 1), ...
         # A rejected comparison shows the interval of its own step, so that interval and verdict
         # agree; the others show the interval of the first step, which holds for all at once.
         rejected = adjusted[index] <= alpha
-        level = alpha / (len(others) - (order.index(index) if rejected else 0))
+        level = alpha / (len(columns) - (order.index(index) if rejected else 0))
         comparisons.append(
             _compare(
                 other,
@@ -154,7 +177,7 @@ def compare_all(
                 margin=margin,
                 alpha=alpha,
                 level=level,
-                n_comparisons=len(others),
+                n_comparisons=len(columns),
                 test=tests[index],
                 p_adjusted=adjusted[index],
                 seed=seed,
