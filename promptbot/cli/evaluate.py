@@ -60,7 +60,7 @@ def evaluate(
         bool, typer.Option("--no-cache", help="Ask again what was answered before.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would run, and ask no model.")
+        bool, typer.Option("--dry-run", help="Say what would run and cost, and ask no model.")
     ] = False,
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Run although samples are shown as examples.")
@@ -103,6 +103,7 @@ def evaluate(
             planned = evaluation.plan(loaded)
             _say_plan(loaded, planned)
             if dry_run:
+                _say_estimates(loaded)
                 _say_leaks(planned)
                 return
             with _progress(folders) as progress:
@@ -158,6 +159,26 @@ def _say_plan(suite: Suite, planned: Plan) -> None:
             "the samples)."
         )
     print("\n".join(lines), file=sys.stderr)
+
+
+def _say_estimates(suite: Suite) -> None:
+    from promptbot.evals.estimate import estimate
+
+    found = estimate(suite)
+    for item in found:
+        if item.problem:
+            print(f"{item.column}: tokens unknown: {item.problem}", file=sys.stderr)
+        elif item.n_read is not None and item.n_written is not None:
+            writes = f"writes at most {item.n_written}" if item.n_written else "scores the labels"
+            cost = f"; cost {item.cost[0]:.4f} to {item.cost[1]:.4f} in all" if item.cost else ""
+            print(
+                f"{item.column}: reads about {item.n_read:,.0f} tokens an answer "
+                f"({item.n_read * item.n_answers:,.0f} in all), {writes}{cost}.",
+                file=sys.stderr,
+            )
+    if costs := [item.cost for item in found if item.cost]:
+        low, high = (sum(cost[i] for cost in costs) for i in (0, 1))
+        print(f"Cost of the run: {low:.4f} to {high:.4f}, without a cache.", file=sys.stderr)
 
 
 def _say_leaks(planned: Plan) -> None:

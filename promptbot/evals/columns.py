@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from promptbot.bot.folder import Bot, load_bot
 from promptbot.data import check_k, content_hash
-from promptbot.errors import ContextOverflow
+from promptbot.errors import ContextOverflow, UserError
+from promptbot.evals.matrix import nested
 from promptbot.evals.runner import Job
-from promptbot.evals.suite import ColumnSpec, EvalSample, PoolSpec, Suite, load_samples
+from promptbot.evals.suite import ColumnSpec, EvalSample, PoolSpec, Suite, read_samples
 from promptbot.models.call_cache import CachedModel, CallCache
 from promptbot.models.providers import PROVIDERS
 from promptbot.types import Example
@@ -46,9 +47,17 @@ class Workshop:
 
     def bot(self, column: ColumnSpec, seed: int) -> Bot:
         """Return a column's bot, with examples and labels of the suite's pool where it has one."""
-        bot = load_bot(self.suite.bot, column.variant)
+        bot = self._load(column)
         pool = self.suite.spec.pool
         return bot if pool is None else self._with_pool(bot, pool, seed)
+
+    def _load(self, column: ColumnSpec) -> Bot:
+        try:
+            return load_bot(self.suite.bot, column.variant, nested(column.settings))
+        except UserError as error:
+            if not column.settings:
+                raise
+            raise error.located(f"{self.suite.path}, matrix: {column.name}") from None
 
     def job(self, column: ColumnSpec, seed: int, repeat: int) -> Job:
         """Return what the runner needs to know of a column."""
@@ -114,11 +123,11 @@ class Workshop:
 
     def _with_pool(self, bot: Bot, pool: PoolSpec, seed: int) -> Bot:
         if self._pool is None:
-            self._pool = load_samples(self.suite.path.parent / pool.file, pool.fields, "label")
+            self._pool = read_samples(pool, self.suite.path.parent, "label")
         labels = {item.sample.target: [_wording(item.sample.target)] for item in self._pool}
         examples = draw_examples(self._pool, pool.per_label, seed)
         if bot.spec.examples:
-            check_k(bot.spec.examples.k, len(examples), place=pool.file)
+            check_k(bot.spec.examples.k, len(examples), place=pool.place(self.suite.path.parent))
         spec = bot.spec.model_copy(update={"labels": dict(sorted(labels.items()))})
         return replace(bot, spec=spec, examples=examples)
 

@@ -273,7 +273,11 @@ def _identity(suite: Suite, planned: Plan) -> dict[str, Any]:
             "margin": suite.spec.margin,
             "gate": list(suite.spec.gate),
         },
-        "columns": [asdict(column) for column in suite.columns],
+        # Without a matrix as in manifests that know none.
+        "columns": [
+            {name: value for name, value in asdict(column).items() if value != {}}
+            for column in suite.columns
+        ],
         "metrics": list(suite.metrics),
         "baselines": {n: b.model_dump() for n, b in suite.spec.baseline.items()},
         "seeds": list(suite.spec.seeds),
@@ -304,7 +308,7 @@ def _leak_error(suite: Suite, leaks: tuple[LeakedPair, ...]) -> DataError:
     return DataError(
         f"{len(leaks)} of {len(suite.samples)} samples are also shown as examples, "
         "equal or nearly so.",
-        place=str(suite.path.parent / suite.spec.data.file),
+        place=suite.spec.data.place(suite.path.parent),
         expected="\n".join(told),
         hint="Take them out of either file, or run with --allow-leaks, which marks the report.",
     )

@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic import BeforeValidator, Field, JsonValue, StringConstraints, ValidationError
 
 from promptbot.bot.folder import DEFAULT_VARIANT, find_bot, read_spec, variant_files
 from promptbot.bot.spec import Settings, Source, Text, explain, join_errors, read_yaml
 from promptbot.data import Row, content_hash, scan_rows
 from promptbot.errors import DataError, PromptbotError, SpecError, did_you_mean, known_words
 from promptbot.evals.gate import parse_condition
+from promptbot.evals.hub import scan_hub
+from promptbot.evals.matrix import Cell, expand, nested
 from promptbot.evals.metrics.registry import COMPARED, find_metric, metrics_of
 from promptbot.evals.verdict import MARGIN
 from promptbot.learn.spec import BaselineSpec, named_baselines
 from promptbot.types import Sample
 
 Limit = Annotated[int, Field(ge=1)]
+
+MAX_CELLS = 100
+"""Variants that a matrix may make."""
 
 
 class FieldsSpec(Settings):
@@ -41,22 +46,44 @@ class FieldsSpec(Settings):
     """The conversation: samples of one are kept together by the statistics."""
 
 
-class DataSpec(Settings):
+class RowsSpec(Settings):
+    """Where rows come from: a file, or a data set that the `datasets` library reads."""
+
+    file: Text | None = None
+    """JSONL or CSV file."""
+    hub: Text | None = None
+    """In place of a file: a data set of the Hugging Face hub, as OWNER/NAME, or a folder that
+    begins with ``./`` or ``../``; see `promptbot.evals.hub`."""
+    config: Text | None = None
+    """Which configuration of that data set."""
+    split: Text | None = None
+    """Which part of it, as ``test`` or ``test[:500]``."""
+    revision: Text | None = None
+    """Which commit, tag or branch of it; the newest if unset."""
+    fields: FieldsSpec = FieldsSpec()
+
+    def place(self, base: Path) -> str:
+        """Return where the rows are, for messages; `base` is the suite's folder."""
+        return str(base / self.file) if self.file else f"hub: {self.hub}, split: {self.split}"
+
+    @property
+    def stem(self) -> str:
+        """Return a short name."""
+        if self.file:
+            return Path(self.file).stem
+        return "/".join(filter(None, (Path(self.hub or "").name, self.split)))
+
+
+class DataSpec(RowsSpec):
     """The samples."""
 
-    file: Text
-    """JSONL or CSV file."""
-    fields: FieldsSpec = FieldsSpec()
     limit: Limit | None = None
     """Samples at most, spread evenly over the file."""
 
 
-class PoolSpec(Settings):
-    """Examples and labels from a data set in place of the bot's own."""
+class PoolSpec(RowsSpec):
+    """Labelled examples from a data set in place of the bot's own; its labels become the bot's."""
 
-    file: Text
-    """JSONL or CSV file with labelled examples; its labels become the bot's."""
-    fields: FieldsSpec = FieldsSpec()
     per_label: Limit = 5
     """How many examples of each label are drawn, anew for each seed."""
 
@@ -87,6 +114,9 @@ class SuiteSpec(Settings):
     pool: PoolSpec | None = None
     variants: Annotated[list[Text], Field(min_length=1)] = Field(default=[DEFAULT_VARIANT])
     """Variants of the bot; ``default`` is bot.yaml as it stands."""
+    matrix: dict[Text, Annotated[list[JsonValue], Field(min_length=1)]] = Field(default={})
+    """Further variants: every combination of these settings, as ``{examples.k: [2, 4]}``; the key
+    ``variant`` names variants to change. Alone, it stands in place of `variants`."""
     models: Annotated[list[Text], Field(min_length=1)] | None = None
     """Models that answer with each variant; what the bot names if unset."""
     baseline: Annotated[dict[Text, BaselineSpec], BeforeValidator(named_baselines)] = Field(
@@ -105,6 +135,8 @@ class SuiteSpec(Settings):
     """How often each call is made; where the model draws, from the second on with other seeds."""
     prices: dict[Text, PriceSpec] = Field(default={})
     """By model; any one currency. Models that are not named here cost nothing that is known."""
+    slices: list[Text] = Field(default=[])
+    """Fields of the samples' rows by which results are also told apart, as ``language``."""
     gate: list[Text] = Field(default=[])
     """What must hold, as ``accuracy(nearest) >= 0.8``; see `promptbot.evals.gate`."""
 
@@ -121,6 +153,8 @@ class EvalSample:
     """The conversation it belongs to; its own id where it stands alone."""
     line: int
     """Line of its file, from 1."""
+    slices: Mapping[str, str] = field(default_factory=dict)
+    """Values of the fields that the suite names as slices; without those that the row lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +169,8 @@ class ColumnSpec:
     """The model's spec; of a baseline, the encoder's."""
     baseline: bool = False
     """Whether it is trained, and not prompted."""
+    settings: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What differs from the variant, by dotted name: one combination of the suite's matrix."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +199,9 @@ class Suite:
     @property
     def data_hash(self) -> str:
         """Content hash of the samples; 16 hexadecimal digits."""
-        return content_hash([asdict(sample) for sample in self.samples])
+        rows = [asdict(sample) for sample in self.samples]
+        # Without slices the hash is that of a suite that knows none.
+        return content_hash([{k: v for k, v in row.items() if v != {}} for row in rows])
 
 
 def shipped_suites_folder() -> Path:
@@ -219,14 +257,21 @@ def load_suite(
     path = find_suite(name)
     source = read_yaml(path)
     spec = _parse(source)
+    _check_rows(spec, source)
     trained = [name for name in variants if name in spec.baseline]
-    variants = [name for name in variants if name not in trained]
+    cells = expand(spec.matrix)
+    picked = [cell for cell in cells if cell.name in variants]
+    own = {*trained, *(cell.name for cell in picked)}
+    if variants:
+        cells = tuple(picked)
+    variants = [name for name in variants if name not in own]
+    listed = spec.variants if "variants" in spec.model_fields_set or not cells else []
     chosen: dict[str, object] = {
-        "variants": variants or spec.variants,
+        "variants": variants if variants or picked else listed,
         "baseline": {
             name: baseline
             for name, baseline in spec.baseline.items()
-            if name in trained or not variants
+            if name in trained or not (variants or picked)
         },
         "models": list(models) or spec.models,
         "seeds": list(dict.fromkeys(seeds or spec.seeds)),
@@ -234,21 +279,24 @@ def load_suite(
         "data": spec.data.model_copy(update={"limit": limit or spec.data.limit}),
     }
     # A command that leaves variants out also leaves out what the suite says about them.
-    if variants and spec.reference not in [*variants, *trained]:
+    if (variants or picked) and spec.reference not in {*variants, *own}:
         chosen["reference"] = None
     spec = spec.model_copy(update=chosen)
     bot = _find_bot(spec, source)
     bot_spec = read_spec(bot)
     _check_baselines(spec, bot_spec.task, source)
-    columns = _columns(spec, bot_spec.model, bot, source)
-    if variants or models:
+    columns = _columns(spec, cells, bot_spec.model, bot, source)
+    if variants or picked or models:
         names = {column.name for column in columns}
         kept = [c for c in spec.gate if c in gate or set(parse_condition(c).names) <= names]
         spec = spec.model_copy(update={"gate": kept})
     metrics = tuple(dict.fromkeys(_metrics(spec, bot_spec.task, source)))
     _check_gate(spec, columns, metrics, source)
     target = "label" if bot_spec.task == "classify" else "output"
-    samples = load_samples(path.parent / spec.data.file, spec.data.fields, target, spec.data.limit)
+    samples = read_samples(
+        spec.data, path.parent, target, limit=spec.data.limit, slices=spec.slices
+    )
+    _check_slices(spec, samples, source)
     return Suite(
         path=path,
         spec=spec,
@@ -287,7 +335,76 @@ def _find_bot(spec: SuiteSpec, source: Source) -> Path:
         ) from None
 
 
-def _columns(spec: SuiteSpec, model: str, bot: Path, source: Source) -> tuple[ColumnSpec, ...]:
+def _check_rows(spec: SuiteSpec, source: Source) -> None:
+    parts: list[tuple[str, RowsSpec | None]] = [("data", spec.data), ("pool", spec.pool)]
+    for name, rows in parts:
+        if rows is None:
+            continue
+        if (rows.file is None) == (rows.hub is None):
+            raise SpecError(
+                f"{name} names {'both a file and a data set' if rows.file else 'no file'}.",
+                place=source.place((name,)),
+                expected="Expected one of  file: PATH  and  hub: OWNER/NAME.",
+                hint="Write where the rows come from.",
+            )
+        if rows.hub and not rows.split:
+            raise SpecError(
+                f"{name} does not say which split of {rows.hub}.",
+                place=source.place((name, "hub")),
+                hint="Add  split: test  or another; examples and samples need different ones.",
+            )
+        extra = [key for key in ("config", "split", "revision") if getattr(rows, key)]
+        if rows.file and extra:
+            raise SpecError(
+                f"{name} has the setting {extra[0]}, which a file has not.",
+                place=source.place((name, extra[0])),
+                hint="It belongs to  hub: ; a file is one split.",
+            )
+
+
+def _check_slices(spec: SuiteSpec, samples: Sequence[EvalSample], source: Source) -> None:
+    for number, name in enumerate(spec.slices):
+        if not any(name in item.slices for item in samples):
+            raise SpecError(
+                f'no sample has the field "{name}".',
+                place=source.place(("slices", number)),
+                expected=f"Expected a field of {spec.data.place(source.path.parent)}.",
+                hint="Correct the name, or take it out.",
+            )
+
+
+def _check_cells(cells: Sequence[Cell], bot: Path, source: Source) -> None:
+    if len(cells) > MAX_CELLS:
+        raise SpecError(
+            f"the matrix makes {len(cells)} variants.",
+            place=source.place(("matrix",)),
+            expected=f"Expected at most {MAX_CELLS}: with so many, little can be shown of each.",
+            hint="Leave values out, or make several suites.",
+        )
+    known = [DEFAULT_VARIANT, *variant_files(bot)]
+    for cell in cells:
+        if cell.variant not in known:
+            raise SpecError(
+                f'the bot has no variant "{cell.variant}".',
+                place=source.place(("matrix", "variant")),
+                hint=known_words("Variants", cell.variant, known),
+            )
+        try:
+            read_spec(bot, cell.variant, nested(cell.settings))
+        except SpecError as error:
+            said = next((key for key in cell.settings if key in error.problem), None)
+            raise SpecError(
+                f"{cell.name}: {error.problem}",
+                place=source.place(("matrix", said) if said else ("matrix",)),
+                expected=error.expected,
+                hint=error.hint,
+            ) from None
+
+
+def _columns(
+    spec: SuiteSpec, cells: Sequence[Cell], model: str, bot: Path, source: Source
+) -> tuple[ColumnSpec, ...]:
+    _check_cells(cells, bot, source)
     known = [DEFAULT_VARIANT, *variant_files(bot)]
     for number, variant in enumerate(spec.variants):
         if variant not in known:
@@ -297,10 +414,16 @@ def _columns(spec: SuiteSpec, model: str, bot: Path, source: Source) -> tuple[Co
                 hint=known_words("Variants", variant, known),
             )
     models = list(dict.fromkeys(spec.models or [model]))
+    cells = [*(Cell(variant, variant) for variant in dict.fromkeys(spec.variants)), *cells]
     columns = [
-        ColumnSpec(variant if len(models) == 1 else f"{variant}@{model}", variant, model)
+        ColumnSpec(
+            cell.name if len(models) == 1 else f"{cell.name}@{model}",
+            cell.variant,
+            model,
+            settings=cell.settings,
+        )
         for model in models
-        for variant in dict.fromkeys(spec.variants)
+        for cell in cells
     ]
     columns += [
         ColumnSpec(name, DEFAULT_VARIANT, baseline.model, baseline=True)
@@ -381,49 +504,69 @@ def _check_gate(
             )
 
 
-def load_samples(
-    path: Path, fields: FieldsSpec, default_target: str, limit: int | None = None
+def read_samples(
+    spec: RowsSpec,
+    base: Path,
+    default_target: str,
+    *,
+    limit: int | None = None,
+    slices: Sequence[str] = (),
 ) -> tuple[EvalSample, ...]:
-    """Return the samples of a file.
+    """Return the samples of a file or data set.
 
     Args:
-        path: A JSONL or CSV file.
-        fields: Which field means what.
-        default_target: The field of the target where `fields` names none.
+        spec: Where they are, and which field means what.
+        base: The folder at which paths start.
+        default_target: The field of the target where `spec` names none.
         limit: Samples at most, spread evenly, so that a file sorted by label gives all labels.
+        slices: Fields that are kept with each sample.
 
     Raises:
-        DataError: The file is missing, has no rows, or a row lacks a field.
+        DataError: There is no such data, it has no rows, or a row lacks a field.
+        MissingExtra: It is a data set, and the library that reads it is not installed.
     """
-    if not path.exists():
-        raise DataError(
-            "there is no such data.",
-            place=str(path),
-            hint=_how_to_get(path),
-        )
-    rows: list[Row] = []
-    for row in scan_rows(path):
-        if isinstance(row, DataError):
-            raise row
-        rows.append(row)
+    fields, where = spec.fields, spec.place(base)
+    rows = list(_scan_hub(spec, base) if spec.hub else _scan_file(base / str(spec.file)))
     if not rows:
         raise DataError(
-            "the file holds no samples.",
-            place=str(path),
+            "there are no samples.",
+            place=where,
             hint=f'Write one JSON object a line: {{"input": ..., "{default_target}": ...}}.',
         )
     samples = []
     for number, row in enumerate(_spread(rows, limit)):
-        place = f"{path}, line {row.line}"
+        place = f"{where}, line {row.line}"
         sample = Sample(
-            id=f"{path.stem}:{row.line}",
+            id=f"{spec.stem}:{row.line}",
             input=_text(row.values, fields.input, place),
             target=_text(row.values, fields.target or default_target, place),
         )
         kind = row.values.get(fields.kind) if fields.kind else None
         group = _text(row.values, fields.group, place) if fields.group else f"#{number}"
-        samples.append(EvalSample(sample, str(kind or ""), group, row.line))
+        found = {name: row.values[name] for name in slices if name in row.values}
+        said = {name: str(value) for name, value in found.items() if value not in (None, "")}
+        samples.append(EvalSample(sample, str(kind or ""), group, row.line, said))
     return tuple(samples)
+
+
+def _scan_file(path: Path) -> Iterator[Row]:
+    if not path.exists():
+        raise DataError("there is no such data.", place=str(path), hint=_how_to_get(path))
+    for row in scan_rows(path):
+        if isinstance(row, DataError):
+            raise row
+        yield row
+
+
+def _scan_hub(spec: RowsSpec, base: Path) -> Iterator[Row]:
+    name = str(spec.hub)
+    folder = name.startswith((".", "/"))
+    return scan_hub(
+        str(base / name) if folder else name,
+        str(spec.split),
+        config=spec.config,
+        revision=spec.revision,
+    )
 
 
 def _spread(rows: Sequence[Row], limit: int | None) -> list[Row]:
@@ -436,6 +579,8 @@ def _text(values: Mapping[str, object], field: str, place: str) -> str:
     value = values.get(field)
     if isinstance(value, str) and value.strip():
         return value.strip()
+    if isinstance(value, int):  # labels are often numbers
+        return str(value)
     if field not in values:
         near = did_you_mean(field, values)
         raise DataError(

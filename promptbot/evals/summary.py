@@ -56,8 +56,9 @@ class Summary:
     """Answers that failed, by column."""
     comparisons: tuple[Comparison, ...]
     """Every other column against the reference."""
-    kinds: Mapping[str, Mapping[str, Value | None]]
-    """The first metric by kind of sample and column; empty where samples have no kinds."""
+    slices: Mapping[str, Mapping[str, Mapping[str, Value | None]]]
+    """The first metric by slice (``kind`` first), its value, and column; without samples that have
+    no value there."""
     labels: Mapping[str, tuple[LabelRow, ...]]
     """By column; empty in chat suites."""
     confusions: Mapping[str, tuple[tuple[str, str, int], ...]]
@@ -74,6 +75,11 @@ class Summary:
     def metric(self) -> Metric:
         """The metric that decides the verdict."""
         return METRICS[self.metrics[0]]
+
+    @property
+    def kinds(self) -> Mapping[str, Mapping[str, Value | None]]:
+        """The first metric by kind of sample and column; empty where samples have no kinds."""
+        return self.slices.get("kind", {})
 
     @property
     def scale(self) -> Scale:
@@ -132,9 +138,12 @@ class Summary:
                 }
                 for name in self.columns
             },
-            "kinds": {
-                kind: {name: asdict(value) if value else None for name, value in row.items()}
-                for kind, row in self.kinds.items()
+            "slices": {
+                name: {
+                    said: {column: asdict(v) if v else None for column, v in row.items()}
+                    for said, row in rows.items()
+                }
+                for name, rows in self.slices.items()
             },
         }
 
@@ -221,7 +230,7 @@ def summarise(folder: Path) -> Summary:
             for column in columns
         },
         comparisons=tuple(comparisons),
-        kinds=_by_kind(metric, outcomes, samples, len(draws)),
+        slices=_by_slice(metric, outcomes, samples, len(draws)),
         labels={c: _label_rows(outcomes[c]) for c in columns} if classify else {},
         confusions={c: _confusions(outcomes[c]) for c in columns} if classify else {},
         gate=tuple(
@@ -293,21 +302,27 @@ def _sample_scores(metric: Metric, outcomes: Sequence[Outcome], n_draws: int) ->
     return tuple(float(mean) for mean in means)
 
 
-def _by_kind(
+def _by_slice(
     metric: Metric,
     outcomes: Mapping[str, Sequence[Outcome]],
     samples: Sequence[EvalSample],
     n_draws: int,
-) -> dict[str, dict[str, Value | None]]:
-    kinds = [item.kind for item in samples] * n_draws
-    return {
-        kind: {
-            column: metric.value([o for o, k in zip(found, kinds, strict=True) if k == kind])
-            for column, found in outcomes.items()
+) -> dict[str, dict[str, dict[str, Value | None]]]:
+    said = [{"kind": item.kind} | dict(item.slices) for item in samples] * n_draws
+    found: dict[str, dict[str, dict[str, Value | None]]] = {}
+    for name in dict.fromkeys(name for values in said for name in values):
+        words = [values.get(name, "") for values in said]
+        rows = {
+            word: {
+                column: metric.value([o for o, w in zip(answers, words, strict=True) if w == word])
+                for column, answers in outcomes.items()
+            }
+            for word in dict.fromkeys(words)
+            if word
         }
-        for kind in dict.fromkeys(kinds)
-        if kind
-    }
+        if rows:
+            found[name] = rows
+    return found
 
 
 def _label_rows(outcomes: Sequence[Outcome]) -> tuple[LabelRow, ...]:

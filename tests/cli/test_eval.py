@@ -40,7 +40,28 @@ def test_a_dry_run_makes_no_folder(suite: str) -> None:
     result = CliRunner().invoke(app, ["eval", suite, "--dry-run", "--limit", "4"])
     assert result.exit_code == 0
     assert "2 columns x 4 samples = 8 answers" in result.stderr
+    assert "default: reads about" in result.stderr
+    assert "writes at most 80" in result.stderr
+    assert "Cost" not in result.stderr
     assert not Path("runs").exists()
+
+
+def test_a_dry_run_tells_the_cost(suite: str) -> None:
+    path = Path(suite)
+    spec = path.read_text().split("models: ['")[1].partition("'")[0]
+    path.write_text(path.read_text() + f"prices: {{'{spec}': {{input: 1000, output: 2000}}}}\n")
+    result = CliRunner().invoke(app, ["eval", suite, "--dry-run", "--variant", "zero_shot"])
+    [line] = [line for line in result.stderr.splitlines() if line.startswith("zero_shot: reads")]
+    n_tokens = int(line.split("(")[1].partition(" in all")[0].replace(",", ""))
+    assert f"cost {n_tokens / 1000:.4f} to {n_tokens / 1000 + 12 * 80 / 500:.4f} in all" in line
+    run = CliRunner().invoke(app, ["eval", suite, "--variant", "zero_shot"])
+    assert "Cost of this run: " in run.stderr
+
+
+def test_a_dry_run_says_why_nothing_is_known_of_a_model(suite: str) -> None:
+    result = CliRunner().invoke(app, ["eval", suite, "--dry-run", "--model", "openai:gpt-4o-mini"])
+    assert result.exit_code == 0
+    assert "default: tokens unknown: openai:gpt-4o-mini: openai needs a key" in result.stderr
 
 
 def test_ctrl_c_exits_with_130_and_says_how_to_go_on(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from promptbot.errors import DataError, SpecError
+from promptbot.evals.columns import Workshop
+from promptbot.evals.evaluation import evaluate, resume
 from promptbot.evals.suite import load_suite
 from tests.evals.conftest import SuiteMaker
 
@@ -65,7 +68,7 @@ def test_an_unknown_variant_is_told_with_its_line(make_suite: SuiteMaker) -> Non
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([], "holds no samples"),
+        ([], "there are no samples"),
         ([{"inputs": "x", "output": "y"}], r'line 1: field "input" is missing[\s\S]*"inputs"'),
         ([{"input": "x", "output": " "}], 'line 1: field "output" is " "'),
     ],
@@ -96,6 +99,126 @@ def test_the_reference_comes_first_and_models_name_their_columns(make_suite: Sui
 def test_chosen_variants_leave_out_conditions_on_others(make_suite: SuiteMaker) -> None:
     path = make_suite("gate: ['exact(default) >= 0.1', 'exact(zero_shot) >= 0.1']\n")
     assert load_suite(path, variants=["default"]).spec.gate == ["exact(default) >= 0.1"]
+
+
+def test_a_matrix_expands_into_named_variants(make_suite: SuiteMaker) -> None:
+    path = make_suite(
+        "matrix: {variant: [default, zero_shot], decoding.temperature: [0.0, 0.7], "
+        "decoding.stop: [[], ['A b']]}\n"
+    )
+    path.write_text(path.read_text().replace("variants: [default, zero_shot]\n", ""))
+    suite = load_suite(path)
+    names = [column.name for column in suite.columns]
+    assert len(names) == 8
+    assert names[:2] == ["default,temperature=0.0,stop=[]", 'default,temperature=0.0,stop=["Ab"]']
+    workshop = Workshop(suite)
+    decodings = [workshop.bot(column, 0).spec.decoding for column in suite.columns]
+    assert [d.temperature for d in decodings] == [0.0, 0.0, 0.7, 0.7] * 2
+    assert decodings[1].stop == ["A b"]
+    assert len({workshop.bot(column, 0).content_hash for column in suite.columns}) == 8
+    picked = load_suite(path, variants=[names[3]])
+    assert [column.name for column in picked.columns] == [names[3]]
+
+
+def test_a_matrix_stands_beside_variants_and_its_columns_can_be_named(
+    make_suite: SuiteMaker,
+) -> None:
+    path = make_suite(
+        "matrix: {examples.k: [0, 1, 2]}\nreference: k=1\n"
+        "gate: ['exact(k=2) >= 0.5', 'k=2 not worse than k=1 by 0.1']\n"
+    )
+    suite = load_suite(path)
+    assert [c.name for c in suite.columns] == ["k=1", "default", "zero_shot", "k=0", "k=2"]
+    some = load_suite(path, variants=["k=2", "default"])
+    assert [c.name for c in some.columns] == ["default", "k=2"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("matrix: {examples.kk: [1]}", r'line 6: kk=1: unknown setting "examples.kk"'),
+        ("matrix: {examples.k: [1, many]}", r"line 6: k=many: examples.k is 'many'"),
+        ("matrix: {examples.k: []}", "line 6: matrix.examples.k is"),
+        ("matrix: {variant: [nope]}", r'line 6: the bot has no variant "nope"'),
+        (
+            "matrix: {examples.k: [0, 1], decoding.max_new_tokens: [" + "1, " * 60 + "1]}",
+            "makes 122 variants",
+        ),
+        ("slices: [kinds]", r'line 6: no sample has the field "kinds"'),
+        ("prices: {m: {input: 1}}", 'line 6: setting "prices.m.output" is missing'),
+        ("repeats: 0", "line 6: repeats is 0"),
+    ],
+)
+def test_mistakes_in_a_matrix_slices_and_prices_are_told_with_their_line(
+    make_suite: SuiteMaker, line: str, message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        load_suite(make_suite(line + "\n"))
+
+
+def test_a_matrix_that_asks_for_more_examples_than_there_are_is_told(
+    make_suite: SuiteMaker,
+) -> None:
+    from promptbot.evals.evaluation import plan
+
+    with pytest.raises(DataError, match=r"small.yaml, matrix: k=9: asks for k = 9"):
+        plan(load_suite(make_suite("matrix: {examples.k: [1, 9]}\n")))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("{}", "data names no file"),
+        ("{file: data.jsonl, hub: a/b, split: test}", "both a file and a data set"),
+        ("{hub: a/b}", "does not say which split"),
+        ("{file: data.jsonl, split: test}", "has the setting split, which a file has not"),
+    ],
+)
+def test_data_is_a_file_or_a_data_set(make_suite: SuiteMaker, data: str, message: str) -> None:
+    path = make_suite()
+    path.write_text(path.read_text().replace("{file: data.jsonl}", data))
+    with pytest.raises(SpecError, match=rf"line 3: .*{message}"):
+        load_suite(path)
+
+
+def test_slices_are_kept_with_samples_and_measured_apart(
+    make_suite: SuiteMaker, tmp_path: Path
+) -> None:
+    rows = [
+        {"input": f"q {n}", "output": f"a {n}", "language": ["en", "zh"][n % 2], "level": n % 3}
+        for n in range(12)
+    ]
+    del rows[0]["language"]
+    suite = load_suite(make_suite("slices: [language, level]\n", rows=rows))  # type: ignore[arg-type]
+    assert dict(suite.samples[0].slices) == {"level": "0"}
+    assert dict(suite.samples[1].slices) == {"language": "zh", "level": "1"}
+    summary = evaluate(suite, runs=tmp_path / "runs")
+    sizes = {
+        name: {word: row["default"].n for word, row in found.items() if row["default"]}
+        for name, found in summary.slices.items()
+    }
+    assert sizes == {"language": {"zh": 6, "en": 5}, "level": {"0": 4, "1": 4, "2": 4}}
+    assert "exact by language" in (summary.folder / "report.md").read_text()
+    assert "exact by level" in (summary.folder / "report.html").read_text()
+    assert resume(summary.folder).to_dict()["slices"] == summary.to_dict()["slices"]
+
+
+def test_csv_gives_the_same_samples_as_jsonl(make_suite: SuiteMaker) -> None:
+    path = make_suite()
+    whole = load_suite(path)
+    rows = ["question,wanted,kind"]
+    rows += [f"{i.sample.input},{i.sample.target},{i.kind}" for i in whole.samples]
+    (path.parent / "data.csv").write_text("\n".join(rows) + "\n")
+    path.write_text(
+        path.read_text().replace(
+            "{file: data.jsonl}",
+            "{file: data.csv, fields: {input: question, target: wanted}}",
+        )
+    )
+    found = load_suite(path)
+    assert [(i.sample, i.kind) for i in found.samples] == [
+        (replace(i.sample, id=f"data:{i.line + 1}"), i.kind) for i in whole.samples
+    ]
 
 
 def test_unknown_suites_are_told_with_a_suggestion(tmp_path: Path) -> None:

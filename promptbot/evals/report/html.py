@@ -47,14 +47,17 @@ def render_html(summary: Summary) -> str:
             column: [estimate(name, summary.values[column][name]) for name in names]
             for column in summary.columns
         },
-        kinds=[
-            (
-                kind,
-                kind_size(row),
-                [estimate(summary.metric.name, row[column]) for column in summary.columns],
-            )
-            for kind, row in summary.kinds.items()
-        ],
+        slices={
+            name: [
+                (
+                    word,
+                    kind_size(row),
+                    [estimate(summary.metric.name, row[column]) for column in summary.columns],
+                )
+                for word, row in rows.items()
+            ]
+            for name, rows in summary.slices.items()
+        },
         labels=_labels(summary),
         method=method(summary),
         rows=_json(_rows(summary)),

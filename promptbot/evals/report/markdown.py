@@ -57,16 +57,16 @@ def _lines(summary: Summary) -> Iterator[str]:
         ["", *names],
         [[column, *(_cell(summary, column, name) for name in names)] for column in summary.columns],
     )
-    if summary.kinds:
+    for name, rows in summary.slices.items():
         yield from _table(
-            [f"{summary.metric.name} by kind", "n", *summary.columns],
+            [f"{summary.metric.name} by {name}", "n", *summary.columns],
             [
                 [
                     kind,
                     str(kind_size(row)),
                     *(estimate(summary.metric.name, row[c])[0] for c in summary.columns),
                 ]
-                for kind, row in summary.kinds.items()
+                for kind, row in rows.items()
             ],
         )
     yield method(summary)

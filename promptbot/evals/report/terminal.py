@@ -36,8 +36,8 @@ def render_terminal(summary: Summary) -> RenderableType:
                 Text.assemble((f"gate  {result.text}\n", ""), (f"      {result.reason}", style))
             )
     parts += [Text(), _table(summary)]
-    if summary.kinds:
-        parts += [Text(), _kinds(summary)]
+    for name in summary.slices:
+        parts += [Text(), _slice(summary, name)]
     parts += [Text(), Padding(Text(method(summary), style="dim"), (0, 0, 1, 0))]
     return Group(*parts)
 
@@ -60,13 +60,13 @@ def _table(summary: Summary) -> Table:
     return table
 
 
-def _kinds(summary: Summary) -> Table:
+def _slice(summary: Summary, name: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(f"{summary.metric.name} by kind", no_wrap=True)
+    table.add_column(f"{summary.metric.name} by {name}", no_wrap=True)
     table.add_column("n", justify="right")
     for column in summary.columns:
         table.add_column(column, overflow="fold")
-    for kind, row in summary.kinds.items():
+    for kind, row in summary.slices[name].items():
         cells = [estimate(summary.metric.name, row[column])[0] for column in summary.columns]
         table.add_row(kind, str(kind_size(row)), *cells)
     return table
