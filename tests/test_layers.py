@@ -42,6 +42,7 @@ LAYERS = [
         "promptbot.evals.lines",
         "promptbot.evals.matrix",
         "promptbot.evals.records",
+        "promptbot.evals.remember",
         "promptbot.evals.report",
         "promptbot.evals.runner",
         "promptbot.evals.suite",

@@ -158,6 +158,10 @@ def _say_plan(suite: Suite, planned: Plan) -> None:
             f"(with a power of {POWER:.0%}, where columns differ on {ASSUMED_DISCORDANCE:.0%} of "
             "the samples)."
         )
+    if planned.n_left_out:
+        lines.append(
+            f"{planned.n_left_out} rows of the pool equal a sample, or nearly, and are left out."
+        )
     print("\n".join(lines), file=sys.stderr)
 
 

@@ -10,7 +10,8 @@ import typer
 from promptbot.errors import INTERRUPTED
 
 if TYPE_CHECKING:
-    from promptbot.evals.trained import Budget, Trained
+    from promptbot.evals.suite import Budget
+    from promptbot.evals.trained import Trained
     from promptbot.learn.spec import BaselineSpec
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,8 +13,9 @@ from promptbot.bot.folder import Bot, load_bot
 from promptbot.data import check_k, content_hash
 from promptbot.errors import ContextOverflow, UserError
 from promptbot.evals.matrix import nested
+from promptbot.evals.remember import RememberingEncoder
 from promptbot.evals.runner import Job
-from promptbot.evals.suite import ColumnSpec, EvalSample, PoolSpec, Suite, read_samples
+from promptbot.evals.suite import Budget, ColumnSpec, EvalSample, Suite
 from promptbot.models.call_cache import CachedModel, CallCache
 from promptbot.models.providers import PROVIDERS
 from promptbot.types import Example
@@ -42,14 +43,14 @@ class Workshop:
     cache: CallCache | None = None
     """Answers equal calls; None asks the model every time."""
     _models: dict[str, FrozenModel] = field(default_factory=dict, repr=False)
-    _pool: tuple[EvalSample, ...] | None = field(default=None, repr=False)
-    _encoders: dict[str, Encoder] = field(default_factory=dict, repr=False)
+    _encoders: dict[str, RememberingEncoder] = field(default_factory=dict, repr=False)
 
     def bot(self, column: ColumnSpec, seed: int) -> Bot:
         """Return a column's bot, with examples and labels of the suite's pool where it has one."""
         bot = self._load(column)
-        pool = self.suite.spec.pool
-        return bot if pool is None else self._with_pool(bot, pool, seed)
+        if self.suite.spec.pool is None:
+            return bot
+        return self._with_pool(bot, column.budget or self.suite.spec.pool.per_label, seed)
 
     def _load(self, column: ColumnSpec) -> Bot:
         try:
@@ -96,9 +97,11 @@ class Workshop:
         model = self._models[column.model]
         if self.cache is not None and not column.model.startswith(SCRIPTED):
             model = CachedModel(model, self.cache, repeat)
+        bot = self.bot(column, seed)
         chain = load_chain(
-            self.bot(column, seed),
+            bot,
             model=model,
+            encoder=self._shared_encoder(bot),
             seed=seed,
             sampling_seed=derived_seed(seed, repeat),
         )
@@ -111,25 +114,40 @@ class Workshop:
     def baseline(self, column: ColumnSpec, seed: int) -> Baseline:
         """Return the baseline of a column, trained on the examples that its prompts may show."""
         from promptbot.learn.baseline import make_baseline
-        from promptbot.models.encoder import load_encoder
 
-        if column.model not in self._encoders:
-            self._encoders[column.model] = load_encoder(column.model)
-        encoder = self._encoders[column.model]
+        encoder = self._encoder(column.model)
         self.on_model(f"baseline {column.name}", encoder.revision)
         examples = self.bot(column, seed).examples
-        spec = self.suite.spec.baseline[column.name]
+        spec = self.suite.spec.baseline[column.curve or column.name]
         return make_baseline(spec, examples, encoder, place=str(self.suite.path))
 
-    def _with_pool(self, bot: Bot, pool: PoolSpec, seed: int) -> Bot:
-        if self._pool is None:
-            self._pool = read_samples(pool, self.suite.path.parent, "label")
-        labels = {item.sample.target: [_wording(item.sample.target)] for item in self._pool}
-        examples = draw_examples(self._pool, pool.per_label, seed)
-        if bot.spec.examples:
-            check_k(bot.spec.examples.k, len(examples), place=pool.place(self.suite.path.parent))
-        spec = bot.spec.model_copy(update={"labels": dict(sorted(labels.items()))})
-        return replace(bot, spec=spec, examples=examples)
+    def _shared_encoder(self, bot: Bot) -> Encoder | None:
+        """Return the bot's encoder where a pool is searched again and again; else it loads it."""
+        return self._encoder(bot.spec.encoder) if self.suite.spec.budgets else None
+
+    def _encoder(self, spec: str) -> RememberingEncoder:
+        from promptbot.models.encoder import load_encoder
+
+        if spec not in self._encoders:
+            self._encoders[spec] = RememberingEncoder(load_encoder(spec))
+        return self._encoders[spec]
+
+    def _with_pool(self, bot: Bot, per_label: Budget, seed: int) -> Bot:
+        pool, pool_spec = self.suite.pool, self.suite.spec.pool
+        assert pool is not None
+        assert pool_spec is not None
+        labels = {item.sample.target: [_wording(item.sample.target)] for item in pool.rows}
+        examples = draw_examples(pool.rows, per_label, seed)
+        changes: dict[str, object] = {"labels": dict(sorted(labels.items()))}
+        if bot.spec.examples and self.suite.spec.budgets:
+            # The smallest budgets may hold fewer examples than the prompt would show.
+            k = min(bot.spec.examples.k, len(examples))
+            changes["examples"] = bot.spec.examples.model_copy(update={"k": k})
+        elif bot.spec.examples:
+            check_k(
+                bot.spec.examples.k, len(examples), place=pool_spec.place(self.suite.path.parent)
+            )
+        return replace(bot, spec=bot.spec.model_copy(update=changes), examples=examples)
 
 
 def is_remote(column: ColumnSpec) -> bool:
@@ -143,18 +161,25 @@ def derived_seed(seed: int, repeat: int) -> int:
     return seed if repeat == 0 else int(content_hash([seed, repeat])[:7], 16)
 
 
-def draw_examples(pool: tuple[EvalSample, ...], per_label: int, seed: int) -> tuple[Example, ...]:
-    """Return as many examples of each label, drawn and ordered at random."""
+def draw_examples(pool: Sequence[EvalSample], per_label: Budget, seed: int) -> tuple[Example, ...]:
+    """Return as many examples of each label, drawn at random; all of them for ``all``.
+
+    Draws of one seed are nested: those of a smaller budget are the first of a larger one's. The
+    labels take turns, each turn in another order; a label that has no more is passed over.
+    """
     rng = random.Random(seed)
     by_label: dict[str, list[EvalSample]] = {}
     for item in pool:
         by_label.setdefault(item.sample.target, []).append(item)
-    drawn = [
-        item
-        for label in sorted(by_label)
-        for item in rng.sample(by_label[label], min(per_label, len(by_label[label])))
-    ]
-    rng.shuffle(drawn)
+    # Everything is shuffled whatever the budget, so that the budget changes no draw.
+    shuffled = [rng.sample(by_label[label], len(by_label[label])) for label in sorted(by_label)]
+    drawn: list[EvalSample] = []
+    for number in range(max(map(len, shuffled), default=0)):
+        if per_label != "all" and number >= per_label:
+            break
+        turn = [items[number] for items in shuffled if number < len(items)]
+        rng.shuffle(turn)
+        drawn += turn
     return tuple(
         Example(item.sample.input, _wording(item.sample.target), item.sample.target, item.line)
         for item in drawn

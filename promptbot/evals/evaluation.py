@@ -36,7 +36,7 @@ from promptbot.evals.records import (
 from promptbot.evals.report import save_reports
 from promptbot.evals.runner import run_jobs
 from promptbot.evals.stats import cluster
-from promptbot.evals.suite import Suite, load_suite
+from promptbot.evals.suite import ColumnSpec, Suite, load_suite, shown_columns, sorted_budgets
 from promptbot.evals.summary import Summary, summarise
 from promptbot.evals.verdict import detectable_before
 from promptbot.models.call_cache import default_cache
@@ -88,6 +88,8 @@ class Plan:
     """Content hash of the bot by ``COLUMN/SEED``."""
     leaks: tuple[LeakedPair, ...]
     """Samples that are also shown as examples."""
+    n_left_out: int = 0
+    """Rows of the pool that were left out because they equal a sample, or nearly."""
 
     @property
     def n_answers(self) -> int:
@@ -131,7 +133,9 @@ def plan(suite: Suite) -> Plan:
         for column in suite.columns
         for seed in suite.spec.seeds
     }
-    examples = {(example.input, example.line) for bot in bots.values() for example in bot.examples}
+    # What equals a sample was left out of the pool: only a bot's own examples can leak.
+    own = bots.values() if suite.pool is None else ()
+    examples = {(example.input, example.line) for bot in own for example in bot.examples}
     groups = [item.group for item in suite.samples]
     n_clusters = len(cluster([0.0] * len(groups), groups).sums)
     return Plan(
@@ -142,6 +146,7 @@ def plan(suite: Suite) -> Plan:
         detectable=detectable_before(n_clusters, len(suite.columns) - 1),
         bot_hashes={name: bot.content_hash for name, bot in bots.items()},
         leaks=_leaked_pairs(suite, sorted(examples)),
+        n_left_out=suite.pool.n_left_out if suite.pool else 0,
     )
 
 
@@ -226,8 +231,7 @@ def _run(suite: Suite, folder: Path, progress: Progress, throughput: Throughput)
     )
     jobs = [
         workshop.job(column, seed, repeat)
-        for column in sorted(suite.columns, key=lambda column: column.model)
-        for seed in suite.spec.seeds
+        for column, seed in schedule(suite)
         for repeat in range(suite.spec.repeats)
     ]
     with RecordFile(folder) as file:
@@ -250,6 +254,28 @@ def _run(suite: Suite, folder: Path, progress: Progress, throughput: Throughput)
     return summary
 
 
+def schedule(suite: Suite) -> list[tuple[ColumnSpec, int]]:
+    """Return columns and seeds in the order in which they are asked.
+
+    Columns of one model stand together, because one is loaded at a time. A learning curve goes by
+    seeds first: its first third is a whole curve, and what follows makes it surer. Within a seed
+    what is cheap comes first, trained columns and small budgets.
+    """
+    pairs = [(column, seed) for column in suite.columns for seed in suite.spec.seeds]
+    if suite.spec.budgets is None:
+        return sorted(pairs, key=lambda pair: pair[0].model)
+    curves = list(dict.fromkeys(column.curve for column in suite.columns))
+    budgets = [None, *sorted_budgets(suite.spec.budgets)]
+
+    def cost(pair: tuple[ColumnSpec, int]) -> tuple[object, ...]:
+        column, seed = pair
+        kind = (not column.baseline, "" if column.baseline else column.model)
+        place = curves.index(column.curve), budgets.index(column.budget)
+        return suite.spec.seeds.index(seed), *kind, *place
+
+    return sorted(pairs, key=cost)
+
+
 def _note_model(folder: Path, spec: str, revision: str) -> None:
     """Keep a model's revision in the manifest; a resumed run must meet the same one."""
     manifest = load_manifest(folder)
@@ -266,6 +292,7 @@ def _note_model(folder: Path, spec: str, revision: str) -> None:
 
 def _identity(suite: Suite, planned: Plan) -> dict[str, Any]:
     """Return what decides the predictions, as JSON-ready values."""
+    shown = shown_columns(suite.spec, suite.columns)
     return {
         "suite": {
             "name": suite.spec.name,
@@ -283,6 +310,9 @@ def _identity(suite: Suite, planned: Plan) -> dict[str, Any]:
         "seeds": list(suite.spec.seeds),
         "repeats": suite.spec.repeats,
         "prices": {model: price.model_dump() for model, price in suite.spec.prices.items()},
+        "budgets": suite.spec.budgets,
+        "shown_budget": next((c.budget for c in shown if c.budget), None),
+        "n_left_out": planned.n_left_out,
         "data_hash": suite.data_hash,
         "bot_hashes": dict(planned.bot_hashes),
     }

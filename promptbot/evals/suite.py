@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue, StringConstraints, ValidationError
 
 from promptbot.bot.folder import DEFAULT_VARIANT, find_bot, read_spec, variant_files
-from promptbot.bot.spec import Settings, Source, Text, explain, join_errors, read_yaml
+from promptbot.bot.spec import BotSpec, Settings, Source, Text, explain, join_errors, read_yaml
 from promptbot.data import Row, content_hash, scan_rows
 from promptbot.errors import DataError, PromptbotError, SpecError, did_you_mean, known_words
 from promptbot.evals.gate import parse_condition
 from promptbot.evals.hub import scan_hub
+from promptbot.evals.leaks import find_leaks
 from promptbot.evals.matrix import Cell, expand, nested
 from promptbot.evals.metrics.registry import COMPARED, find_metric, metrics_of
 from promptbot.evals.verdict import MARGIN
@@ -28,6 +30,9 @@ from promptbot.learn.spec import BaselineSpec, named_baselines
 from promptbot.types import Sample
 
 Limit = Annotated[int, Field(ge=1)]
+
+Budget = Limit | Literal["all"]
+"""Labelled examples of each label."""
 
 MAX_CELLS = 100
 """Variants that a matrix may make."""
@@ -85,7 +90,8 @@ class PoolSpec(RowsSpec):
     """Labelled examples from a data set in place of the bot's own; its labels become the bot's."""
 
     per_label: Limit = 5
-    """How many examples of each label are drawn, anew for each seed."""
+    """How many examples of each label are drawn, anew for each seed. With `SuiteSpec.budgets`: the
+    budget at which samples and verdicts are shown, the nearest one where it is not among them."""
 
 
 class PriceSpec(Settings):
@@ -123,6 +129,9 @@ class SuiteSpec(Settings):
         default={}
     )
     """Trained columns, by name: they learn from the examples that the prompts may show."""
+    budgets: Annotated[list[Budget], Field(min_length=2)] | None = None
+    """Labelled examples of each label, as [1, 5, 10, all]: every column is measured with each, for
+    a learning curve. The draws are nested: what 5 shows, 10 shows too."""
     reference: Text | None = None
     """The column that others are compared with; the first one if unset."""
     metrics: Annotated[list[Text], Field(min_length=1)] | None = None
@@ -171,6 +180,21 @@ class ColumnSpec:
     """Whether it is trained, and not prompted."""
     settings: Mapping[str, JsonValue] = field(default_factory=dict)
     """What differs from the variant, by dotted name: one combination of the suite's matrix."""
+    curve: str = ""
+    """In suites with budgets the curve that it belongs to, its name without the budget."""
+    budget: Budget | None = None
+    """Labelled examples of each label; None for what the suite says, and for prompts that show
+    none: they are asked once for all budgets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Labelled rows that examples may be drawn from."""
+
+    rows: tuple[EvalSample, ...]
+    """In the order of their file."""
+    n_left_out: int
+    """Rows that were left out because they equal a sample, or nearly."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +226,31 @@ class Suite:
         rows = [asdict(sample) for sample in self.samples]
         # Without slices the hash is that of a suite that knows none.
         return content_hash([{k: v for k, v in row.items() if v != {}} for row in rows])
+
+    @cached_property
+    def pool(self) -> Pool | None:
+        """What examples are drawn from; None where the bot's own examples are used.
+
+        Rows that equal a sample, or nearly, are left out: they would give its answer away.
+
+        Raises:
+            DataError: The file is missing or wrong, or nothing is left of it.
+        """
+        spec = self.spec.pool
+        if spec is None:
+            return None
+        rows = read_samples(spec, self.path.parent, "label")
+        inputs = [item.sample.input for item in self.samples]
+        leaks = {leak.sample for leak in find_leaks([row.sample.input for row in rows], inputs)}
+        kept = tuple(row for number, row in enumerate(rows) if number not in leaks)
+        if not kept:
+            raise DataError(
+                "every row of the pool equals a sample, or nearly.",
+                place=spec.place(self.path.parent),
+                expected="Expected labelled examples that are not tested.",
+                hint="Give another split as the pool.",
+            )
+        return Pool(kept, len(leaks))
 
 
 def shipped_suites_folder() -> Path:
@@ -429,16 +478,74 @@ def _columns(
         ColumnSpec(name, DEFAULT_VARIANT, baseline.model, baseline=True)
         for name, baseline in spec.baseline.items()
     ]
+    names = [column.name for column in columns]
+    if spec.budgets is not None:
+        columns = _with_budgets(spec, columns, bot, source)
     if spec.reference is None:
         return tuple(columns)
-    names = [column.name for column in columns]
     if spec.reference not in names:
         raise SpecError(
             f'reference "{spec.reference}" is not among the columns.',
             place=source.place(("reference",)),
             hint=known_words("Columns", spec.reference, names),
         )
-    return tuple(sorted(columns, key=lambda column: column.name != spec.reference))
+    return tuple(
+        sorted(columns, key=lambda column: spec.reference not in (column.name, column.curve))
+    )
+
+
+def _with_budgets(
+    spec: SuiteSpec, columns: Sequence[ColumnSpec], bot: Path, source: Source
+) -> list[ColumnSpec]:
+    """Return each column once for every budget; prompts without examples once for all."""
+    if spec.pool is None:
+        raise SpecError(
+            "budgets are given, but there is no pool to draw examples from.",
+            place=source.place(("budgets",)),
+            expected="Expected pool: {file: ...} with labelled examples.",
+            hint="Name a file with more labelled examples than the largest budget.",
+        )
+    assert spec.budgets is not None
+    budgets = sorted_budgets(spec.budgets)
+    found = []
+    for column in columns:
+        if not column.baseline and not _reads_pool(
+            read_spec(bot, column.variant, nested(column.settings))
+        ):
+            found.append(replace(column, curve=column.name))
+            continue
+        found += [
+            replace(column, name=f"{column.name}@{budget}", curve=column.name, budget=budget)
+            for budget in budgets
+        ]
+    return found
+
+
+def _reads_pool(spec: BotSpec) -> bool:
+    """Tell whether a prompt depends on what the example pool holds."""
+    shows = spec.examples is not None and spec.examples.k > 0
+    return shows or spec.calibration.method == "domain" or spec.calibration.neighbours is not None
+
+
+def shown_columns(spec: SuiteSpec, columns: Sequence[ColumnSpec]) -> tuple[ColumnSpec, ...]:
+    """Return the columns whose samples and verdicts a report shows, the reference first.
+
+    Of a suite with budgets these are the columns at one of them; see `PoolSpec.per_label`.
+    """
+    if spec.budgets is None or spec.pool is None:
+        return tuple(columns)
+    shown = nearest_budget(spec.budgets, spec.pool.per_label)
+    return tuple(column for column in columns if column.budget in (None, shown))
+
+
+def sorted_budgets(budgets: Sequence[Budget]) -> list[Budget]:
+    """Return each budget once, the smallest first."""
+    return sorted(set(budgets), key=lambda budget: math.inf if budget == "all" else budget)
+
+
+def nearest_budget(budgets: Sequence[Budget], wanted: int) -> Budget:
+    """Return the budget that is nearest to a number of examples, by their ratio."""
+    return min(budgets, key=lambda b: math.inf if b == "all" else abs(math.log(b / wanted)))
 
 
 def _check_baselines(spec: SuiteSpec, task: str, source: Source) -> None:
@@ -483,7 +590,7 @@ def _metrics(spec: SuiteSpec, task: str, source: Source) -> list[str]:
 def _check_gate(
     spec: SuiteSpec, columns: Sequence[ColumnSpec], metrics: Sequence[str], source: Source
 ) -> None:
-    names = [column.name for column in columns]
+    names = [column.name for column in shown_columns(spec, columns)]
     said = source.values.get("gate")
     n_in_file = len(said) if isinstance(said, list) else 0
     for number, text in enumerate(spec.gate):

@@ -178,12 +178,12 @@ def summarise(folder: Path) -> Summary:
     """
     manifest = load_manifest(folder)
     samples, records = load_samples(folder), load_records(folder, with_shown=True)
-    columns = tuple(column["name"] for column in manifest["columns"])
+    columns = shown_names(manifest)
     metrics = tuple(manifest["metrics"])
     draws = draws_of(manifest)
     n_missing = sum(
-        Key(column, item.sample.id, *draw) not in records
-        for column in columns
+        Key(column["name"], item.sample.id, *draw) not in records
+        for column in manifest["columns"]
         for draw in draws
         for item in samples
     )
@@ -239,6 +239,12 @@ def summarise(folder: Path) -> Summary:
             )
         ),
     )
+
+
+def shown_names(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the columns whose samples and verdicts a report shows: of a curve, one budget's."""
+    shown = manifest.get("shown_budget")
+    return tuple(c["name"] for c in manifest["columns"] if c.get("budget") in (None, shown))
 
 
 def say_headline(columns: Sequence[str], comparisons: Sequence[Comparison], metric: str) -> str:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from promptbot.errors import DataError, SpecError
 from promptbot.evals.columns import Workshop
 from promptbot.evals.stats import Interval, share_interval
-from promptbot.evals.suite import ColumnSpec, Suite
+from promptbot.evals.suite import Budget, ColumnSpec, Suite
 from promptbot.learn.baseline import Baseline
 from promptbot.learn.spec import BaselineSpec
-
-Budget = int | Literal["all"]
-"""Labelled examples of each label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +85,7 @@ def train(suite: Suite, budgets: Sequence[Budget] = ()) -> Iterator[Trained]:
 
     Args:
         suite: With baselines.
-        budgets: Labelled examples of each label; what the suite says where there are none.
+        budgets: Labelled examples of each label; the suite's own where none are given.
 
     Raises:
         DataError: Budgets are given and the suite has no pool to draw from; or a budget leaves
@@ -98,14 +93,20 @@ def train(suite: Suite, budgets: Sequence[Budget] = ()) -> Iterator[Trained]:
         UserError: An encoder cannot be loaded.
     """
     inputs = [item.sample for item in suite.samples]
-    encoders = Workshop(suite)
-    for budget in budgets or (None,):
-        workshop = replace(encoders, suite=_with_budget(suite, budget))
+    if budgets and suite.spec.pool is None:
+        raise DataError(
+            "a budget is given, but the suite has no pool to draw examples from.",
+            place=str(suite.path),
+            expected="Expected pool: {file: ...} with labelled examples.",
+            hint="Leave the budget out: the bot's own examples are used.",
+        )
+    workshop = Workshop(suite)
+    for budget in budgets or suite.spec.budgets or (None,):
         for column in suite.columns:
             if not column.baseline:
                 continue
             for seed in suite.spec.seeds:
-                baseline = workshop.baseline(column, seed)
+                baseline = workshop.baseline(replace(column, budget=budget), seed)
                 predictions = baseline.predictor.predict(inputs)
                 scores = tuple(
                     float(prediction.label == sample.target)
@@ -140,18 +141,3 @@ def accuracies(suite: Suite, trained: Sequence[Trained]) -> list[Accuracy]:
             )
         )
     return rows
-
-
-def _with_budget(suite: Suite, budget: Budget | None) -> Suite:
-    if budget is None:
-        return suite
-    if suite.spec.pool is None:
-        raise DataError(
-            "a budget is given, but the suite has no pool to draw examples from.",
-            place=str(suite.path),
-            expected="Expected pool: {file: ...} with labelled examples.",
-            hint="Leave the budget out: the bot's own examples are used.",
-        )
-    per_label = sys.maxsize if budget == "all" else budget
-    pool = suite.spec.pool.model_copy(update={"per_label": per_label})
-    return replace(suite, spec=suite.spec.model_copy(update={"pool": pool}))

@@ -26,7 +26,7 @@ from promptbot.data import content_hash
 from promptbot.errors import DataError, MissingExtra, ModelError
 from promptbot.interfaces import Encoder, Predictor
 from promptbot.learn.probe import (
-    INVERSE_PENALTY,
+    INVERSE_PENALTIES,
     LABELS_FILE,
     WEIGHTS_FILE,
     fit_probe,
@@ -37,7 +37,7 @@ from promptbot.models.weights import CARD, checksums, read_json, read_verified
 from promptbot.prompt.similarity import cache_folder
 from promptbot.types import Example
 
-FORMAT = 2
+FORMAT = 3
 """Version of the folder; a newer one is trained anew."""
 
 
@@ -94,7 +94,7 @@ def make_baseline(
     identity = {
         "format": FORMAT,
         "method": spec.method,
-        "inverse_penalty": INVERSE_PENALTY,
+        "inverse_penalties": INVERSE_PENALTIES,
         "encoder": encoder.revision,
         "examples": [(example.input, example.label) for example in examples],
     }

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from promptbot.interfaces import Encoder
 
 INVERSE_PENALTY = 10.0
-"""scikit-learn's C. Unit vectors want a weaker penalty than its default of 1."""
+"""scikit-learn's C where there is nothing to choose it by: no label has two examples. Unit vectors
+want a weaker penalty than its default of 1."""
+
+INVERSE_PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
+"""The values of C that `choose_inverse_penalty` tries."""
+
+N_FOLDS = 5
+"""Parts of a cross-validation; as many as a label has examples where those are fewer."""
+
+MANY_EXAMPLES = 2_000
+"""From this many examples on, one fifth held out once is enough to choose C by."""
 
 MAX_ITERATIONS = 1_000
 """Steps of the solver; it stops earlier where it has converged."""
@@ -71,8 +81,8 @@ def load_probe(folder: Path, encoder: Encoder) -> LinearProbe:
 def fit_probe(examples: Sequence[Example], encoder: Encoder) -> LinearProbe:
     """Return the probe that fits labelled examples; the encoder is not changed.
 
-    Labels weigh alike, however many examples each of them has. The solution is unique, so there
-    is no seed.
+    Labels weigh alike, however many examples each of them has. The penalty is chosen within these
+    examples, see `choose_inverse_penalty`. The solution is unique, so there is no seed.
 
     Args:
         examples: Each with a label; at least two labels.
@@ -82,15 +92,9 @@ def fit_probe(examples: Sequence[Example], encoder: Encoder) -> LinearProbe:
         Alain and Bengio (2016), arXiv:1610.01644. With two labels the difference of the two rows
         is what scikit-learn fits.
     """
-    from sklearn.linear_model import LogisticRegression
-
     vectors = encoder.encode([example.input for example in examples])
-    targets = [str(example.label) for example in examples]
-    model = LogisticRegression(C=INVERSE_PENALTY, class_weight="balanced", max_iter=MAX_ITERATIONS)
-    with warnings.catch_warnings():
-        # With one example of each label it asks whether a regression was meant.
-        warnings.filterwarnings("ignore", message="The number of unique classes")
-        model.fit(vectors, targets)
+    targets = np.array([str(example.label) for example in examples])
+    model = _fit(vectors, targets, choose_inverse_penalty(vectors, targets))
     weights, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
     if len(model.classes_) == 2:
         weights, bias = np.vstack([-weights / 2, weights / 2]), np.array([-bias[0], bias[0]]) / 2
@@ -101,6 +105,60 @@ def fit_probe(examples: Sequence[Example], encoder: Encoder) -> LinearProbe:
         np.ascontiguousarray(weights, dtype=np.float32),
         np.ascontiguousarray(bias, dtype=np.float32),
     )
+
+
+def choose_inverse_penalty(vectors: NDArray[np.float32], targets: NDArray[np.str_]) -> float:
+    """Return the C under which examples that were held out are likeliest.
+
+    Only the training examples are looked at, by stratified cross-validation; from `MANY_EXAMPLES`
+    on by one split. A label with a single example is always trained on and never held out. The
+    likelihood decides and not the accuracy: with two examples a label each fold trains on one,
+    and accuracy then asks for too strong a penalty.
+
+    Args:
+        vectors: One unit vector per example.  # (n_examples, dimension)
+        targets: Their labels.  # (n_examples,)
+    """
+    from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
+
+    _, index, counts = np.unique(targets, return_inverse=True, return_counts=True)
+    repeated = np.flatnonzero(counts[index] > 1)  # (n_repeated,)
+    if not len(repeated):
+        return INVERSE_PENALTY
+    single = np.flatnonzero(counts[index] == 1)
+    n_parts = int(min(N_FOLDS, np.median(counts[counts > 1])))
+    n_labels = int((counts > 1).sum())
+    if len(targets) >= MANY_EXAMPLES and len(repeated) >= N_FOLDS * n_labels:
+        splits = StratifiedShuffleSplit(1, test_size=1 / N_FOLDS, random_state=0)
+    else:
+        splits = StratifiedKFold(n_parts, shuffle=True, random_state=0)
+    totals = dict.fromkeys(INVERSE_PENALTIES, 0.0)
+    with warnings.catch_warnings():
+        # A label with fewer examples than folds is held out in some of them.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        folds = list(splits.split(repeated, targets[repeated]))
+    for kept, held in folds:
+        trained, asked = np.concatenate([single, repeated[kept]]), repeated[held]
+        if len(set(targets[trained])) < 2:
+            return INVERSE_PENALTY
+        for c in INVERSE_PENALTIES:
+            model = _fit(vectors[trained], targets[trained], c)
+            logprobs = model.predict_log_proba(vectors[asked])  # (n_asked, n_labels)
+            columns = np.searchsorted(model.classes_, targets[asked])
+            totals[c] += float(logprobs[np.arange(len(asked)), columns].sum())
+    return max(INVERSE_PENALTIES, key=totals.__getitem__)
+
+
+def _fit(vectors: NDArray[np.float32], targets: NDArray[np.str_], c: float) -> Any:
+    """Return scikit-learn's logistic regression, fitted."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=c, class_weight="balanced", max_iter=MAX_ITERATIONS)
+    with warnings.catch_warnings():
+        # With one example of each label it asks whether a regression was meant.
+        warnings.filterwarnings("ignore", message="The number of unique classes")
+        model.fit(vectors, targets)
+    return model
 
 
 def _prediction(labels: Sequence[str], logprobs: NDArray[np.float64]) -> Prediction:

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from promptbot.learn.probe import INVERSE_PENALTY, fit_probe, load_probe
+from promptbot.learn.probe import (
+    INVERSE_PENALTIES,
+    INVERSE_PENALTY,
+    choose_inverse_penalty,
+    fit_probe,
+    load_probe,
+)
 from promptbot.types import Example, Sample
 from tests.encoders import HashingEncoder
 
@@ -27,7 +33,8 @@ def examples(*labels: str) -> list[Example]:
 def test_probabilities_are_those_of_scikit_learn(labels: tuple[str, ...]) -> None:
     found, encoder = examples(*labels), HashingEncoder()
     texts = [example.input for example in found]
-    theirs = LogisticRegression(C=INVERSE_PENALTY, class_weight="balanced", max_iter=1000)
+    chosen = choose_inverse_penalty(encoder.encode(texts), np.array([e.label for e in found]))
+    theirs = LogisticRegression(C=chosen, class_weight="balanced", max_iter=1000)
     theirs.fit(encoder.encode(texts), [example.label for example in found])
     wanted = theirs.predict_log_proba(encoder.encode(texts))
     predictions = fit_probe(found, encoder).predict([Sample(t, t, "") for t in texts])
@@ -68,3 +75,22 @@ def test_labels_weigh_alike_however_many_examples_they_have() -> None:
     [prediction] = probe.predict([Sample("1", "blue", "")])
     shares = np.exp(list(prediction.label_logprobs.values()))
     assert shares == pytest.approx([0.5, 0.5], abs=1e-3)
+
+
+def test_the_penalty_is_chosen_by_examples_that_were_held_out() -> None:
+    rng = np.random.default_rng(0)
+    targets = np.array([f"label {i % 4}" for i in range(80)])
+    centres = rng.normal(size=(4, 16))
+    clear = centres[np.arange(80) % 4] + 0.1 * rng.normal(size=(80, 16))
+    noise = rng.normal(size=(80, 16))
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (clear, noise)]
+    assert choose_inverse_penalty(unit[0], targets) == max(INVERSE_PENALTIES)
+    assert choose_inverse_penalty(unit[1], targets) == min(INVERSE_PENALTIES)
+
+
+def test_single_examples_of_a_label_leave_nothing_to_choose_by() -> None:
+    vectors = np.eye(3, dtype=np.float32)
+    assert choose_inverse_penalty(vectors, np.array(["a", "b", "c"])) == INVERSE_PENALTY
+    # One label has two: it is held out by turns, the others are always learned from.
+    mixed = np.array(["a", "a", "c"])
+    assert choose_inverse_penalty(vectors, mixed) in INVERSE_PENALTIES
