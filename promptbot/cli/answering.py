@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from promptbot.cli.correcting import keep
 from promptbot.cli.style import QUIET
 from promptbot.errors import InputError
 
@@ -108,7 +109,9 @@ def settings(talk: Talk, typed: str) -> list[str]:
 
 
 def add_note(talk: Talk, argument: str) -> None:
-    """Add a note to the knowledge of this conversation."""
+    """Add a note to the knowledge of this conversation, and offer it to the bot's in review."""
+    from promptbot.corrections import Correction
+
     question, bar, answer = (part.strip() for part in argument.partition("|"))
     if not (question and bar and answer):
         raise InputError(
@@ -118,7 +121,11 @@ def add_note(talk: Talk, argument: str) -> None:
         )
     talk.live.add_note(question, answer)
     talk.session.use(bot=talk.bot)
-    talk.tell("Noted for this conversation.")
+    keep(
+        talk,
+        Correction("note", question, answer, session=talk.session.name, variant=talk.bot.variant),
+        "Noted for this conversation",
+    )
 
 
 def tell_changes(talk: Talk) -> None:

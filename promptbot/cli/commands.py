@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from promptbot.cli import answering, kept
+from promptbot.cli import answering, correcting, kept
 from promptbot.cli.style import ACCENT, QUIET, error_text, shorten
 from promptbot.errors import PromptbotError, did_you_mean
 
@@ -173,6 +173,10 @@ COMMANDS: dict[str, Command] = {
     ),
     "/note": Command(
         answering.add_note, "tell the bot something for this conversation", "QUESTION | ANSWER"
+    ),
+    "/good": Command(correcting.good, "keep the last reply for review, as a right one"),
+    "/fix": Command(
+        correcting.fix, "keep for review what it should have been", "TEXT", correcting.labels
     ),
     "/retry": Command(retry, "ask the last message again"),
     "/edit": Command(edit, "change the last message and ask it again"),

@@ -22,7 +22,9 @@ from promptbot.cli.export import export
 from promptbot.cli.finetune import finetune
 from promptbot.cli.models import models
 from promptbot.cli.new import new
+from promptbot.cli.replay import replay
 from promptbot.cli.report import report, runs
+from promptbot.cli.review import review
 from promptbot.cli.run import run
 from promptbot.cli.sessions import sessions
 from promptbot.cli.show import show
@@ -67,6 +69,8 @@ app.command()(finetune)
 app.command()(report)
 app.command()(compare)
 app.command()(runs)
+app.command()(replay)
+app.command()(review)
 app.add_typer(sessions, name="sessions")
 
 

@@ -12,11 +12,19 @@ from promptbot.errors import InputError, PromptbotError
 
 if TYPE_CHECKING:
     from promptbot.session import Session
+    from promptbot.turn_file import TurnFile
     from promptbot.types import Reply
 
 
-def answer_once(session: Session, text: str, *, as_json: bool) -> None:
+def answer_once(
+    session: Session, text: str, *, as_json: bool, transcript: TurnFile | None = None
+) -> None:
     """Print the reply to one message as it is written, or as one line of JSON."""
+    _print_reply(session, text, as_json=as_json)
+    _write_down(session, text, transcript)
+
+
+def _print_reply(session: Session, text: str, *, as_json: bool) -> None:
     if as_json:
         print_json(session.say(text))
     elif sys.stdout.isatty():
@@ -37,7 +45,19 @@ def answer_once(session: Session, text: str, *, as_json: bool) -> None:
                 print(flush=True)
 
 
-def answer_lines(session: Session, lines: Iterable[str], *, as_json: bool) -> int:
+def _write_down(session: Session, text: str, transcript: TurnFile | None) -> None:
+    if transcript and session.last:
+        bot = session.chain.bot.name
+        transcript.add(text, session.last, session=session.name, bot=bot)
+
+
+def answer_lines(
+    session: Session,
+    lines: Iterable[str],
+    *,
+    as_json: bool,
+    transcript: TurnFile | None = None,
+) -> int:
     """Print one line for each message, all of one conversation, as soon as it is answered.
 
     The line breaks of a reply become spaces, so that the n-th line answers the n-th message; with
@@ -65,6 +85,7 @@ def answer_lines(session: Session, lines: Iterable[str], *, as_json: bool) -> in
         else:
             line = " ".join(reply.text.split())
             print(visible(line) if sys.stdout.isatty() else line, flush=True)
+        _write_down(session, text, transcript)
     return status
 
 

@@ -6,6 +6,7 @@ import io
 import shlex
 import sys
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from promptbot.errors import StoreError
     from promptbot.session import Session
     from promptbot.store import SafeHistory, Store
+    from promptbot.turn_file import TurnFile
 
 
 def run(
@@ -41,6 +43,10 @@ def run(
         str | None,
         typer.Option(metavar="URL", help="Keep conversations in this database (SQLAlchemy URL)."),
     ] = None,
+    transcript: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Append each turn to this .jsonl or .md too."),
+    ] = None,
 ) -> None:
     """Talk to a bot, or send it messages through a pipe, one a line.
 
@@ -50,6 +56,7 @@ def run(
     from promptbot.cli.names import check_session_name
     from promptbot.errors import InputError
     from promptbot.store import SafeHistory, Store
+    from promptbot.turn_file import TurnFile
 
     if once is not None and not once.strip():
         raise InputError(
@@ -58,6 +65,7 @@ def run(
     if session is not None:
         session = check_session_name(session)
     loaded = load_bot(bot, variant)
+    turns = TurnFile(transcript) if transcript else None
     at_terminal = once is None and not as_json and _is_terminal()
     if db is not None and session is None and not at_terminal:
         raise InputError(
@@ -73,10 +81,10 @@ def run(
         check_same_bot(store, session, loaded.name, db)
     if at_terminal:
         again = shlex.join(["promptbot", "run", bot, *(["--db", db] if db else [])])
-        status = _talk(loaded, store, model, session, seed, again)
+        status = _talk(loaded, store, model, session, seed, bot, again, turns)
     else:
         opened = _open(loaded, SafeHistory(store, _warn_not_kept), model, session, seed)
-        status = _answer(opened, once, as_json=as_json)
+        status = _answer(opened, once, as_json=as_json, transcript=turns)
     raise typer.Exit(status)
 
 
@@ -99,7 +107,14 @@ def check_same_bot(store: Store, session: str, bot: str, db: str | None = None) 
 
 
 def _talk(
-    bot: Bot, store: Store | None, model: str | None, name: str | None, seed: int, again: str
+    bot: Bot,
+    store: Store | None,
+    model: str | None,
+    name: str | None,
+    seed: int,
+    place: str,
+    again: str,
+    transcript: TurnFile | None,
 ) -> int:
     from promptbot.cli.names import new_session_name
     from promptbot.cli.terminal import Talk
@@ -117,9 +132,11 @@ def _talk(
         history=history,
         open_session=open_session,
         model=model or bot.spec.model,
+        place=place,
         again=again,
         failures=failures,
         resumed=name,
+        transcript=transcript,
     ).hold()
 
 
@@ -133,15 +150,17 @@ def _open(
     return Session(chain, name or uuid.uuid4().hex)
 
 
-def _answer(session: Session, once: str | None, *, as_json: bool) -> int:
+def _answer(
+    session: Session, once: str | None, *, as_json: bool, transcript: TurnFile | None
+) -> int:
     from promptbot.cli.plain import answer_lines, answer_once, read_messages
 
     status = 0
     if once is not None:
-        answer_once(session, once, as_json=as_json)
+        answer_once(session, once, as_json=as_json, transcript=transcript)
     else:
         messages = read_messages(sys.stdin.buffer if sys.stdin is not None else io.BytesIO())
-        status = answer_lines(session, messages, as_json=as_json)
+        status = answer_lines(session, messages, as_json=as_json, transcript=transcript)
     if session.last:
         session.check_frozen()
     return status

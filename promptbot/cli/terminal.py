@@ -28,7 +28,7 @@ from promptbot.cli.style import (
     shorten,
     visible,
 )
-from promptbot.errors import INTERRUPTED, PromptbotError, StoreError
+from promptbot.errors import INTERRUPTED, InputError, PromptbotError, StoreError
 from promptbot.session import check_frozen
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from promptbot.interfaces import FrozenModel
     from promptbot.session import Session
     from promptbot.store import SafeHistory
+    from promptbot.turn_file import TurnFile
     from promptbot.types import Message, Reply
 
 
@@ -51,9 +52,11 @@ class Talk:
         history: Where the conversation is kept.
         open_session: Loads the model and returns the session; called on a thread of its own.
         model: The model's spec, for the screen.
+        place: The bot's name or folder as it was given.
         again: The command that a person would type to come back, without the session's name.
         failures: Where `history` puts what keeps it from storing.
         resumed: Name of the stored conversation that is continued.
+        transcript: Where each turn is written too.
     """
 
     def __init__(
@@ -63,9 +66,11 @@ class Talk:
         history: SafeHistory,
         open_session: Callable[[], Session],
         model: str,
+        place: str,
         again: str,
         failures: list[StoreError],
         resumed: str | None = None,
+        transcript: TurnFile | None = None,
     ) -> None:
         self.live = LiveBot(bot)
         """The bot, with what this conversation set."""
@@ -76,7 +81,10 @@ class Talk:
         """Every model that was loaded by `load_model`, by its spec."""
         self._loading = _Loading(open_session)
         self._model = model
+        self.place = place
+        """The bot's name or folder as it was given."""
         self._again = again
+        self._transcript = transcript
         self._failures = failures
         self._resumed = resumed
         self._unanswered: str | None = None
@@ -161,12 +169,22 @@ class Talk:
         self._show_failures()
 
     def _note_turn(self, text: str, said: str, *, stopped: bool = False) -> None:
-        """Count a turn that is over."""
+        """Count a turn that is over, and write it down."""
         if stopped and not said.strip():
             return  # nothing is remembered: the message can be asked again
         self._unanswered = None
         self._n_turns += 1
         self._spoke = True
+        session = self.session
+        if self._transcript:
+            reply = session.last or said
+            try:
+                self._transcript.add(
+                    text, reply, session=session.name, bot=self.bot.name, stopped=stopped
+                )
+            except InputError as error:
+                self._transcript = None  # told once; the conversation goes on
+                self.show(error_text(error))
 
     def retry(self) -> None:
         """Ask the last message again, with another seed."""

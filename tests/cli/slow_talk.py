@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from langchain_core.outputs import ChatGenerationChunk
@@ -16,6 +17,7 @@ from promptbot.errors import ProviderError, StoreError
 from promptbot.models.scripted import ScriptedModel
 from promptbot.session import Session
 from promptbot.store import SafeHistory, Store
+from promptbot.turn_file import TurnFile
 
 
 class SlowModel(ScriptedModel):
@@ -29,7 +31,7 @@ class SlowModel(ScriptedModel):
             yield chunk
 
 
-def main(folder: str) -> int:
+def main(folder: str, transcript: str | None = None) -> int:
     """Hold the conversation."""
     bot = load_bot(folder)
     failures: list[StoreError] = []
@@ -42,13 +44,15 @@ def main(folder: str) -> int:
         history=history,
         open_session=lambda: Session(Chain(bot, model, history=history), "slow-fox-10"),
         model="slow",
+        place=folder,
         again="promptbot run shop",
         failures=failures,
+        transcript=TurnFile(Path(transcript)) if transcript else None,
     ).hold()
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1]))
+        sys.exit(main(*sys.argv[1:]))
     except KeyboardInterrupt:  # between two prompts; the command line does the same
         sys.exit(130)

@@ -1,0 +1,102 @@
+"""Corrections made in a conversation, and reviewed through a pipe and at a terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from promptbot.corrections import Correction, append_correction
+from tests.cli.conftest import Cli, ScriptMaker
+from tests.cli.screen import ENTER, Screen
+from tests.cli.test_terminal import PROMPTBOT
+
+
+def keep(shop: str, *pairs: tuple[str, str]) -> None:
+    for text, answer in pairs:
+        append_correction(Path(shop, "review.jsonl"), Correction("fix", text, answer, "Wrong."))
+
+
+def test_answers_come_through_a_pipe_and_the_difference_is_shown(
+    cli: Cli, shop: str, tmp_path: Path
+) -> None:
+    keep(shop, ("Pay?", "By card."), ("Tea?", "No."), ("Rude", "x"), ("Later", "y"))
+    result = cli("review", shop, stdin=b"e\nheld-out\ndrop\n\nyes\n")
+    assert result.status == 0, result.err
+    assert '+{"input": "Pay?", "output": "By card."}' in result.lines
+    assert "Dropped: 1." in result.lines
+    held_out = (tmp_path / "evals" / "data" / "shop.jsonl").read_text()
+    assert json.loads(held_out) == {"input": "Tea?", "output": "No."}
+    listed = cli("review", shop, "--list")
+    assert [line.split("\t")[:3] for line in listed.lines] == [["fix", "Later", "y"]]
+
+
+def test_nothing_is_written_without_yes(cli: Cli, shop: str) -> None:
+    keep(shop, ("Pay?", "By card."))
+    before = Path(shop, "examples.jsonl").read_bytes()
+    for answers in (b"e\n", b"e\nno\n", b""):
+        result = cli("review", shop, stdin=answers)
+        assert result.status == (1 if answers else 0)
+        assert Path(shop, "examples.jsonl").read_bytes() == before
+    assert "Pay?" in cli("review", shop, "--list").out
+
+
+def test_an_answer_that_is_none_ends_the_pipe(cli: Cli, shop: str) -> None:
+    keep(shop, ("Pay?", "By card."))
+    result = cli("review", shop, stdin=b"maybe\nyes\n")
+    assert result.status == 2
+    assert '"maybe" is no answer to number 1' in result.err
+
+
+def test_a_leak_is_refused_and_left_for_later(cli: Cli, shop: str, tmp_path: Path) -> None:
+    keep(shop, ("Hello", "Hi."), ("Tea?", "No."))
+    data = tmp_path / "own.jsonl"
+    result = cli("review", shop, "--data", str(data), stdin=b"h\nh\nyes\n")
+    assert result.status == 1
+    assert "would be given it away" in result.err
+    assert json.loads(data.read_text())["input"] == "Tea?"
+    assert len(cli("review", shop, "--list").lines) == 1
+
+
+def test_nothing_to_review_is_said(cli: Cli, shop: str) -> None:
+    result = cli("review", shop)
+    assert result.status == 0
+    assert result.out.startswith("Nothing waits for review")
+
+
+def test_from_a_correction_to_an_example_at_a_terminal(shop: str, script: ScriptMaker) -> None:
+    model = script("Good evening.", "It is free.")
+    folder = Path(shop).parent
+    with Screen([*PROMPTBOT, "run", "./shop", "--model", model], cwd=folder) as screen:
+        screen.write("/good")
+        screen.expect("No reply yet")
+        screen.write("Good evening")
+        screen.expect("turn 1")
+        screen.write("/good")
+        screen.expect("Kept as right; 1 to review: promptbot review ./shop")
+        screen.write("Express?")
+        screen.expect("It is free.")
+        screen.write("/fix")
+        screen.expect("what should the last reply have been?")
+        screen.write("/fix Express costs 7.90.")
+        screen.expect("Kept as corrected; 2 to review")
+        screen.write("/note Tea? | Yes.")
+        screen.expect("shop reads no notes.")
+        screen.write("/quit")
+        assert screen.wait() == 0
+    with Screen([*PROMPTBOT, "review", "./shop"], cwd=folder, columns=60) as screen:
+        screen.expect("1 of 2  good · default")
+        screen.expect("› ")
+        screen.send("x" + ENTER)
+        screen.expect('"x" is no answer')
+        screen.send("d" + ENTER)
+        screen.expect("2 of 2  fix")
+        screen.expect("After 2 earlier messages")
+        assert "wanted  Express costs 7.90." in screen.text
+        screen.send("e" + ENTER)
+        screen.expect("examples: is added")
+        screen.expect('+{"input": "Express?"')
+        screen.expect("yes/no")
+        screen.send("yes" + ENTER)
+        screen.expect("Written: shop/examples.jsonl.")
+        assert screen.wait() == 0
+    assert Path(shop, "review.jsonl").read_text() == ""
