@@ -85,7 +85,7 @@ def test_from_a_correction_to_an_example_at_a_terminal(shop: str, script: Script
         assert screen.wait() == 0
     with Screen([*PROMPTBOT, "review", "./shop"], cwd=folder, columns=60) as screen:
         screen.expect("1 of 2  good · default")
-        screen.expect("› ")
+        screen.expect("quit ›")
         screen.send("x" + ENTER)
         screen.expect('"x" is no answer')
         screen.send("d" + ENTER)
