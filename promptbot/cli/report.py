@@ -19,6 +19,9 @@ def report(
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the report as Markdown.")
     ] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print every answer as a row of CSV.")
+    ] = False,
 ) -> None:
     """Show the report of a run, and write its files anew."""
     import json
@@ -26,6 +29,7 @@ def report(
     from promptbot.cli.evaluate import print_summary
     from promptbot.evals.records import find_run
     from promptbot.evals.report import save_reports
+    from promptbot.evals.report.answers import render_csv
     from promptbot.evals.report.markdown import render_markdown
     from promptbot.evals.summary import summarise
 
@@ -35,6 +39,8 @@ def report(
         print(json.dumps(summary.to_dict(), ensure_ascii=False))
     elif as_markdown:
         print(render_markdown(summary), end="")
+    elif as_csv:
+        print(render_csv(summary), end="")
     else:
         print_summary(summary)
 

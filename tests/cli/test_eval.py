@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -96,6 +98,12 @@ def test_report_shows_a_run_again_in_three_forms(suite: str) -> None:
     found = json.loads(CliRunner().invoke(app, ["report", "--json"]).stdout)
     assert found["n_samples"] == 6
     assert CliRunner().invoke(app, ["report", "--markdown"]).stdout.startswith("# small")
+    rows = list(csv.DictReader(io.StringIO(CliRunner().invoke(app, ["report", "--csv"]).stdout)))
+    assert len(rows) == 2 * found["n_samples"]
+    shares = [float(row["score"]) for row in rows if row["column"] == "default"]
+    accuracy = found["columns"]["default"]["metrics"]["exact"]["estimate"]
+    assert sum(shares) / len(shares) == pytest.approx(accuracy)
+    assert {row["answer"] for row in rows if row["score"] == "0.0"} <= {"Pardon?"}
 
 
 def test_a_suite_and_resume_together_are_refused(suite: str) -> None:

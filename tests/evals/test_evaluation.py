@@ -388,3 +388,33 @@ def test_the_runner_imports_neither_torch_nor_langchain() -> None:
 def test_unknown_runs_are_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match='there is no run "nope"'):
         find_run("nope", tmp_path)
+
+
+def unpacked(html: str) -> dict[str, dict[str, list[Any]]]:
+    import base64
+    import gzip
+
+    packed = html.split('id="prompts">')[1].split("</script>")[0]
+    found: dict[str, dict[str, list[Any]]] = json.loads(gzip.decompress(base64.b64decode(packed)))
+    return found
+
+
+def test_html_holds_the_whole_prompt_behind_every_answer(make_suite: SuiteMaker) -> None:
+    summary = evaluate(load_suite(make_suite()))
+    html = (summary.folder / "report.html").read_text()
+    prompts = unpacked(html)
+    rows = json.loads(html.split('id="rows">')[1].split("</script>")[0])
+    for row in rows:
+        for answer in row["a"]:
+            [name] = answer["p"]
+            role, text = prompts[name]["m"][-1]
+            assert (role, text) == ("user", row["i"])
+    systems = {tuple(prompts[a["p"][0]]["m"][0]) for row in rows for a in row["a"]}
+    assert all(role == "system" for role, _ in systems)
+
+
+def test_charts_of_cost_are_drawn_where_columns_cost_something(make_suite: SuiteMaker) -> None:
+    summary = evaluate(load_suite(make_suite()))
+    html = (summary.folder / "report.html").read_text()
+    assert "exact against seconds per answer, median" in html
+    assert "Calibration" not in html  # a chat bot gives no probabilities

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 N_BINS = 10
 """Bins of confidence, of equal width."""
@@ -39,6 +44,37 @@ def expected_calibration_error(
     confidence, hit = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
     if not len(confidence):
         return 0.0
-    bins = np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
-    gaps = np.bincount(bins, hit - confidence, n_bins)
+    gaps = np.bincount(_bins(confidence, n_bins), hit - confidence, n_bins)
     return float(np.abs(gaps).sum() / len(confidence))
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Predictions of nearly the same confidence."""
+
+    n: int
+    """How many; at least one."""
+    confidence: float
+    """Their mean probability."""
+    accuracy: float
+    """Share of right ones."""
+
+
+def reliability(
+    confidences: Sequence[float], right: Sequence[bool], n_bins: int = N_BINS
+) -> list[Bin]:
+    """Return the bins that are not empty, the least confident first.
+
+    Args and source: see `expected_calibration_error`, whose gaps these are.
+    """
+    confidence, hit = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
+    bins = _bins(confidence, n_bins)
+    return [
+        Bin(int(chosen.sum()), float(confidence[chosen].mean()), float(hit[chosen].mean()))
+        for chosen in (bins == number for number in range(n_bins))
+        if chosen.any()
+    ]
+
+
+def _bins(confidence: NDArray[np.float64], n_bins: int) -> NDArray[np.int64]:
+    return np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from promptbot.evals.report.axes import text
+from promptbot.evals.report.axes import ticks as round_ticks
 from promptbot.evals.verdict import Comparison, Scale
 
 WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 760, 30, 190, 20, 8, 40
@@ -23,7 +24,7 @@ def forest_plot(comparisons: Sequence[Comparison], scale: Scale) -> Markup:
         return Markup("")
     factor = 100 if scale.bounded else 1
     bounds = [b * factor for c in comparisons for b in (c.interval.low, c.interval.high)]
-    ticks = _ticks(min(0.0, *bounds), max(0.0, *bounds))
+    ticks = round_ticks(min(0.0, *bounds), max(0.0, *bounds))
     low, high = ticks[0], ticks[-1]
     height = TOP + ROW * len(comparisons) + BOTTOM
 
@@ -43,14 +44,14 @@ def forest_plot(comparisons: Sequence[Comparison], scale: Scale) -> Markup:
                 kind, x(tick), x(tick), TOP, bottom
             )
         )
-        parts.append(_text("tick", x(tick), bottom + 16, f"{tick:g}", "middle"))
+        parts.append(text("tick", x(tick), bottom + 16, f"{tick:g}", "middle"))
     side = "higher is better" if scale.higher_is_better else "lower is better"
     caption = f"{scale.unit or 'difference'} against {comparisons[0].reference} ({side})"
-    parts.append(_text("tick", (LEFT + WIDTH - RIGHT) / 2, bottom + 34, caption, "middle"))
+    parts.append(text("tick", (LEFT + WIDTH - RIGHT) / 2, bottom + 34, caption, "middle"))
     for number, c in enumerate(comparisons):
         y = TOP + ROW * number + ROW / 2
         start, end = x(c.interval.low * factor), x(c.interval.high * factor)
-        parts.append(_text("name", LEFT - 12, y + 4, _short(c.name), "end"))
+        parts.append(text("name", LEFT - 12, y + 4, _short(c.name), "end"))
         parts.append(
             Markup(
                 '<g class="{}"><title>{}</title><line x1="{}" x2="{}" y1="{}" y2="{}"/>'
@@ -61,20 +62,5 @@ def forest_plot(comparisons: Sequence[Comparison], scale: Scale) -> Markup:
     return Markup("").join(parts)
 
 
-def _text(kind: str, x: float, y: float, text: str, anchor: str) -> Markup:
-    return Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(
-        kind, x, y, anchor, escape(text)
-    )
-
-
 def _short(name: str) -> str:
     return name if len(name) <= 24 else name[:23] + "…"
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Return round numbers that cover a range, zero among them."""
-    span = max(high - low, 1e-9)
-    step: float = 10.0 ** math.floor(math.log10(span / 4))
-    step *= next(m for m in (1, 2, 5, 10) if span / (step * m) <= 8)
-    first, last = math.floor(low / step), math.ceil(high / step)
-    return [round(i * step, 10) for i in range(first, max(last, first + 1) + 1)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from typing import Any
 
@@ -16,8 +18,12 @@ from promptbot.evals.report.cells import (
     p_value,
     shown_metrics,
 )
+from promptbot.evals.report.charts import calibration_charts, confusion_matrix, cost_chart
 from promptbot.evals.report.forest import forest_plot
 from promptbot.evals.summary import Summary, draws_of
+
+COSTS = (("prompt_tokens", "tokens read per answer"), ("seconds_p50", "seconds per answer, median"))
+"""Metrics against which the first one is drawn."""
 
 
 def render_html(summary: Summary) -> str:
@@ -42,6 +48,14 @@ def render_html(summary: Summary) -> str:
         differences={c.name: difference(c, summary.scale) for c in summary.comparisons},
         p_values={c.name: p_value(c.p_adjusted) for c in summary.comparisons},
         forest=forest_plot(summary.comparisons, summary.scale),
+        costs=[chart for cost, caption in COSTS if (chart := cost_chart(summary, cost, caption))],
+        calibrations=calibration_charts(summary),
+        matrices=[
+            (column, matrix)
+            for column in (summary.columns if summary.labels else ())
+            if (matrix := confusion_matrix(summary, column))
+        ],
+        binary=summary.metric.unit == "share",
         metrics=[(name, METRICS[name].about) for name in names],
         cells={
             column: [estimate(name, summary.values[column][name]) for name in names]
@@ -62,6 +76,7 @@ def render_html(summary: Summary) -> str:
         method=method(summary),
         rows=_json(_rows(summary)),
         columns=_json(list(summary.columns)),
+        prompts=_packed(_prompts(summary)),
         manifest=json.dumps(dict(summary.manifest), ensure_ascii=False, indent=1),
     )
 
@@ -91,15 +106,21 @@ def _rows(summary: Summary) -> list[dict[str, Any]]:
     for place, item in enumerate(summary.samples):
         answers = []
         for column in summary.columns:
-            texts = []
+            texts, prompts = [], []
             for draw in draws:
                 record = summary.records[Key(column, item.sample.id, *draw)]
+                if record.shown:
+                    prompts.append(record.shown)
                 if record.prediction is None:
                     texts.append(f"failed: {record.error}")
                 else:
                     texts.append(record.prediction.label or record.prediction.text)
             answers.append(
-                {"t": list(dict.fromkeys(texts)), "s": round(summary.scores[column][place], 3)}
+                {
+                    "t": list(dict.fromkeys(texts)),
+                    "s": round(summary.scores[column][place], 3),
+                    "p": list(dict.fromkeys(prompts)),
+                }
             )
         rows.append(
             {
@@ -111,6 +132,25 @@ def _rows(summary: Summary) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _prompts(summary: Summary) -> dict[str, Any]:
+    """Return every prompt behind an answer, and its notes, by its hash."""
+    found: dict[str, Any] = {}
+    for record in summary.records.values():
+        prediction = record.prediction
+        if record.shown and prediction and record.shown not in found:
+            found[record.shown] = {
+                "m": [[m.role, m.content] for m in prediction.messages or ()],
+                "n": [n.source for n in prediction.notes or ()],
+            }
+    return found
+
+
+def _packed(value: Any) -> str:
+    """Return JSON as gzip in base64: prompts of one bot are alike, and opened one at a time."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def _json(value: Any) -> str:
