@@ -18,6 +18,7 @@
     |   |-- ContextOverflow        the prompt cannot be made to fit
     |   `-- StoreError             conversations or runs cannot be read or written
     |-- ProviderError              a remote model failed
+    |   `-- BrokenOff              its answer began and did not end
     `-- FrozenModelChanged         the weights are not what they were
 
 A message names the place, what was found, what was expected, and the next step.
@@ -131,6 +132,10 @@ class StoreError(UserError):
 
 class ProviderError(PromptbotError):
     """A remote model failed."""
+
+
+class BrokenOff(ProviderError):
+    """An answer of a remote model began and did not end; who has not shown it can ask again."""
 
 
 class FrozenModelChanged(PromptbotError):

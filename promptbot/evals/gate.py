@@ -126,6 +126,9 @@ def _judge_pair(
     scale: Scale,
 ) -> GateResult:
     name, other = condition.names
+    if absent := [column for column in condition.names if column not in scores]:
+        reason = f"not met: {absent[0]} has no scores, so nothing is certain about it"
+        return GateResult(condition.text, False, reason)
     differences = [a - b for a, b in zip(scores[name], scores[other], strict=True)]
     interval = paired_interval(differences, groups, bounded=scale.bounded)
     if not scale.higher_is_better:

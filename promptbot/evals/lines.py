@@ -95,12 +95,17 @@ class LineFile:
             self.close()
 
     def _failed(self, error: OSError) -> StoreError:
-        return StoreError(
-            f"the file cannot be written ({error.strerror}).",
-            place=str(self.path),
-            hint="Make room, or mend the disk, then go on: every answer so far is kept. "
-            f"promptbot eval --resume {self.path.parent}",
-        )
+        return cannot_write(self.path, error)
+
+
+def cannot_write(path: Path, error: OSError) -> StoreError:
+    """Return the error of a file in a run's folder that the disk did not take."""
+    return StoreError(
+        f"the file cannot be written ({error.strerror}).",
+        place=str(path),
+        hint="Make room, or mend the disk, then go on: every answer so far is kept. "
+        f"promptbot eval --resume {path.parent}",
+    )
 
 
 def whole_lines(path: Path) -> Iterator[tuple[int, str]]:

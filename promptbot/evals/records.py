@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +21,8 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from promptbot.data import content_hash
-from promptbot.errors import DataError, InputError, known_words
-from promptbot.evals.lines import SYNC_EVERY_S, LineFile, whole_lines
+from promptbot.errors import DataError, InputError, StoreError, known_words
+from promptbot.evals.lines import SYNC_EVERY_S, LineFile, cannot_write, whole_lines
 from promptbot.evals.suite import EvalSample
 from promptbot.types import Message, Note, Prediction, Sample
 
@@ -262,6 +263,12 @@ def new_folder(suite: str, identity: str, runs: Path = RUNS) -> Path:
             folder.mkdir(parents=True)
         except FileExistsError:
             continue
+        except OSError as error:
+            raise StoreError(
+                f"no folder can be made for the run ({error.strerror}).",
+                place=str(folder),
+                hint="Make room there, or go to a folder that you may write to.",
+            ) from None
         return folder
     raise InputError(f"{runs / suite / stem} exists.", hint="Wait a second and try again.")
 
@@ -272,10 +279,19 @@ def save_json(path: Path, values: Any) -> None:
 
 
 def save_text(path: Path, text: str) -> None:
-    """Write a text file whole: a reader, or a killed process, never sees half of it."""
+    """Write a text file whole: a reader, or a killed process, never sees half of it.
+
+    Raises:
+        StoreError: The disk is full, or fails; an older file is then still there.
+    """
     beside = path.with_name(path.name + ".part")
-    beside.write_bytes(text.encode("utf-8", "surrogatepass"))
-    beside.replace(path)
+    try:
+        beside.write_bytes(text.encode("utf-8", "surrogatepass"))
+        beside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise cannot_write(path, error) from None
 
 
 def save_samples(folder: Path, samples: Sequence[EvalSample]) -> None:

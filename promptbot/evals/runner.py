@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from promptbot.errors import ProviderError, StoreError
+from promptbot.errors import BrokenOff, ProviderError, StoreError
 from promptbot.evals.records import Key, Record, RecordFile, iter_missing
 from promptbot.evals.suite import EvalSample, PriceSpec
 from promptbot.interfaces import Predictor
@@ -26,6 +26,9 @@ from promptbot.types import Prediction, Sample
 
 MAX_FAILED = 20
 """Failures of a remote model in a row that end a run: it would else spend hours on errors."""
+
+MAX_BROKEN_OFF = 2
+"""Further tries of a remote answer that broke off in the middle."""
 
 GRACE_S = 10.0
 """How long a run that is stopped waits for answers that are under way, and perhaps paid for."""
@@ -157,10 +160,10 @@ def ask(call: Call) -> list[Record]:
     Where several samples fail together they are asked one by one, so that an error is kept with
     the sample that it belongs to.
     """
+    started = time.perf_counter()
     try:
         with noting_replays() as replay:
-            started = time.perf_counter()
-            predictions = call.predictor.predict(call.samples)
+            predictions = _predict(call)
             seconds = time.perf_counter() - started + replay.seconds
         if len(predictions) != len(call.samples):
             raise ValueError(f"{len(predictions)} answers to {len(call.samples)} samples")
@@ -180,6 +183,16 @@ def ask(call: Call) -> list[Record]:
         )
         for sample, prediction in zip(call.samples, predictions, strict=True)
     ]
+
+
+def _predict(call: Call) -> list[Prediction]:
+    """Return the answers to a call; one that broke off is asked for again."""
+    for _ in range(MAX_BROKEN_OFF):
+        try:
+            return call.predictor.predict(call.samples)
+        except BrokenOff:  # nobody has seen its beginning, so the next one may be another
+            continue
+    return call.predictor.predict(call.samples)
 
 
 def _record(

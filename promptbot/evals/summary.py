@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,6 +55,8 @@ class Summary:
     """Scores of the first metric by column, in the samples' order, averaged over `draws_of`."""
     n_failed: Mapping[str, int]
     """Answers that failed, by column."""
+    problems: Mapping[str, str]
+    """Metrics that could not be computed, with why; their values are None."""
     comparisons: tuple[Comparison, ...]
     """Every other column against the reference."""
     slices: Mapping[str, Mapping[str, Mapping[str, Value | None]]]
@@ -94,6 +97,8 @@ class Summary:
     @property
     def headline(self) -> str:
         """The conclusion in one sentence."""
+        if self.metric.name in self.problems and not self.comparisons:
+            return f"No verdict: {self.metric.name} could not be measured."
         return say_headline(self.columns, self.comparisons, self.metric.name)
 
     @property
@@ -110,6 +115,7 @@ class Summary:
                     f"{column}: {n} of {n_answers} answers failed and count as wrong; "
                     f"the first: {' '.join(first.split())[:200]}"
                 )
+        said += [f"{name} could not be measured: {why}" for name, why in self.problems.items()]
         if leaks := self.manifest["leaks"]:
             said.append(
                 f"{len(leaks)} samples are also shown as examples (--allow-leaks): "
@@ -199,17 +205,19 @@ def summarise(folder: Path) -> Summary:
     }
     metric = METRICS[metrics[0]]
     groups = [item.group for item in samples]
-    scores = {column: _sample_scores(metric, outcomes[column], len(draws)) for column in columns}
-    values = {
-        column: {name: METRICS[name].value(outcomes[column]) for name in metrics}
-        for column in columns
-    }
+    scores = {}
+    for column in columns:
+        # A metric of the user's that raises is told as a problem of its value, below.
+        with contextlib.suppress(Exception):
+            scores[column] = _sample_scores(metric, outcomes[column], len(draws))
+    values, problems = _measure(metrics, outcomes)
     scale = scale_of(metric)
     # Two columns that failed alike would look equal: one without any answer is not compared.
     silent = {c for c in columns if all(o.prediction is None for o in outcomes[c])}
+    silent |= {column for column in columns if column not in scores}
     compared = [c for c in columns[1:] if not silent & {c, columns[0]}]
     comparisons = compare_all(
-        Scores(columns[0], scores[columns[0]]),
+        Scores(columns[0], scores.get(columns[0], ())),
         [Scores(column, scores[column]) for column in compared],
         groups=groups,
         scale=scale,
@@ -224,7 +232,8 @@ def summarise(folder: Path) -> Summary:
         columns=columns,
         metrics=metrics,
         values=values,
-        scores=scores,
+        scores={column: scores.get(column, (0.0,) * len(samples)) for column in columns},
+        problems=problems,
         n_failed={
             column: sum(outcome.prediction is None for outcome in outcomes[column])
             for column in columns
@@ -297,6 +306,24 @@ def _outcomes(
     return found
 
 
+def _measure(
+    metrics: Sequence[str], outcomes: Mapping[str, Sequence[Outcome]]
+) -> tuple[dict[str, dict[str, Value | None]], dict[str, str]]:
+    """Return the metrics by column and name, and why some of them could not be computed."""
+    values: dict[str, dict[str, Value | None]] = {}
+    problems: dict[str, str] = {}
+    for column, found in outcomes.items():
+        values[column] = {}
+        for name in metrics:
+            value = None
+            try:
+                value = METRICS[name].value(found)
+            except Exception as error:  # one metric must not cost the report
+                problems.setdefault(name, f"{type(error).__name__}: {error} (in {column})")
+            values[column][name] = value
+    return values, problems
+
+
 def _sample_scores(metric: Metric, outcomes: Sequence[Outcome], n_draws: int) -> tuple[float, ...]:
     assert metric.score is not None, "the suite refuses such a first metric"
     # A failed answer without a score of its own (tokens, seconds) must not count in its favour.
@@ -306,6 +333,14 @@ def _sample_scores(metric: Metric, outcomes: Sequence[Outcome], n_draws: int) ->
     table = np.array([worst if score is None else score for score in scores])
     means = table.reshape(n_draws, -1).mean(axis=0)  # (n_samples,)
     return tuple(float(mean) for mean in means)
+
+
+def _value(metric: Metric, outcomes: Sequence[Outcome]) -> Value | None:
+    """Return a metric; None also where it raises, which `Summary.problems` tells."""
+    try:
+        return metric.value(outcomes)
+    except Exception:
+        return None
 
 
 def _by_slice(
@@ -320,7 +355,9 @@ def _by_slice(
         words = [values.get(name, "") for values in said]
         rows = {
             word: {
-                column: metric.value([o for o, w in zip(answers, words, strict=True) if w == word])
+                column: _value(
+                    metric, [o for o, w in zip(answers, words, strict=True) if w == word]
+                )
                 for column, answers in outcomes.items()
             }
             for word in dict.fromkeys(words)

@@ -18,7 +18,14 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
 
-from promptbot.errors import CannotScore, MissingExtra, MissingKey, ModelError, ProviderError
+from promptbot.errors import (
+    BrokenOff,
+    CannotScore,
+    MissingExtra,
+    MissingKey,
+    ModelError,
+    ProviderError,
+)
 from promptbot.models.pace import Pace
 from promptbot.models.providers import PROVIDERS, Provider, RemoteSpec, parse_remote
 from promptbot.models.remote_faults import Asked, BadAnswer, Silence, diagnose, mask
@@ -388,9 +395,9 @@ class RemoteChatModel(BaseChatModel):
             fault.error.problem, place=self.spec, expected=tried, hint=hint
         ) from None
 
-    def _broken_off(self, error: Exception, n_characters: int) -> ProviderError:
+    def _broken_off(self, error: Exception, n_characters: int) -> BrokenOff:
         fault = diagnose(error, self._asked)
-        return ProviderError(
+        return BrokenOff(
             f"the answer broke off after {n_characters} characters: {fault.error.problem}",
             place=self.spec,
             hint="Ask again.",

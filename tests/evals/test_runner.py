@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.messages import HumanMessage
 
-from promptbot.errors import ProviderError
+from promptbot.errors import BrokenOff, ProviderError
 from promptbot.evals import runner
 from promptbot.evals.records import RecordFile, load_records
 from promptbot.evals.runner import MAX_FAILED, Job, run_jobs
 from promptbot.evals.suite import EvalSample, PriceSpec
+from promptbot.models.call_cache import CachedModel, CallCache
+from promptbot.models.scripted import ScriptedModel
 from promptbot.types import Prediction, Sample
 
 SAMPLES = tuple(
@@ -186,6 +192,40 @@ def test_tokens_are_priced(tmp_path: Path) -> None:
     [record, *_] = load_records(run(tmp_path / "r", job)).values()
     assert record.prediction is not None
     assert record.prediction.cost == pytest.approx(10 * 2e-6)
+
+
+def test_an_answer_from_the_cache_keeps_the_seconds_of_the_first_time(tmp_path: Path) -> None:
+    cache = CallCache(tmp_path / "answers.sqlite")
+    model = CachedModel(ScriptedModel(answers=[{"match": "", "text": "yes"}]), cache)
+
+    class Asking:
+        def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+            text = model.invoke([HumanMessage(samples[0].input)]).text
+            return [Prediction(str(text), first_token_s=1e-6)]
+
+    run(tmp_path / "first", Job("a", 0, Asking))
+    with sqlite3.connect(tmp_path / "answers.sqlite") as db:
+        [[answer], *_] = db.execute("SELECT answer FROM answers").fetchall()
+        slow = json.loads(answer) | {"seconds": 100.0, "first_token_s": 40.0}
+        db.execute("UPDATE answers SET answer = ?", (json.dumps(slow),))
+    records = load_records(run(tmp_path / "second", Job("a", 0, Asking))).values()
+    assert all(record.cached and record.seconds > 100 for record in records)
+    assert {r.prediction.first_token_s for r in records if r.prediction} == {40.0}
+    assert not any(record.cached for record in load_records(tmp_path / "first").values())
+
+
+def test_an_answer_that_broke_off_is_asked_for_again_twice(tmp_path: Path) -> None:
+    n_asked: Counter[str] = Counter()
+
+    def answer(sample: Sample) -> str:
+        n_asked[sample.id] += 1
+        if (sample.id == "d:3" and n_asked["d:3"] < 3) or sample.id == "d:4":
+            raise BrokenOff("half an answer", hint="Ask again.")
+        return sample.target
+
+    records = load_records(run(tmp_path / "r", Job("a", 0, lambda: Plain(answer))))
+    assert [record.sample for record in records.values() if record.error] == ["d:4"]
+    assert (n_asked["d:3"], n_asked["d:4"], n_asked["d:5"]) == (3, 3, 1)
 
 
 def test_a_rate_spaces_calls_out(tmp_path: Path) -> None:
