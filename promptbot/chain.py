@@ -10,20 +10,30 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import patch_config
 
+from promptbot.answer import Answerer
 from promptbot.bot.folder import Bot, load_bot
 from promptbot.errors import InputError
-from promptbot.models.messages import to_langchain
+from promptbot.models.messages import completion_of, to_langchain
 from promptbot.prompt.compose import Composer
 from promptbot.prompt.condense import Condensed
-from promptbot.types import Completion, Message, Prediction, Prompt, Reply, Sample, Trace
+from promptbot.types import (
+    Completion,
+    Message,
+    OutputCheck,
+    Prediction,
+    Prompt,
+    Reply,
+    Sample,
+    Trace,
+)
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import CallbackManagerForChainRun
@@ -215,7 +225,10 @@ class Chain(Runnable[ChatInput, Reply]):
         composed = time.perf_counter()
         seconds = {"memory": remembered - started, "compose": composed - remembered}
         if self._classifier and self._classifier.scores:
-            yield self._classify(request, prompt, seconds)
+            yield self._classify(request, prompt, seconds, earlier)
+            return
+        if self._answerer.holds_back:
+            yield self._answer(request, prompt, seconds, child)
             return
         said, chunk_sum = "", cast("AIMessageChunk | None", None)
         try:
@@ -237,14 +250,57 @@ class Chain(Runnable[ChatInput, Reply]):
             text=written.text if written else "",
             session=request.session,
             label=written.label if written else None,
-            trace=self._trace(prompt, _completion(said, chunk_sum), seconds, written),
+            trace=self._trace(
+                prompt,
+                completion_of(said, chunk_sum),
+                seconds,
+                written,
+                self._answerer.look_at(said),
+            ),
         )
 
-    def _classify(self, request: _Request, prompt: Prompt, seconds: dict[str, float]) -> Reply:
+    def _answer(
+        self,
+        request: _Request,
+        prompt: Prompt,
+        seconds: dict[str, float],
+        config: RunnableConfig,
+    ) -> Reply:
+        """Return a reply whose form was looked at, or that was voted on, before it is shown."""
+        started = time.perf_counter()
+        choice = self._classifier.verbalizer.parse if self._classifier else None
+        answer = self._answerer.write(prompt, config, choice)
+        seconds["model"] = time.perf_counter() - started
+        written = None
+        if self._classifier:
+            written = self._classifier.written(answer.text, prompt)
+            n_read, n_prompts = answer.completion.n_prompt_tokens, len(answer.check.attempts)
+            decision = replace(
+                written.decision,
+                n_prompts=n_prompts,
+                n_prompt_tokens=n_read or n_prompts * prompt.n_tokens,
+            )
+            written = replace(written, decision=decision)
+        self._remember(request, answer.text)
+        return Reply(
+            text=answer.text,
+            session=request.session,
+            label=written.label if written else None,
+            data=answer.data,
+            trace=self._trace(prompt, answer.completion, seconds, written, answer.check),
+        )
+
+    def _classify(
+        self,
+        request: _Request,
+        prompt: Prompt,
+        seconds: dict[str, float],
+        earlier: Sequence[Message],
+    ) -> Reply:
         """Return the likeliest label as a reply; nothing is generated."""
         assert self._classifier is not None
         started = time.perf_counter()
-        found = self._classifier.classify(request.text, prompt)
+        found = self._classifier.classify(request.text, prompt, earlier)
         seconds["model"] = time.perf_counter() - started
         self._remember(request, found.text)
         return Reply(
@@ -284,6 +340,7 @@ class Chain(Runnable[ChatInput, Reply]):
         completion: Completion,
         seconds: Mapping[str, float],
         classified: Classified | None = None,
+        output: OutputCheck | None = None,
     ) -> Trace:
         return Trace(
             bot=self.bot.name,
@@ -297,6 +354,7 @@ class Chain(Runnable[ChatInput, Reply]):
             completion=completion,
             label_logprobs=classified.logprobs if classified else {},
             decision=classified.decision if classified else None,
+            output=output,
             seconds=seconds,
         )
 
@@ -307,6 +365,11 @@ class Chain(Runnable[ChatInput, Reply]):
         from promptbot.classify import Classifier  # numpy, which chat bots may do without
 
         return Classifier(self.bot, self.model, self._composer, self.seed)
+
+    @cached_property
+    def _answerer(self) -> Answerer:
+        settings = self.bot.spec.decoding.model_dump()
+        return Answerer(self.bot, self.model, settings, self.sampling_seed)
 
     @property
     def _decoding(self) -> dict[str, Any]:
@@ -330,6 +393,7 @@ def load_chain(
     history: History | None = None,
     seed: int = 0,
     sampling_seed: int | None = None,
+    json_schema: Mapping[str, Any] | type | None = None,
 ) -> Chain:
     """Return the chain of a bot, found by path or name.
 
@@ -343,6 +407,8 @@ def load_chain(
         history: Keeps the sessions; in memory when None.
         seed: Of everything random.
         sampling_seed: Of what the model draws, where that is another one.
+        json_schema: A JSON schema, or a pydantic class, that the answers must have; each reply
+            then has its value in `data`. What bot.yaml says when None.
 
     Raises:
         UserError: The bot or the model cannot be loaded; the message says why.
@@ -350,6 +416,8 @@ def load_chain(
     from promptbot.models.registry import load_model, refuse_foreign_server
 
     loaded = bot if isinstance(bot, Bot) else load_bot(bot, variant)
+    if json_schema is not None:
+        loaded = loaded.with_json(json_schema)
     if model is None:
         # A bot's folder may come from a stranger: only the user sends messages and keys elsewhere.
         refuse_foreign_server(loaded.spec.model, place=str(loaded.folder / "bot.yaml"))
@@ -396,16 +464,3 @@ def _parse_input(input: ChatInput) -> _Request:
         )
     session = input.get("session")
     return _Request(text, str(session or uuid.uuid4().hex), remembered=bool(session))
-
-
-def _completion(text: str, chunk: AIMessageChunk | None) -> Completion:
-    usage = chunk.usage_metadata if chunk and chunk.usage_metadata else None
-    stop_reason = str((chunk.response_metadata if chunk else {}).get("finish_reason", "end"))
-    reasons: dict[str, Literal["length", "stop"]] = {"length": "length", "stop_string": "stop"}
-    return Completion(
-        text=text,
-        n_prompt_tokens=usage["input_tokens"] if usage else 0,
-        n_cached_tokens=usage.get("input_token_details", {}).get("cache_read", 0) if usage else 0,
-        n_generated_tokens=usage["output_tokens"] if usage else 0,
-        stop_reason=reasons.get(stop_reason, "end"),
-    )

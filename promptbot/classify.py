@@ -77,16 +77,72 @@ class Classifier:
         self._labels = list(bot.spec.labels)
         self._lock = threading.Lock()
         self._priors: OrderedDict[tuple[Message, ...], Vector] = OrderedDict()
+        self._members = [self._member(bot) for bot in bot.members]
         self._seen: Vector | None = None  # summed probabilities of the messages so far
         self._n_seen = 0
+
+    def _member(self, other: Bot) -> Classifier:
+        """Return what scores the labels in the prompt of another variant.
+
+        Labels and example pool are this bot's own, also where an evaluation put others there.
+        """
+        spec = other.spec.model_copy(update={"labels": self._bot.spec.labels})
+        examples = self._bot.examples if self._bot.spec.examples else other.examples
+        bot = replace(other, spec=spec, examples=examples)
+        composer = self._composer.for_bot(bot)
+        return Classifier(bot, self._model, composer, self._seed)
 
     @property
     def scores(self) -> bool:
         """Whether labels are scored, rather than written and parsed."""
         return self._bot.spec.verbalizer.mode == "score" and self._model.can_score
 
-    def classify(self, text: str, prompt: Prompt) -> Classified:
-        """Return the likeliest label of a message by its scores; nothing is generated."""
+    def classify(self, text: str, prompt: Prompt, earlier: Sequence[Message] = ()) -> Classified:
+        """Return the likeliest label of a message by its scores; nothing is generated.
+
+        Args:
+            text: The message.
+            prompt: What the bot composed for it.
+            earlier: The session's messages, for the prompts of the ensemble's other variants.
+        """
+        alone = self._classify_alone(text, prompt)
+        return self._mix(text, alone, earlier) if self._members else alone
+
+    def _mix(self, text: str, alone: Classified, earlier: Sequence[Message]) -> Classified:
+        """Return the mean over the label distributions of this prompt and of other variants'.
+
+        Source:
+            Jiang et al. (2020), "How can we know what language models know?", arXiv:1911.12543,
+            section 4.3 (ensembles of prompts, uniform weights).
+        """
+        log = _Log(remarks=list(alone.decision.remarks))
+        found = {self._bot.variant: alone}
+        for member in self._members:
+            try:
+                prompt = member._composer.compose(text, earlier)
+            except ContextOverflow as error:
+                log.remarks.append(f"{member._bot.variant} was left out: {error.problem}")
+                continue
+            one = member._classify_alone(text, prompt)
+            found[member._bot.variant] = one
+            log.remarks += [f"{member._bot.variant}: {said}" for said in one.decision.remarks]
+        log.n_prompts = sum(one.decision.n_prompts for one in found.values())
+        log.n_prompt_tokens = sum(one.decision.n_prompt_tokens for one in found.values())
+        before = [[one.decision.before[name] for name in self._labels] for one in found.values()]
+        final = [[one.logprobs[name] for name in self._labels] for one in found.values()]
+        mixed = self._decide(
+            calibration.mean_distribution(_array(before)),
+            None,
+            calibration.mean_distribution(_array(final)),
+            None,
+            log,
+        )
+        likeliest = {
+            name: max(one.logprobs, key=one.logprobs.__getitem__) for name, one in found.items()
+        }
+        return replace(mixed, decision=replace(mixed.decision, by_variant=likeliest))
+
+    def _classify_alone(self, text: str, prompt: Prompt) -> Classified:
         log = _Log()
         prompts = [prompt]
         if self._bot.spec.ensemble.kind == "permutations":

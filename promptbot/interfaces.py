@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from promptbot.types import (
@@ -147,6 +147,18 @@ class FrozenModel(Protocol):
         Raises:
             FrozenModelChanged: A parameter would receive a gradient.
         """
+        ...
+
+
+@runtime_checkable
+class FollowsSchemas(Protocol):
+    """A model that can be kept to a JSON schema while it writes.
+
+    The schema then travels as the keyword argument ``json_schema`` of `invoke` and `stream`.
+    """
+
+    def cannot_follow(self, json_schema: Mapping[str, Any]) -> str | None:
+        """Return why it cannot be kept to this schema; None where it can."""
         ...
 
 

@@ -249,11 +249,36 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One of the answers that a model wrote for a reply."""
+
+    text: str
+    """What it wrote."""
+    problem: str | None = None
+    """Why it was not good enough; None where it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputCheck:
+    """What was asked of the form of an answer, and what came of it."""
+
+    how: Literal["constrained", "checked"]
+    """Whether the model was kept to the schema while it wrote, or looked at afterwards only."""
+    attempts: tuple[Attempt, ...]
+    """Every answer that was written, in order; each is one call of the model."""
+    votes: Mapping[str, int] = field(default_factory=dict)
+    """Answers by what they say, the most frequent first; empty where none was voted on."""
+    remarks: tuple[str, ...] = ()
+    """What was done otherwise than the settings say, and why."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """How a label was found, and what that cost."""
 
-    how: Literal["scored", "written"]
-    """By log-probabilities of the wordings, or by what the model wrote."""
+    how: Literal["scored", "logprobs", "enumerated", "written"]
+    """By log-probabilities of the wordings; by those that the provider gives for its likeliest
+    tokens; by an answer that the provider keeps to the wordings; or by what the model wrote."""
     calibration: str = "none"
     """The method that corrected the scores."""
     before: Mapping[str, float] = field(default_factory=dict)
@@ -266,6 +291,8 @@ class Decision:
     """Probability by label of the pool's nearest examples; only labels that they have."""
     n_orders: int = 1
     """Orders of the examples over which all scores here are means."""
+    by_variant: Mapping[str, str] = field(default_factory=dict)
+    """Likeliest label by variant, where all scores here are means over variants."""
     abstained: bool = False
     """Whether no label reached ``verbalizer.min_probability``."""
     n_prompts: int = 1
@@ -302,6 +329,8 @@ class Trace:
     """Normalised log-probability by label, in nats, calibrated; classify bots only."""
     decision: Decision | None = None
     """How the label was found; classify bots only."""
+    output: OutputCheck | None = None
+    """How the answer's form was kept; None where nothing was asked of it."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock seconds by step: ``memory``, ``compose``, ``first_token``, ``model``."""
 
@@ -326,6 +355,8 @@ class Reply:
     """The label's name, in classify bots."""
     trace: Trace | None = None
     """What explains the reply; None only in the pieces of a stream before the last."""
+    data: Any = None
+    """The JSON value of a bot with ``output.format: json``; None where the answer was none."""
 
     def __add__(self, other: Reply) -> Reply:
         """Join two pieces of one streamed reply."""
@@ -334,9 +365,11 @@ class Reply:
             session=other.session,
             label=other.label or self.label,
             trace=other.trace or self.trace,
+            data=self.data if other.data is None else other.data,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the reply as plain JSON-ready values, one line of ``--json``."""
         trace = self.trace.to_dict() if self.trace else None
-        return {"text": self.text, "label": self.label, "session": self.session, "trace": trace}
+        said = {"text": self.text, "label": self.label, "session": self.session}
+        return said | ({} if self.data is None else {"data": self.data}) | {"trace": trace}

@@ -20,7 +20,13 @@ LAYERS = [
         "promptbot.evals.stats",
         "promptbot.evals.verdict",
     },
-    {"promptbot.chain", "promptbot.classify", "promptbot.bot.check", "promptbot.bot.scaffold"},
+    {
+        "promptbot.answer",
+        "promptbot.chain",
+        "promptbot.classify",
+        "promptbot.bot.check",
+        "promptbot.bot.scaffold",
+    },
     {
         "promptbot.bot.changes",
         "promptbot.bot.live",

@@ -15,6 +15,8 @@ from promptbot.bot.folder import (
     find_memory_template,
     find_turn_template,
     inside,
+    place_of_schema,
+    read_json_schema,
     read_partials,
     read_spec,
     read_template,
@@ -24,6 +26,7 @@ from promptbot.bot.folder import (
 from promptbot.bot.spec import RESERVED_VARIABLES, BotSpec, Key
 from promptbot.data import check_k, scan_examples, scan_notes
 from promptbot.errors import DataError, PromptbotError, SpecError
+from promptbot.prompt.output import check_schema, other_language
 from promptbot.prompt.template import Template
 from promptbot.prompt.verbalizer import Verbalizer
 from promptbot.types import Example
@@ -76,6 +79,7 @@ def _check_variant(folder: Path, variant: str | None) -> Iterator[PromptbotError
         return
     yield from check_templates(folder, spec, variant)
     yield from _check_labels(folder, spec)
+    yield from _check_output(folder, spec, variant)
     if spec.examples:
         yield from _check_examples(folder, spec, variant)
     if spec.knowledge:
@@ -155,6 +159,7 @@ def _trial(spec: BotSpec, text: str = "") -> dict[str, object]:
         "knowledge": [note] * 3,
         "examples": [{"input": "I" + text, "output": "O" + text}] * 3,
         "input": "I" + text,
+        "json_schema": "{}" if spec.output.format == "json" else "",
         "summary": "S" + text,
         "facts": {"name": "N" + text},
         "turns": [{"role": "user", "content": "C" + text}] * 2,
@@ -174,6 +179,19 @@ def _check_labels(folder: Path, spec: BotSpec) -> Iterator[PromptbotError]:
                 expected="A model that writes its answer may mean either.",
                 hint="Choose wordings that differ in more than case and punctuation.",
             )
+
+
+def _check_output(folder: Path, spec: BotSpec, variant: str | None) -> Iterator[PromptbotError]:
+    schema, problem = _attempt(
+        lambda: read_json_schema(folder, spec), folder, variant, ("output", "json_schema")
+    )
+    if problem is None and schema is not None:
+        place = place_of_schema(folder, spec)
+        problem = _attempt(lambda: check_schema(schema, place), folder, variant)[1]
+    if problem is None and spec.output.wrong_language != "ignore":
+        problem = _attempt(lambda: other_language("", spec.language))[1]
+    if problem:
+        yield problem
 
 
 def _check_examples(folder: Path, spec: BotSpec, variant: str | None) -> Iterator[PromptbotError]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from promptbot.bot.spec import BotSpec, Key, Source, overlay, parse_spec, place_of, read_yaml
+from promptbot.bot.spec import (
+    BotSpec,
+    Key,
+    Source,
+    overlay,
+    parse_spec,
+    place_of,
+    read_yaml,
+)
 from promptbot.data import check_k, content_hash, load_examples, load_notes
 from promptbot.errors import BotNotFound, DataError, SpecError, TemplateError, known_words
 from promptbot.types import Example, Note
@@ -50,6 +59,10 @@ class Bot:
     """The knowledge, in file order."""
     memory: TemplateSource | None = None
     """The template that asks for a summary or for facts; None for promptbot's own."""
+    json_schema: Any = None
+    """What ``output.json_schema`` says, or its file; not checked yet. None where there is none."""
+    members: tuple[Bot, ...] = ()
+    """The bot under the variants of its ensemble."""
 
     @property
     def name(self) -> str:
@@ -72,7 +85,23 @@ class Bot:
             "examples": [(e.input, e.output, e.label) for e in self.examples],
             "notes": [asdict(note) for note in self.notes],
         }
+        if self.json_schema is not None:
+            values["json_schema"] = self.json_schema
+        if self.members:
+            values["members"] = [member.content_hash for member in self.members]
         return content_hash(values)
+
+    def with_json(self, json_schema: Mapping[str, Any] | type) -> Bot:
+        """Return this bot, made to answer with JSON of a schema, or of a pydantic class."""
+        if isinstance(json_schema, type):
+            from pydantic import TypeAdapter
+
+            json_schema = TypeAdapter(json_schema).json_schema()
+        output = self.spec.output.model_copy(
+            update={"format": "json", "json_schema": dict(json_schema)}
+        )
+        spec = self.spec.model_copy(update={"output": output})
+        return replace(self, spec=spec, json_schema=dict(json_schema))
 
 
 def shipped_bots_folder() -> Path:
@@ -225,6 +254,14 @@ def load_bot(
         turn = find_turn_template(folder, spec)
     with said_by(folder, variant, ("memory", "template"), settings):
         memory = find_memory_template(folder, spec)
+    with said_by(folder, variant, ("output", "json_schema"), settings):
+        json_schema = read_json_schema(folder, spec)
+    members = []
+    # Their own ensembles are left out, so that variants may name each other.
+    alone = {**(settings or {}), "ensemble": {"kind": "none", "variants": []}}
+    for number, member in enumerate(spec.ensemble.variants):
+        with said_by(folder, variant, ("ensemble", "variants", number), settings):
+            members.append(load_bot(folder, member, alone))
     return Bot(
         folder=folder,
         variant=variant or DEFAULT_VARIANT,
@@ -235,6 +272,8 @@ def load_bot(
         examples=tuple(examples),
         notes=tuple(notes),
         memory=memory,
+        json_schema=json_schema,
+        members=tuple(members),
     )
 
 
@@ -245,7 +284,7 @@ def said_by(
     """Give an error that names only the folder the file and line of the setting that caused it."""
     try:
         yield
-    except (DataError, TemplateError) as error:
+    except (DataError, SpecError, TemplateError) as error:
         if error.place != str(folder):
             raise
         base = read_yaml(folder / "bot.yaml")
@@ -305,6 +344,47 @@ def find_memory_template(folder: Path, spec: BotSpec) -> TemplateSource | None:
     name = f"{spec.memory.kind}.j2"
     wanted = spec.memory.kind in ("summary", "facts") and (folder / name).is_file()
     return read_template(folder, name) if wanted else None
+
+
+def place_of_schema(folder: Path, spec: BotSpec) -> str:
+    """Return where a bot's JSON schema is written, for errors."""
+    named = spec.output.json_schema
+    return str(folder / (named if isinstance(named, str) else "bot.yaml"))
+
+
+def read_json_schema(folder: Path, spec: BotSpec) -> Any:
+    """Return what ``output.json_schema`` says, or the file that it names; None where it is unset.
+
+    Raises:
+        DataError: There is no such file, or it is not JSON.
+    """
+    named = spec.output.json_schema
+    if not isinstance(named, str):
+        return named
+    path = inside(folder, named)
+    if not path.is_file():
+        known = [file.name for file in sorted(folder.glob("*.json"))]
+        raise DataError(
+            f'there is no file "{named}".',
+            place=str(folder),
+            hint=known_words("JSON files", named, known),
+        )
+    try:
+        return json.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise DataError(
+            f"the file cannot be read ({error.strerror}).",
+            place=str(path),
+            hint="Check its permissions.",
+        ) from None
+    except (ValueError, RecursionError) as error:
+        line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        what = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        raise DataError(
+            f"this is not JSON: {what}.",
+            place=f"{path}{line}",
+            hint="Correct it there; JSON wants double quotes and no comma at the end.",
+        ) from None
 
 
 def read_partials(folder: Path) -> dict[str, str]:

@@ -34,6 +34,7 @@ memory:
 decoding:
   temperature: 0.0            # 0 takes the likeliest word
   max_new_tokens: 80
+output: text                  # or {format: json, json_schema: answer.json}
 guard:
   fallback: I am sorry, I do not know that. I will ask a colleague.
 vars:                         # whatever the templates need
@@ -79,6 +80,7 @@ verbalizer:
   mode: score                 # score | generate; a model that only writes generates
   score: sum                  # sum | mean_token | mean_byte
 ensemble: {kind: none}        # or {kind: permutations, n: 4}: scores averaged over orders
+                              # none | permutations | variants | self_consistency
 calibration: none             # none | contextual | domain | batch | channel | pmi
 """
 

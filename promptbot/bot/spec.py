@@ -161,12 +161,30 @@ class VerbalizerSpec(Settings):
 
 
 class EnsembleSpec(Settings):
-    """Several prompts for one label, whose label scores are averaged."""
+    """Several prompts or samples for one answer; see docs/calibration.md."""
 
-    kind: Literal["none", "permutations"] = "none"
-    """One prompt, or the same examples in several orders."""
+    kind: Literal["none", "permutations", "variants", "self_consistency"] = "none"
+    """One prompt; label scores averaged over orders of the examples, or over the prompts of several
+    variants; or several samples of the answer, of which the most frequent one is taken."""
     n: Annotated[int, Field(ge=2, le=100)] = 4
-    """How many orders; fewer where so many do not exist."""
+    """How many orders or samples; fewer orders where so many do not exist."""
+    variants: list[Text] = []
+    """Of ``variants``: whose prompts are asked beside this one."""
+    vote_on: Literal["text", "last_line", "last_number"] = "text"
+    """Of ``self_consistency`` in chat bots: which part of an answer votes."""
+
+
+class OutputSpec(Settings):
+    """What form an answer must have; see docs/output.md."""
+
+    format: Literal["text", "json"] = "text"
+    """Free text, or one JSON value."""
+    json_schema: JsonValue = None
+    """A JSON schema, or the name of its file in the bot's folder; any object if unset."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    """How often the model is asked again, told what was wrong."""
+    wrong_language: Literal["ignore", "remark", "retry", "fallback"] = "ignore"
+    """What is done with an answer in another language than ``language``."""
 
 
 class GuardSpec(Settings):
@@ -205,9 +223,16 @@ class BotSpec(Settings):
     calibration: CalibrationSpec = CalibrationSpec()
     """Settings, or a method alone, as  calibration: contextual."""
     ensemble: EnsembleSpec = EnsembleSpec()
+    output: OutputSpec = OutputSpec()
+    """Settings, or a format alone, as  output: json."""
     guard: GuardSpec = GuardSpec()
     vars: dict[str, JsonValue] = {}
     """Free variables of the templates."""
+
+    @field_validator("output", mode="before")
+    @classmethod
+    def _format_alone(cls, value: object) -> object:
+        return {"format": value} if isinstance(value, str) else value
 
     @field_validator("calibration", mode="before")
     @classmethod
@@ -466,6 +491,8 @@ def _contradictions(spec: BotSpec, base: Source, variant: Source | None) -> Iter
             hint="Set task: classify, or take the labels out.",
         )
     yield from _useless_scoring(spec, base, variant)
+    yield from _useless_samples(spec, base, variant)
+    yield from _wrong_output(spec, base, variant)
     if spec.memory.patterns and spec.memory.kind != "facts":
         yield SpecError(
             f"patterns are given, but the memory is {spec.memory.kind}.",
@@ -503,21 +530,31 @@ def _useless_scoring(spec: BotSpec, base: Source, variant: Source | None) -> Ite
     calibration, verbalizer = spec.calibration, spec.verbalizer
     calibrates = calibration.method != "none" or calibration.neighbours is not None
     place = place_of(("calibration",), base, variant)
-    if spec.ensemble.kind == "permutations":
-        missing = ""
+    if spec.ensemble.kind in ("permutations", "variants"):
+        missing, over = "", "orders of the examples"
         if spec.task == "chat":
             missing = "task is chat"
         elif verbalizer.mode == "generate":
             missing = "verbalizer.mode is generate"
+        elif spec.ensemble.kind == "variants":
+            over = "the prompts of variants"
+            if not spec.ensemble.variants:
+                missing = "no variant is named"
+            elif calibration.method == "batch":
+                missing = "calibration is batch, whose mean runs over one prompt"
         elif spec.examples is None or spec.examples.k < 2:
             missing = "the prompt shows fewer than two examples"
         if missing:
             yield SpecError(
-                f"an ensemble of permutations averages label scores over orders of the examples, "
+                f"an ensemble of {spec.ensemble.kind} averages label scores over {over}, "
                 f"but {missing}.",
                 place=place_of(("ensemble",), base, variant),
                 hint="Take ensemble out, or set task: classify, verbalizer.mode: score and "
-                "examples.k of 2 or more.",
+                + (
+                    "ensemble.variants."
+                    if spec.ensemble.kind == "variants"
+                    else "examples.k of 2 or more."
+                ),
             )
     if spec.task == "chat":
         if calibrates:
@@ -567,12 +604,64 @@ def _useless_scoring(spec: BotSpec, base: Source, variant: Source | None) -> Ite
         )
 
 
+def _useless_samples(spec: BotSpec, base: Source, variant: Source | None) -> Iterable[SpecError]:
+    """Yield settings of a majority that would take nothing or always the same."""
+    ensemble = spec.ensemble
+    if ensemble.variants and ensemble.kind != "variants":
+        yield SpecError(
+            f"ensemble.variants are named, but ensemble.kind is {ensemble.kind}.",
+            place=place_of(("ensemble", "variants"), base, variant),
+            hint="Set kind: variants, or take variants out.",
+        )
+    if ensemble.kind != "self_consistency":
+        return
+    place = place_of(("ensemble",), base, variant)
+    if spec.decoding.temperature == 0:
+        yield SpecError(
+            "self_consistency takes several samples, but decoding.temperature is 0: all of them "
+            "would be the same.",
+            place=place,
+            hint="Set decoding.temperature, to 0.7 for instance.",
+        )
+    if spec.task == "classify" and spec.verbalizer.mode == "score":
+        yield SpecError(
+            "self_consistency takes several written answers, but verbalizer.mode is score, which "
+            "knows every label's probability without samples.",
+            place=place,
+            hint="Set verbalizer.mode: generate, or take ensemble out.",
+        )
+
+
+def _wrong_output(spec: BotSpec, base: Source, variant: Source | None) -> Iterable[SpecError]:
+    """Yield settings of the answer's form that contradict others."""
+    output = spec.output
+    if spec.task == "classify" and output != OutputSpec():
+        yield SpecError(
+            "output is set, but task is classify: the answer is a label.",
+            place=place_of(("output",), base, variant),
+            hint="Set task: chat, or take output out.",
+        )
+    elif output.json_schema is not None and output.format != "json":
+        yield SpecError(
+            f"output.json_schema is given, but output.format is {output.format}.",
+            place=place_of(("output", "json_schema"), base, variant),
+            hint="Set format: json, or take json_schema out.",
+        )
+    elif output.format == "json" and output.wrong_language != "ignore":
+        yield SpecError(
+            "output.wrong_language is for free text, but output.format is json.",
+            place=place_of(("output", "wrong_language"), base, variant),
+            hint="Take one of them out.",
+        )
+
+
 RESERVED_VARIABLES = frozenset(
     {
         "examples",
         "facts",
         "fallback",
         "input",
+        "json_schema",
         "knowledge",
         "labels",
         "language",
@@ -680,6 +769,7 @@ __all__ = [
     "KnowledgeSpec",
     "MemorySpec",
     "NeighboursSpec",
+    "OutputSpec",
     "Settings",
     "Source",
     "VerbalizerSpec",

@@ -20,6 +20,7 @@ from promptbot.types import (
     Dropped,
     Example,
     Note,
+    OutputCheck,
     Part,
     Prompt,
     Recall,
@@ -68,6 +69,11 @@ def why(reply: Reply, width: int) -> RenderableType:
         changed = dict(before) != dict(trace.label_logprobs)
         rows = _labels(trace.label_logprobs, before if changed else {}, width)
         _branch(tree, "labels", _method(trace), rows)
+    if trace.decision and trace.decision.by_variant:
+        rows = _grid((Text(k), Text(v, QUIET)) for k, v in trace.decision.by_variant.items())
+        _branch(tree, "prompts", "each one's likeliest label", rows)
+    if trace.output:
+        _branch(tree, "answers", _how_checked(trace.output), _attempts(trace.output))
     _add_prompt(tree, trace.prompt, width)
     _branch(tree, "cost", "", _grid([(Text(line),) for line in _cost(trace)]))
     _branch(tree, "made by", "", _makers(trace))
@@ -265,9 +271,31 @@ def _method(trace: Trace) -> str:
         return ""
     parts = [decision.calibration] if decision.calibration != "none" else []
     parts += [f"mean of {decision.n_orders} orders"] if decision.n_orders > 1 else []
+    parts += [f"mean of {len(decision.by_variant)} prompts"] if decision.by_variant else []
     parts += ["neighbours"] if decision.neighbours else []
     parts += ["none reached min_probability"] if decision.abstained else []
     return " · ".join(parts)
+
+
+def _how_checked(output: OutputCheck) -> str:
+    kept = ["kept to the schema while writing"] if output.how == "constrained" else []
+    n_written = len(output.attempts)
+    return " · ".join([*kept, *([f"{n_written} were written"] if n_written > 1 else [])])
+
+
+def _attempts(output: OutputCheck) -> Table:
+    """Return what was written and what was wrong with it, or how the votes went."""
+    rows = [
+        (Text("not taken", QUIET), Text(shorten(f"{one.problem}: {one.text}", 200)))
+        for one in output.attempts
+        if one.problem
+    ]
+    rows += [
+        (Text(f"{n} of {len(output.attempts)}"), Text(shorten(said, 100)))
+        for said, n in output.votes.items()
+    ]
+    rows += [(Text("note", QUIET), Text(shorten(remark, 300))) for remark in output.remarks]
+    return _grid(rows or [(Text("the form is right", QUIET),)])
 
 
 def _labels(logprobs: Mapping[str, float], before: Mapping[str, float], width: int) -> Table:

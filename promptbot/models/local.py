@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -14,7 +14,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import RunnableMap, RunnablePassthrough
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from promptbot.errors import ContextOverflow, InputError
+from promptbot.errors import ContextOverflow, InputError, ModelError
 from promptbot.models.json_form import JsonForm, JsonGrammars, parser_of
 from promptbot.models.messages import from_langchain
 from promptbot.models.sampling import Decoding, Sampler
@@ -196,6 +196,14 @@ class LocalChatModel(BaseChatModel):
         return RunnableMap(raw=bound) | parsed.with_fallbacks(
             [failed], exception_key="parsing_error"
         )
+
+    def cannot_follow(self, json_schema: Mapping[str, Any]) -> str | None:
+        """Return why answers cannot be kept to a schema while they are written; None: they can."""
+        try:
+            self._form(dict(json_schema))
+        except (InputError, ModelError) as error:
+            return error.problem
+        return None
 
     @property
     def _llm_type(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, lru_cache
@@ -65,6 +66,8 @@ class Composer:
         self._seed = seed
         self._system = self._template(bot.system)
         self._turn = self._template(bot.turn) if bot.turn else None
+        schema = bot.json_schema
+        self._json_schema = "" if schema is None else json.dumps(schema, ensure_ascii=False)
         self._system_shows_examples = "examples" in self._system.variables()
         memory = bot.spec.memory
         self._memory = make_memory(
@@ -72,6 +75,16 @@ class Composer:
             max_tokens=memory.max_tokens,
             max_turns=memory.max_turns,
             count=count_tokens,
+        )
+
+    def for_bot(self, bot: Bot) -> Composer:
+        """Return what composes the prompts of another bot for the same model and encoder."""
+        return Composer(
+            bot,
+            count_tokens=self._count,
+            context_tokens=self._context_tokens,
+            load_encoder=lambda: self.encoder,
+            seed=self._seed,
         )
 
     def condense(self, history: Sequence[Message], earlier: Condensed, ask: Ask) -> Condensed:
@@ -267,6 +280,7 @@ class Composer:
             "fallback": spec.guard.fallback,
             "language": spec.language,
             "labels": spec.labels or {},
+            "json_schema": self._json_schema,
         }
 
     def _max_prompt_tokens(self) -> int | None:
