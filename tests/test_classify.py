@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from promptbot.chain import Chain
 from promptbot.classify import choose_neighbour_weight
 from promptbot.errors import DataError, SpecError
 from promptbot.models.scripted import ScriptedModel
-from promptbot.types import Decision, Reply, Sample
+from promptbot.types import Decision, Example, Message, OptionScore, Reply, Sample
 from tests.conftest import CLASSIFY_YAML, BotMaker
 from tests.encoders import HashingEncoder
 
@@ -306,3 +308,76 @@ def test_an_abstention_can_be_explained_though_its_label_is_not_scored(
     reply = chain.invoke("Help")
     assert reply.label == "other"
     assert influence(chain, reply).logprob == -1.0
+
+
+def test_a_mixture_averages_over_the_prompts_of_variants(make_classifier: BotMaker) -> None:
+    files = {
+        "variants/other.yaml": "template: other.j2\n"
+        "ensemble: {kind: variants, variants: [mixed]}\n",
+        "other.j2": "Sort it.\n",
+        "variants/mixed.yaml": "ensemble: {kind: variants, variants: [other]}\n",
+    }
+    folder = classifier(make_classifier, "", **files)
+    bot = load_bot(folder, "mixed")
+
+    class ByPrompt(ScriptedModel):
+        """Scores by what the system prompt says."""
+
+        def score(
+            self, messages: Sequence[Message], options: Sequence[str], *, end_of_turn: bool = True
+        ) -> list[OptionScore]:
+            self.prompts.append(list(messages))
+            lost = 0.9 if messages[0].content == "Classify the message." else 0.2
+            shares = {"lost card": lost, "missing card": 1e-9, "account balance": 1 - lost}
+            return [OptionScore(o, math.log(shares[o]), (math.log(shares[o]),)) for o in options]
+
+    model = ByPrompt(answers=["x"])
+    reply = Chain(bot, model, encoder=HashingEncoder()).invoke("Hm")
+    assert reply.trace is not None
+    found = probabilities(reply.trace.label_logprobs)
+    assert found == pytest.approx({"card_lost": 0.55, "balance": 0.45})
+    assert decision(reply).by_variant == {"mixed": "card_lost", "other": "balance"}
+    assert decision(reply).n_prompts == 2
+    assert decision(reply).n_prompt_tokens == sum(map(model.count_tokens, model.prompts))
+    assert [p[0].content for p in model.prompts] == ["Classify the message.", "Sort it."]
+    assert bot.content_hash != load_bot(folder).content_hash
+
+
+def test_a_mixture_scores_the_labels_and_examples_that_an_evaluation_gave(
+    make_classifier: BotMaker,
+) -> None:
+    folder = classifier(
+        make_classifier,
+        "ensemble: {kind: variants, variants: [other]}",
+        **{"variants/other.yaml": "examples: {k: 1}\n"},
+    )
+    bot = load_bot(folder)
+    labels = {"yes": ["ja"], "no": ["nein"]}
+    examples = (Example("Is it?", "ja", "yes"), Example("Not?", "nein", "no"))
+    bot = replace(bot, examples=examples, spec=bot.spec.model_copy(update={"labels": labels}))
+    model = ScriptedModel(answers=["ja", "nein"])
+    reply = Chain(bot, model, encoder=HashingEncoder()).invoke("Really?")
+    assert decision(reply).by_variant == {"default": "yes", "other": "no"}
+    assert [m.content for m in model.prompts[1]][1:3] == ["Is it?", "ja"]
+
+
+def test_an_unknown_variant_of_a_mixture_is_told_with_its_line(make_classifier: BotMaker) -> None:
+    folder = classifier(make_classifier, "ensemble: {kind: variants, variants: [othr]}")
+    with pytest.raises(SpecError, match=r'bot.yaml, line \d+: the bot has no variant "othr"'):
+        load_bot(folder)
+
+
+def test_written_labels_are_voted_on(make_classifier: BotMaker) -> None:
+    settings = (
+        "verbalizer: {mode: generate}\ndecoding: {temperature: 0.7}\n"
+        "ensemble: {kind: self_consistency, n: 4}"
+    )
+    answers = ["no idea", "account balance", "Missing card.", "lost card"]
+    chain, model = make(classifier(make_classifier, settings), answers)
+    reply = chain.invoke("Where is it?")
+    assert reply.label == "card_lost"
+    assert reply.trace is not None
+    assert reply.trace.output is not None
+    assert reply.trace.output.votes == {"card_lost": 2, "balance": 1}
+    assert decision(reply).n_prompts == 4
+    assert decision(reply).n_prompt_tokens == sum(map(model.count_tokens, model.prompts))
