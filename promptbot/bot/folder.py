@@ -76,7 +76,7 @@ class Bot:
         The place of the folder, the description, and the lines on which examples stand do not
         change a reply, so they do not change the hash.
         """
-        values = {
+        values: dict[str, Any] = {
             "spec": self.spec.model_dump(mode="json", exclude={"description"}),
             "system": self.system.text,
             "turn": self.turn.text if self.turn else None,

@@ -99,13 +99,13 @@ def parse_json(text: str, schema: Schema) -> Parsed:
     from jsonschema.exceptions import best_match
 
     try:
-        error = best_match(validators.validator_for(schema)(schema).iter_errors(data))
+        found = best_match(validators.validator_for(schema)(schema).iter_errors(data))
     except RecursionError:
         return Parsed(None, "nested too deeply")
-    if error is None:
+    if found is None:
         return Parsed(data, None)
-    where = "/".join(map(str, error.absolute_path))
-    message = " ".join(error.message.split())
+    where = "/".join(map(str, found.absolute_path))
+    message = " ".join(found.message.split())
     return Parsed(None, f"{f'at {where}, ' if where else ''}{message[:300]}")
 
 
