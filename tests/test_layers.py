@@ -19,6 +19,7 @@ LAYERS = [
         "promptbot.evals.metrics",
         "promptbot.evals.stats",
         "promptbot.evals.verdict",
+        "promptbot.evals.worth",
     },
     {
         "promptbot.answer",
@@ -39,6 +40,7 @@ LAYERS = [
         "promptbot.turn_file",
         "promptbot.langchain_compat",
         "promptbot.evals.columns",
+        "promptbot.evals.curve",
         "promptbot.evals.compare",
         "promptbot.evals.evaluation",
         "promptbot.evals.gate",

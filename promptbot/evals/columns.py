@@ -40,6 +40,8 @@ class Workshop:
     """The suite."""
     on_model: Callable[[str, str], None] = lambda spec, revision: None
     """Called with spec and revision of each model that is loaded, before it answers."""
+    on_baseline: Callable[[str, Baseline], None] = lambda name, made: None
+    """Called with ``COLUMN/SEED`` and each baseline that is trained or found."""
     cache: CallCache | None = None
     """Answers equal calls; None asks the model every time."""
     _models: dict[str, FrozenModel] = field(default_factory=dict, repr=False)
@@ -119,7 +121,9 @@ class Workshop:
         self.on_model(f"baseline {column.name}", encoder.revision)
         examples = self.bot(column, seed).examples
         spec = self.suite.spec.baseline[column.curve or column.name]
-        return make_baseline(spec, examples, encoder, place=str(self.suite.path))
+        made = make_baseline(spec, examples, encoder, place=str(self.suite.path))
+        self.on_baseline(f"{column.name}/{seed}", made)
+        return made
 
     def _shared_encoder(self, bot: Bot) -> Encoder | None:
         """Return the bot's encoder where a pool is searched again and again; else it loads it."""

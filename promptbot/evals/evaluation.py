@@ -12,12 +12,13 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptbot.data import content_hash
 from promptbot.errors import DataError, InputError
@@ -40,6 +41,9 @@ from promptbot.evals.suite import ColumnSpec, Suite, load_suite, shown_columns, 
 from promptbot.evals.summary import Summary, summarise
 from promptbot.evals.verdict import detectable_before
 from promptbot.models.call_cache import default_cache
+
+if TYPE_CHECKING:
+    from promptbot.learn.baseline import Baseline
 
 PACKAGES = (
     "promptbot", "numpy", "scipy", "onnxruntime", "tokenizers", "transformers", "torch",
@@ -90,6 +94,8 @@ class Plan:
     """Samples that are also shown as examples."""
     n_left_out: int = 0
     """Rows of the pool that were left out because they equal a sample, or nearly."""
+    pool_counts: Mapping[str, int] | None = None
+    """Rows of each label in the pool; None where there is no pool."""
 
     @property
     def n_answers(self) -> int:
@@ -147,6 +153,9 @@ def plan(suite: Suite) -> Plan:
         bot_hashes={name: bot.content_hash for name, bot in bots.items()},
         leaks=_leaked_pairs(suite, sorted(examples)),
         n_left_out=suite.pool.n_left_out if suite.pool else 0,
+        pool_counts=dict(sorted(Counter(row.sample.target for row in suite.pool.rows).items()))
+        if suite.pool
+        else None,
     )
 
 
@@ -227,6 +236,7 @@ def _run(suite: Suite, folder: Path, progress: Progress, throughput: Throughput)
     workshop = Workshop(
         suite,
         on_model=lambda spec, revision: _note_model(folder, spec, revision),
+        on_baseline=lambda name, made: _note_baseline(folder, name, made),
         cache=cache,
     )
     jobs = [
@@ -252,6 +262,14 @@ def _run(suite: Suite, folder: Path, progress: Progress, throughput: Throughput)
     summary = summarise(folder)
     save_reports(summary)
     return summary
+
+
+def _note_baseline(folder: Path, name: str, made: Baseline) -> None:
+    """Keep in the manifest what a training cost."""
+    manifest = load_manifest(folder)
+    trained = manifest.setdefault("trained", {})
+    trained[name] = {"n_examples": made.n_examples, "train_seconds": made.train_seconds}
+    save_json(folder / "manifest.json", manifest)
 
 
 def schedule(suite: Suite) -> list[tuple[ColumnSpec, int]]:
@@ -312,6 +330,7 @@ def _identity(suite: Suite, planned: Plan) -> dict[str, Any]:
         "prices": {model: price.model_dump() for model, price in suite.spec.prices.items()},
         "budgets": suite.spec.budgets,
         "shown_budget": next((c.budget for c in shown if c.budget), None),
+        "pool": planned.pool_counts,
         "n_left_out": planned.n_left_out,
         "data_hash": suite.data_hash,
         "bot_hashes": dict(planned.bot_hashes),

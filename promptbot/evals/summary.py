@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from promptbot.errors import InputError
+from promptbot.evals.curve import LearningCurve, learning_curve
 from promptbot.evals.gate import GateResult, judge
 from promptbot.evals.metrics.labels import confusion, count_labels
 from promptbot.evals.metrics.registry import METRICS, Metric, Outcome, Value
@@ -68,6 +70,8 @@ class Summary:
     """The most frequent wrong labels by column, as (wanted, answered, times)."""
     gate: tuple[GateResult, ...]
     """The conditions, judged."""
+    curve: LearningCurve | None = None
+    """Accuracy by budget and what the prompts are worth; None in suites without budgets."""
 
     @property
     def suite(self) -> str:
@@ -99,6 +103,8 @@ class Summary:
         """The conclusion in one sentence."""
         if self.metric.name in self.problems and not self.comparisons:
             return f"No verdict: {self.metric.name} could not be measured."
+        if self.curve:
+            return self.curve.sentence
         return say_headline(self.columns, self.comparisons, self.metric.name)
 
     @property
@@ -116,6 +122,11 @@ class Summary:
                     f"the first: {' '.join(first.split())[:200]}"
                 )
         said += [f"{name} could not be measured: {why}" for name, why in self.problems.items()]
+        if waiting := self.manifest.get("seeds_missing"):
+            said.append(
+                f"The run is not complete: seeds {', '.join(map(str, waiting))} are left out. "
+                f"Go on with it: promptbot eval --resume {self.folder}"
+            )
         if leaks := self.manifest["leaks"]:
             said.append(
                 f"{len(leaks)} samples are also shown as examples (--allow-leaks): "
@@ -131,6 +142,7 @@ class Summary:
             "reference": self.columns[0],
             "headline": self.headline,
             "warnings": list(self.warnings),
+            "curve": asdict(self.curve) if self.curve else None,
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
             "gate": [asdict(result) for result in self.gate],
             "columns": {
@@ -187,13 +199,20 @@ def summarise(folder: Path) -> Summary:
     columns = shown_names(manifest)
     metrics = tuple(manifest["metrics"])
     draws = draws_of(manifest)
-    n_missing = sum(
-        Key(column["name"], item.sample.id, *draw) not in records
+    missing = Counter(
+        draw[0]
         for column in manifest["columns"]
         for draw in draws
         for item in samples
+        if Key(column["name"], item.sample.id, *draw) not in records
     )
-    if n_missing:
+    n_missing = missing.total()
+    complete = [seed for seed in manifest["seeds"] if not missing[seed]]
+    if n_missing and manifest.get("budgets") and complete:
+        # A curve is asked seed by seed: the seeds that are there make one already.
+        manifest |= {"seeds": complete, "seeds_missing": sorted(missing)}
+        draws = draws_of(manifest)
+    elif n_missing:
         raise InputError(
             f"the run is not complete: {n_missing} answers are missing.",
             place=str(folder),
@@ -242,6 +261,7 @@ def summarise(folder: Path) -> Summary:
         slices=_by_slice(metric, outcomes, samples, len(draws)),
         labels={c: _label_rows(outcomes[c]) for c in columns} if classify else {},
         confusions={c: _confusions(outcomes[c]) for c in columns} if classify else {},
+        curve=learning_curve(manifest, samples, records),
         gate=tuple(
             judge(
                 manifest["suite"]["gate"], values=values, scores=scores, groups=groups, scale=scale

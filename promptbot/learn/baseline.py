@@ -33,6 +33,7 @@ from promptbot.learn.probe import (
     load_probe,
 )
 from promptbot.learn.spec import BaselineSpec
+from promptbot.models.call_cache import noting_replays
 from promptbot.models.weights import CARD, checksums, read_json, read_verified
 from promptbot.prompt.similarity import cache_folder
 from promptbot.types import Example
@@ -105,15 +106,18 @@ def make_baseline(
     else:
         if find_spec("sklearn") is None:
             raise MissingExtra("A baseline", "scikit-learn", "finetune")
-        started = time.perf_counter()
-        predictor = fit_probe(examples, encoder)
+        with noting_replays() as replay:
+            started = time.perf_counter()
+            predictor = fit_probe(examples, encoder)
+            # Vectors that were remembered count as if they had been made for this training.
+            seconds = time.perf_counter() - started + replay.seconds
         card = {
             "format": FORMAT,
             "method": spec.method,
             "model": spec.model,
             "model_revision": encoder.revision,
             "n_examples": len(examples),
-            "train_seconds": round(time.perf_counter() - started, 3),
+            "train_seconds": round(seconds, 3),
         }
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from promptbot.evals.records import save_json, save_text
+from promptbot.evals.report.curve import curve_picture
 from promptbot.evals.report.html import render_html
 from promptbot.evals.report.junit import render_junit
-from promptbot.evals.report.markdown import render_markdown
+from promptbot.evals.report.markdown import CURVE_FILE, render_markdown
 from promptbot.evals.summary import Summary
 
 
@@ -15,3 +16,6 @@ def save_reports(summary: Summary) -> None:
     save_text(summary.folder / "report.md", render_markdown(summary))
     save_text(summary.folder / "report.html", render_html(summary))
     save_text(summary.folder / "junit.xml", render_junit(summary))
+    if summary.curve:
+        picture = str(curve_picture(summary.curve, alone=True))
+        save_text(summary.folder / CURVE_FILE, picture)

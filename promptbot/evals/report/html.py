@@ -19,6 +19,7 @@ from promptbot.evals.report.cells import (
     shown_metrics,
 )
 from promptbot.evals.report.charts import calibration_charts, confusion_matrix, cost_chart
+from promptbot.evals.report.curve import about, curve_picture, markdown_lines
 from promptbot.evals.report.forest import forest_plot
 from promptbot.evals.summary import Summary, draws_of
 
@@ -45,6 +46,9 @@ def render_html(summary: Summary) -> str:
     return environment.get_template("report.html.j2").render(
         summary=summary,
         verdict_words=VERDICT_WORDS,
+        curve_picture=curve_picture(summary.curve) if summary.curve else "",
+        curve_tables=list(markdown_lines(summary.curve)) if summary.curve else [],
+        curve_about=about(summary.curve) if summary.curve else "",
         differences={c.name: difference(c, summary.scale) for c in summary.comparisons},
         p_values={c.name: p_value(c.p_adjusted) for c in summary.comparisons},
         forest=forest_plot(summary.comparisons, summary.scale),

@@ -13,7 +13,13 @@ from promptbot.evals.report.cells import (
     p_value,
     shown_metrics,
 )
+from promptbot.evals.report.curve import about, markdown_lines
 from promptbot.evals.summary import Summary
+
+CURVE_FILE = "learning_curve.svg"
+"""The picture beside a Markdown report of a suite with budgets."""
+
+CURVE_ALT = "Accuracy by labelled examples of each label"
 
 
 def render_markdown(summary: Summary) -> str:
@@ -27,6 +33,13 @@ def _lines(summary: Summary) -> Iterator[str]:
     for warning in summary.warnings:
         yield f"> **Warning:** {_escape(warning)}"
         yield ">"
+    if summary.curve:
+        yield f"![{CURVE_ALT}]({CURVE_FILE})"
+        yield ""
+        for head, rows in markdown_lines(summary.curve):
+            yield from _table(head, rows)
+        yield about(summary.curve)
+        yield ""
     for comparison in summary.comparisons:
         yield f"- {_escape(comparison.sentence)}"
     yield ""

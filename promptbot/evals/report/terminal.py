@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from promptbot.evals.report.cells import estimate, kind_size, method, p_value, shown_metrics
+from promptbot.evals.report.curve import terminal_parts
 from promptbot.evals.summary import Summary
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def render_terminal(summary: Summary) -> RenderableType:
     parts: list[RenderableType] = [Text(summary.headline, style="bold"), Text()]
     for warning in summary.warnings:
         parts.append(Text(f"! {warning}", style="yellow"))
+    if summary.curve:
+        parts += terminal_parts(summary.curve)
     for comparison in summary.comparisons:
         mark = Text(f"{MARKS[comparison.outcome]} ", style=STYLES[comparison.outcome])
         p = Text(f"  p {_with_sign(p_value(comparison.p_adjusted))}", style="dim")
