@@ -126,7 +126,7 @@ WORTH_HEAD = ("prompt", "against", "difference", "training is ahead from", "save
 
 def worth_rows(found: LearningCurve) -> list[tuple[str, ...]]:
     """Return every prompt against every baseline, in words."""
-    return [
+    rows: list[tuple[str, ...]] = [
         (
             pair.prompt,
             pair.baseline,
@@ -136,6 +136,7 @@ def worth_rows(found: LearningCurve) -> list[tuple[str, ...]]:
         )
         for pair in found.pairs
     ]
+    return rows
 
 
 ADVANTAGE_HEAD = ("accuracy", "prompt", "training", "the prompt saves")
@@ -146,7 +147,7 @@ def advantage_rows(found: LearningCurve) -> list[tuple[str, ...]]:
     """Return what round accuracies cost the pair that the sentence speaks of."""
     if not found.pairs:
         return []
-    return [
+    rows: list[tuple[str, ...]] = [
         (
             f"{row.accuracy:.0%}",
             say_size(row.prompt),
@@ -155,6 +156,7 @@ def advantage_rows(found: LearningCurve) -> list[tuple[str, ...]]:
         )
         for row in found.pairs[0].advantages
     ]
+    return rows
 
 
 COST_HEAD = ("", "training", "an answer", "tokens an answer")
@@ -163,7 +165,7 @@ COST_HEAD = ("", "training", "an answer", "tokens an answer")
 
 def cost_rows(found: LearningCurve) -> list[tuple[str, ...]]:
     """Return what each curve costs at the shown budget."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for curve in found.curves:
         p = curve.points[found.shown]
         trained = "none" if not curve.trained else "" if p.train_s is None else f"{p.train_s:.1f} s"

@@ -36,8 +36,8 @@ def _lines(summary: Summary) -> Iterator[str]:
     if summary.curve:
         yield f"![{CURVE_ALT}]({CURVE_FILE})"
         yield ""
-        for head, rows in markdown_lines(summary.curve):
-            yield from _table(head, rows)
+        for head, cells in markdown_lines(summary.curve):
+            yield from _table(head, cells)
         yield about(summary.curve)
         yield ""
     for comparison in summary.comparisons:
