@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from promptbot.evals.stats import FEW_DISCORDANT, bonett_price, cluster, wilson
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -116,16 +118,44 @@ class Resampled:
     """As measured, by curve.  # (n_budgets,)"""
     draws: dict[str, Floats]
     """In every resample, by curve.  # (n_resamples, n_budgets)"""
+    samples: dict[str, Floats]
+    """As measured by sample, over the seeds averaged, by curve.  # (n_budgets, n_samples)"""
+    groups: tuple[str, ...]
+    """The conversation of each sample."""
 
     def accuracy(self, name: str) -> tuple[Estimate, ...]:
-        """Return a curve's accuracy by budget."""
-        return _estimates(self.points[name], self.draws[name])
+        """Return a curve's accuracy by budget.
+
+        Where everything is right, or wrong, resampling shows no doubt: then it is Wilson's
+        interval over the conversations.
+        """
+        found = list(_estimates(self.points[name], self.draws[name]))
+        n = len(set(self.groups))
+        for number, one in enumerate(found):
+            if one.high - one.low < TIE:
+                bounds = wilson(min(one.value, 1.0) * n, n, CONFIDENCE)
+                found[number] = Estimate(one.value, bounds.low, bounds.high)
+        return tuple(found)
 
     def difference(self, name: str, other: str) -> tuple[Estimate, ...]:
-        """Return how much better one curve is than another, by budget."""
-        return _estimates(
-            self.points[name] - self.points[other], self.draws[name] - self.draws[other]
+        """Return how much better one curve is than another, by budget.
+
+        Where hardly any conversation tells the two apart, the bootstrap is too sure of itself, as
+        in `stats.paired_interval`, and Bonett and Price's interval is joined to it.
+        """
+        found = list(
+            _estimates(self.points[name] - self.points[other], self.draws[name] - self.draws[other])
         )
+        for number, one in enumerate(found):
+            sums = cluster(
+                np.round(self.samples[name][number] - self.samples[other][number], 12), self.groups
+            ).sums
+            n_higher, n_lower = int((sums > 0).sum()), int((sums < 0).sum())
+            if n_higher + n_lower < FEW_DISCORDANT:
+                bounds = bonett_price(n_higher, n_lower, len(sums), CONFIDENCE)
+                low, high = min(one.low, bounds.low), max(one.high, bounds.high)
+                found[number] = Estimate(one.value, low, high)
+        return tuple(found)
 
 
 def resample(
@@ -175,11 +205,14 @@ def resample(
         for name, values in flat.items():
             means = (values @ weights.T).reshape(n_budgets, n_seeds, size)
             chosen = by_seed[start : start + size]
-            draws[name][start : start + size] = np.einsum("bsr,rs->rb", means, chosen)
+            # Rounded, so that sums of the same shares in another order tie exactly.
+            draws[name][start : start + size] = np.round(np.einsum("bsr,rs->rb", means, chosen), 12)
     return Resampled(
         budgets=np.asarray(budgets, dtype=np.float64),
-        points={c.name: c.values.mean(axis=(1, 2)) for c in curves},
+        points={c.name: np.round(c.values.mean(axis=(1, 2)), 12) for c in curves},
         draws=draws,
+        samples={c.name: c.values.mean(axis=1) for c in curves},
+        groups=tuple(names),
     )
 
 
