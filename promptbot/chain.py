@@ -121,15 +121,21 @@ class Chain(Runnable[ChatInput, Reply]):
             seed=seed,
         )
 
-    def under(self, *, bot: Bot | None = None, model: FrozenModel | None = None) -> Chain:
-        """Return a chain of another bot, variant or model, with this one's history and seed."""
+    def under(
+        self,
+        *,
+        bot: Bot | None = None,
+        model: FrozenModel | None = None,
+        history: History | None = None,
+    ) -> Chain:
+        """Return a chain with another bot, variant, model or history; all else is this one's."""
         bot = bot or self.bot
         same_encoder = bot.spec.encoder == self.bot.spec.encoder
         return Chain(
             bot,
             model or self.model,
             encoder=self._encoder if same_encoder else None,
-            history=self.history,
+            history=self.history if history is None else history,
             seed=self.seed,
         )
 

@@ -94,6 +94,22 @@ class Store:
         is_file = url.drivername.startswith("sqlite") and url.database
         return str(url.database) if is_file else url.render_as_string(hide_password=True)
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is a file that does not exist yet; the first look into it would make it."""
+        if self._url is None:
+            return not _default_file().exists()
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError
+
+        try:
+            url = make_url(self._url)
+        except ArgumentError:
+            return False
+        name = url.database or ""
+        is_file = url.drivername.startswith("sqlite") and name not in ("", ":memory:")
+        return is_file and not name.startswith("file:") and not Path(name).exists()
+
     def load(self, session: str) -> list[Message]:
         """Return the messages of a session, oldest first; an empty list for a new one.
 

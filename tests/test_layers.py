@@ -34,6 +34,7 @@ LAYERS = [
         "promptbot.corrections",
         "promptbot.influence",
         "promptbot.interchange",
+        "promptbot.picks",
         "promptbot.session",
         "promptbot.store",
         "promptbot.transcript",

@@ -18,7 +18,7 @@ from promptbot.types import Note
 WATCHED = frozenset({".yaml", ".j2", ".jsonl", ".csv", ".md"})
 """Endings of the files that can change a reply."""
 
-NOT_WATCHED = frozenset({"review.jsonl", "README.md"})
+NOT_WATCHED = frozenset({"picks.jsonl", "review.jsonl", "README.md"})
 """Files of a bot's folder that change no reply."""
 
 DEFAULT = "default"
@@ -86,6 +86,14 @@ class LiveBot:
         """
         return self._load(name, self.settings)
 
+    def under(self, variant: str) -> Bot:
+        """Return the bot under another variant, with what the conversation set; nothing changes.
+
+        Raises:
+            UserError: There is no such variant, or it is wrong.
+        """
+        return self._checked(variant, self.settings)
+
     def change_setting(self, key: str, text: str) -> list[str]:
         """Set one setting for this conversation, validated as in bot.yaml.
 
@@ -132,15 +140,17 @@ class LiveBot:
         self.bot = replace(self.bot, notes=(*self.bot.notes, note))
 
     def _load(self, variant: str, settings: Mapping[str, Any]) -> list[str]:
+        before, self.bot = self.bot, self._checked(variant, settings)
+        self.settings = dict(settings)
+        return describe_changes(before, self.bot)
+
+    def _checked(self, variant: str, settings: Mapping[str, Any]) -> Bot:
         folder = self.bot.folder
         loaded = load_bot(folder, variant, settings)
         problem: PromptbotError | None = next(check_templates(folder, loaded.spec, variant), None)
         if problem:
             raise problem
-        before = self.bot
-        self.bot = replace(loaded, notes=(*loaded.notes, *self.notes)) if self.notes else loaded
-        self.settings = dict(settings)
-        return describe_changes(before, self.bot)
+        return replace(loaded, notes=(*loaded.notes, *self.notes)) if self.notes else loaded
 
 
 def _without(settings: Mapping[str, Any], path: list[str], key: str) -> dict[str, Any]:

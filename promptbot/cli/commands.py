@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from promptbot.cli import answering, correcting, kept
+from promptbot.cli import answering, blind, correcting, kept
 from promptbot.cli.style import ACCENT, QUIET, error_text, shorten
 from promptbot.errors import PromptbotError, did_you_mean
 
@@ -161,6 +161,12 @@ COMMANDS: dict[str, Command] = {
         "list the variants, or go on with one",
         "[NAME]",
         answering.variants,
+    ),
+    "/ab": Command(
+        blind.compare,
+        "ask the last message of two variants, and pick one unseen",
+        "A B",
+        blind.pairs,
     ),
     "/model": Command(
         answering.change_model, "name the model, or go on with another", "[SPEC]", answering.models

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -51,7 +52,7 @@ class ReplyMarkdown(Markdown):
     elements = {**Markdown.elements, "heading_open": _Heading}  # noqa: RUF012
 
     def __init__(self, text: str) -> None:
-        super().__init__("", code_theme="ansi_dark", hyperlinks=False)
+        super().__init__("", code_theme=code_theme(), hyperlinks=False)
         self.markup = text
         self.parsed = _parser().parse(text)
         for token in self.parsed:
@@ -68,24 +69,27 @@ class _Lines:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for line in self._lines:
-            yield Segment(INDENT if line else "")
-            yield from line
-            yield Segment.line()
+            indented = [Segment(INDENT), *line] if line else []
+            for piece in _folded(indented, options.max_width):
+                yield from piece
+                yield Segment.line()
 
 
 class MarkdownStream:
     """Prints Markdown that arrives in pieces, without flicker.
 
     A finished block (paragraph, list, table, code) is printed once and never touched again. Only
-    the block that is being written is drawn anew, and of a long one only the last lines. On screens
-    that cannot move the cursor the pieces are printed as they come.
+    the block that is being written is drawn anew, and of a long one only the last lines. In a
+    window whose size changes meanwhile, a block of which nothing is printed for good takes the new
+    width; the others take it from the next block on. On screens that cannot move the cursor the
+    pieces are printed as they come.
     """
 
     def __init__(self, console: Console) -> None:
         self.text = ""
         """Everything that was shown."""
         self._console = console
-        self._width = max(console.width - len(INDENT), 20)
+        self._width = self._width_now
         self._source = ""  # of the block that is being written
         self._n_fixed = 0  # its lines that are printed for good
         self._n_blocks = 0
@@ -115,6 +119,10 @@ class MarkdownStream:
         self._live.stop()
         self._console.print(_Lines(lines), end="")
 
+    @property
+    def _width_now(self) -> int:
+        return max(self._console.width - len(INDENT), 20)
+
     def add(self, piece: str) -> None:
         """Show one more piece."""
         piece = visible(piece)
@@ -127,6 +135,8 @@ class MarkdownStream:
             self._draw(self._live)
 
     def _draw(self, live: Live) -> None:
+        if not self._n_fixed:
+            self._width = self._width_now
         finished = self._finish_blocks()
         lines = self._lines(self._source)
         n_open = max(min(OPEN_LINES, self._console.height - 3), 1)
@@ -150,6 +160,7 @@ class MarkdownStream:
             finished += self._lines(block)[self._n_fixed :]
             self._n_blocks += 1
             self._n_fixed = 0
+            self._width = self._width_now
         return finished
 
     def _lines(self, block: str) -> list[Line]:
@@ -160,6 +171,20 @@ class MarkdownStream:
         rendered = self._console.render_lines(ReplyMarkdown(block), options, pad=False)
         lines = list(_without_margins(rendered))
         return [[], *lines] if self._n_blocks and lines else lines
+
+
+def code_theme() -> str:
+    """Return the colours of code that can be read here; terminals that tell say it in COLORFGBG."""
+    background = os.environ.get("COLORFGBG", "").rpartition(";")[2]
+    return "ansi_light" if background in ("7", "15") else "ansi_dark"
+
+
+def _folded(line: Line, width: int) -> list[Line]:
+    """Return a line as lines of at most this width: the window may have become narrower."""
+    n_columns = Segment.get_line_length(line)
+    if n_columns <= width:
+        return [line]
+    return list(Segment.divide(line, [*range(width, n_columns, width), n_columns]))
 
 
 def _blocks(source: str) -> list[str]:

@@ -117,9 +117,13 @@ def rm(
         str | None,
         typer.Option(metavar="AGE", help="All that were silent for so long: 30d, 12h, 8w."),
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask at a terminal.")] = False,
     db: Db = None,
 ) -> None:
-    """Delete a conversation, or all that are old, for good."""
+    """Delete a conversation, or all that are old, for good.
+
+    At a terminal --older-than asks first.
+    """
     from promptbot.errors import InputError
 
     if (name is None) == (older_than is None):
@@ -132,7 +136,11 @@ def rm(
         )
     if older_than is not None:
         moment = datetime.now(UTC) - age(older_than)
-        deleted = _store(context, db).delete_older(moment)
+        store = _store(context, db)
+        if not (yes or _is_meant(store, moment)):
+            print("Nothing was deleted.", file=sys.stderr)
+            raise typer.Exit(1)
+        deleted = store.delete_older(moment)
     else:
         assert name is not None
         stored, store = _find(context, name, db)
@@ -142,6 +150,16 @@ def rm(
         print(f"Deleted {session.name}, {session.n_messages} messages.")
     if not deleted:
         print("Nothing is that old.")
+
+
+def _is_meant(store: Store, moment: datetime) -> bool:
+    """Say whether the conversations before a moment are to be deleted; asks at a terminal."""
+    n_old = sum(session.updated < moment for session in store.sessions())
+    if not n_old or not sys.stdin.isatty():
+        return True
+    things = "1 conversation" if n_old == 1 else f"{n_old} conversations"
+    print(f"Delete {things} for good? yes/no › ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def age(text: str) -> timedelta:
@@ -202,9 +220,19 @@ def sessions_table(found: Sequence[StoredSession], now: datetime) -> Table:
 
 
 def _store(context: typer.Context, db: str | None = None) -> Store:
+    from promptbot.errors import StoreError
     from promptbot.store import Store
 
-    return Store(db or context.obj)
+    url = db or context.obj
+    store = Store(url)
+    if url is not None and store.is_missing:
+        raise StoreError(
+            "there is no such file.",
+            place=f"--db {url}",
+            expected=f"It would be {store.place}",
+            hint="Check its name; promptbot run BOT --db URL makes one.",
+        )
+    return store
 
 
 def _find(context: typer.Context, name: str, db: str | None) -> tuple[StoredSession, Store]:

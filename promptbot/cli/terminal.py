@@ -232,6 +232,14 @@ class Talk:
         said = self.history.load(self.session.name)
         return next((message.content for message in reversed(said) if message.role == "user"), None)
 
+    def before_last_message(self) -> list[Message]:
+        """Return what was said before the message that `last_message` returns."""
+        said = self.history.load(self.session.name)
+        if self._unanswered is not None:
+            return said
+        roles = [message.role for message in said]
+        return said[: len(said) - roles[::-1].index("user") - 1] if "user" in roles else said
+
     def _take_back(self) -> None:
         """Take the last message out of the conversation; one without a reply never was in it."""
         if self._unanswered is None:
@@ -282,19 +290,20 @@ class Talk:
         """Return what stands below the line, as much of it as fits."""
         from rich.cells import cell_len
 
-        # What the conversation set makes it another variant than the one of that name.
-        parts = [self.bot.name, self.bot.variant + "*" * self.live.is_changed]
         session = self._loading.ready()
-        parts.append(session.chain.model.spec if session else f"loading {self._model}")
-        if self._n_turns:
-            parts.append(f"turn {self._n_turns}")
+        model = session.chain.model.spec if session else f"loading {self._model}"
+        # What the conversation set makes it another variant than the one of that name.
+        parts = [self.bot.name, self.bot.variant + "*" * self.live.is_changed, model]
+        parts += [f"turn {self._n_turns}"] if self._n_turns else []
         if session and session.last and session.last.trace:
             from promptbot.cli.explain import cost_in_brief
 
             parts += cost_in_brief(session.last.trace)
         parts = [visible(part) for part in parts]
-        while len(parts) > 1 and cell_len(INDENT + " · ".join(parts)) > width:
-            parts.pop(0)
+        # In a narrow window the model goes first, then speed and time, the bot, the turn.
+        for expendable in (model, *parts[:4:-1], self.bot.name, *parts[3:4]):
+            if cell_len(INDENT + " · ".join(parts)) > width and expendable in parts:
+                parts.remove(expendable)
         return INDENT + shorten(" · ".join(parts), max(width - len(INDENT), 1))
 
     def tell(self, text: str) -> None:
@@ -307,7 +316,7 @@ class Talk:
 
     def _completions(self, command: str, typed: str) -> list[str]:
         found = COMMANDS.get(command)
-        if found is None or found.complete is None or self._loading.ready() is None:
+        if found is None or found.complete is None:
             return []
         return found.complete(self, typed)
 
@@ -344,7 +353,8 @@ class Talk:
 
     def show_asked(self, text: str) -> None:
         """Show a message as it stands where it was typed."""
-        self.console.print(Text.assemble(("› ", f"bold {ACCENT}"), visible(text)))
+        indented = visible(text).replace("\n", f"\n{INDENT}")
+        self.console.print(Text.assemble(("› ", f"bold {ACCENT}"), indented))
 
     def show_resumed(self, name: str) -> None:
         """Show where a stored conversation stands."""

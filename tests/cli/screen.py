@@ -96,6 +96,22 @@ class Screen:
         self.ready()
         self.send(message + ENTER)
 
+    def shown(self, message: str) -> list[str]:
+        """Write a message, and return the lines that answer it when the next can be typed."""
+        self.ready()
+        before = self.text.count(f"› {message}")
+        self.send(message + ENTER)
+        self.expect(f"› {message}", count=before + 1)
+        self.ready()
+        lines, end = self.lines, self._screen.cursor.y
+        start = max(i for i in range(end) if lines[i] == f"› {message}")
+        return [line for line in lines[start + 1 : end] if line]
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Give the window another size, as a person who drags its corner."""
+        self._screen.resize(rows, columns)
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
     def ready(self) -> None:
         """Wait for an empty line to type at; what is pressed before may meet no one who listens."""
         self._until(lambda: self.lines[self._screen.cursor.y] == "›", "empty line", 40)

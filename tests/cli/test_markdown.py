@@ -10,7 +10,7 @@ import pyte
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from promptbot.cli import markdown
 from promptbot.cli.markdown import MarkdownStream
@@ -117,3 +117,38 @@ def test_a_console_that_is_no_terminal_gets_the_text_as_it_is(
             stream.add(piece)
     assert capsys.readouterr().out == "Some **bold** text\n\nend\n"
     assert stream.text == "Some **bold** text\n\nend"
+
+
+@pytest.mark.parametrize(("before", "after"), [(70, 40), (40, 70)])
+def test_a_window_resized_while_a_reply_comes_loses_no_word(before: int, after: int) -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=before, height=24)
+    words = [f"word{number} " for number in range(120)]
+    paragraphs = [*words[:60], "\n\n", *words[60:], "\n\nlast one"]
+    with MarkdownStream(console) as stream:
+        for number, piece in enumerate(paragraphs):
+            if number == 90:
+                console.size = ConsoleDimensions(after, 24)
+            stream.add(piece)
+            stream._drawn_at = 0  # as if each piece came a frame later
+    screen = pyte.HistoryScreen(after if after > before else before, 24, history=2000, ratio=1)
+    pyte.Stream(screen).feed(file.getvalue().replace("\n", "\r\n"))
+    rows = [*screen.history.top, *(screen.buffer[y] for y in range(24))]
+    text = " ".join("".join(row[x].data for x in range(screen.columns)).strip() for row in rows)
+    assert re.sub(r"\s+", "", text) == re.sub(r"\s+", "", "".join(paragraphs))
+    lines = ["".join(row[x].data for x in range(screen.columns)).rstrip() for row in rows]
+    last = max(i for i, line in enumerate(lines) if "last one" in line)
+    assert len(lines[last]) <= after
+
+
+@pytest.mark.parametrize(
+    ("told", "theme"),
+    [("15;0", "ansi_dark"), ("0;15", "ansi_light"), ("0;x;7", "ansi_light")],
+)
+def test_code_has_the_colours_of_the_terminal(
+    told: str, theme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLORFGBG", told)
+    assert markdown.code_theme() == theme
+    monkeypatch.delenv("COLORFGBG")
+    assert markdown.code_theme() == "ansi_dark"

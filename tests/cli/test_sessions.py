@@ -14,7 +14,7 @@ from promptbot.errors import InputError
 from promptbot.store import Store
 from promptbot.types import Message
 from tests.cli.conftest import Cli
-from tests.cli.screen import Screen
+from tests.cli.screen import ENTER, Screen
 from tests.cli.test_terminal import PROMPTBOT
 
 
@@ -136,3 +136,23 @@ def test_an_excerpt_shows_the_words_around() -> None:
     assert cut.startswith("…a ")
     assert cut.endswith("b…")
     assert "needle b" in cut
+
+
+@pytest.mark.parametrize("arguments", [[], ["show", "x"], ["search", "x"], ["rm", "x"]])
+def test_a_mistyped_database_is_told_and_not_made(
+    cli: Cli, tmp_path: Path, arguments: list[str]
+) -> None:
+    url = f"sqlite:///{tmp_path}/wrong.db"
+    result = cli("sessions", *arguments, "--db", url)
+    assert result.status == 2
+    assert "there is no such file" in result.err
+    assert not (tmp_path / "wrong.db").exists()
+
+
+@pytest.mark.parametrize(("answer", "n_left"), [("no", 2), ("yes", 0)])
+def test_deleting_by_age_asks_at_a_terminal(url: str, answer: str, n_left: int) -> None:
+    with Screen([*PROMPTBOT, "sessions", "rm", "--older-than", "0h", "--db", url]) as screen:
+        screen.expect("Delete 2 conversations for good? yes/no")
+        screen.send(answer + ENTER)
+        assert screen.wait() == (1 if n_left else 0)
+    assert len(Store(url).sessions()) == n_left
