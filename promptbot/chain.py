@@ -21,6 +21,7 @@ from langchain_core.runnables.config import patch_config
 from promptbot.answer import Answerer
 from promptbot.bot.folder import Bot, load_bot
 from promptbot.errors import InputError
+from promptbot.interfaces import ChoosesOptions
 from promptbot.models.messages import completion_of, to_langchain
 from promptbot.prompt.compose import Composer
 from promptbot.prompt.condense import Condensed
@@ -233,6 +234,9 @@ class Chain(Runnable[ChatInput, Reply]):
         if self._classifier and self._classifier.scores:
             yield self._classify(request, prompt, seconds, earlier)
             return
+        if self._chooser:
+            yield self._choose(request, prompt, seconds, child)
+            return
         if self._answerer.holds_back:
             yield self._answer(request, prompt, seconds, child)
             return
@@ -263,6 +267,29 @@ class Chain(Runnable[ChatInput, Reply]):
                 written,
                 self._answerer.look_at(said),
             ),
+        )
+
+    def _choose(
+        self,
+        request: _Request,
+        prompt: Prompt,
+        seconds: dict[str, float],
+        config: RunnableConfig,
+    ) -> Reply:
+        """Return the label that a model chose which gives no log-probabilities of options."""
+        assert self._classifier is not None
+        assert self._chooser is not None
+        started = time.perf_counter()
+        options = self._classifier.verbalizer.options
+        choice = self._chooser.choose(prompt.messages, options, config, **self._decoding)
+        seconds["model"] = time.perf_counter() - started
+        found = self._classifier.chosen(request.text, choice, prompt)
+        self._remember(request, found.text)
+        return Reply(
+            text=found.text,
+            session=request.session,
+            label=found.label,
+            trace=self._trace(prompt, found.completion, seconds, found),
         )
 
     def _answer(
@@ -371,6 +398,12 @@ class Chain(Runnable[ChatInput, Reply]):
         from promptbot.classify import Classifier  # numpy, which chat bots may do without
 
         return Classifier(self.bot, self.model, self._composer, self.seed)
+
+    @property
+    def _chooser(self) -> ChoosesOptions | None:
+        """The model, where it is asked for a label that it cannot score."""
+        wanted = self._classifier and self.bot.spec.verbalizer.mode == "score"
+        return self.model if wanted and isinstance(self.model, ChoosesOptions) else None
 
     @cached_property
     def _answerer(self) -> Answerer:

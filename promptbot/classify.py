@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from promptbot.prompt.calibration import Vector
 from promptbot.prompt.orders import orders
 from promptbot.prompt.selectors import Pool, make_selector
 from promptbot.prompt.verbalizer import Verbalizer
-from promptbot.types import Completion, Decision, Message, Prompt, Reply
+from promptbot.types import Choice, Completion, Decision, Message, OptionScore, Prompt, Reply
 
 if TYPE_CHECKING:
     from promptbot.interfaces import FrozenModel, Selector
@@ -41,10 +41,14 @@ class Classified:
     """Normalised log-probability by label, calibrated, in nats."""
     decision: Decision
     """How it was found."""
+    asked: Completion | None = None
+    """What the model wrote for it; None where nothing was written."""
 
     @property
     def completion(self) -> Completion:
         """What the trace calls the model's answer."""
+        if self.asked is not None:
+            return self.asked
         n_tokens = self.decision.n_prompt_tokens
         return Completion(text=self.text, n_prompt_tokens=n_tokens, stop_reason="scored")
 
@@ -169,19 +173,46 @@ class Classifier:
         mean = calibration.mean_distribution(_array(calibrated))
         return self._decide(before, mean_prior, mean, near, log)
 
-    def written(self, said: str, prompt: Prompt) -> Classified:
+    def chosen(self, text: str, choice: Choice, prompt: Prompt) -> Classified:
+        """Return the label that a model chose which gives no log-probabilities of its own."""
+        if not choice.logprobs:
+            how = cast('Literal["enumerated", "written"]', choice.how)
+            found = self.written(choice.text, prompt, how)
+        else:
+            scores = [OptionScore(o, v, (v,)) for o, v in choice.logprobs.items()]
+            logprobs = self.verbalizer.label_logprobs(scores, as_they_are=True)
+            values = _array([logprobs[label] for label in self._labels])
+            log = _Log(1, prompt.n_tokens, self._left_undone("logprobs"))
+            near = self._neighbours(text)
+            found = self._decide(values, None, values, near, log)
+            decision = replace(found.decision, how="logprobs", calibration="none")
+            found = replace(found, decision=decision)
+        return replace(found, asked=choice.completion)
+
+    def _left_undone(self, how: str) -> list[str]:
+        """Return what the settings ask for and a model that only writes cannot do."""
+        ways = {
+            "logprobs": "the provider's log-probabilities of its likeliest tokens decided",
+            "enumerated": "the provider kept the answer to the labels' wordings",
+            "written": "the model gives no log-probabilities: it wrote the label",
+        }
+        remarks = [ways[how]]
+        without = "without label scores" if how != "logprobs" else "with a provider's scores"
+        if self._spec.method != "none" or (self._spec.neighbours and how != "logprobs"):
+            remarks.append(f"{without} there was nothing to calibrate")
+        if self._bot.spec.ensemble.kind != "none":
+            remarks.append(f"{without} there was no ensemble: one prompt was asked")
+        if self._bot.spec.verbalizer.min_probability and how != "logprobs":
+            remarks.append("without label scores min_probability has no effect")
+        return remarks
+
+    def written(
+        self, said: str, prompt: Prompt, how: Literal["enumerated", "written"] = "written"
+    ) -> Classified:
         """Return the label that a written answer names."""
-        remarks = []
-        if self._bot.spec.verbalizer.mode == "score":
-            remarks.append("the model gives no log-probabilities: it wrote the label")
-            if self._spec.method != "none" or self._spec.neighbours:
-                remarks.append("without label scores there was nothing to calibrate")
-            if self._bot.spec.ensemble.kind != "none":
-                remarks.append("without label scores there was no ensemble: one prompt was asked")
-            if self._bot.spec.verbalizer.min_probability:
-                remarks.append("without label scores min_probability has no effect")
+        remarks = self._left_undone(how) if self._bot.spec.verbalizer.mode == "score" else []
         label = self.verbalizer.parse(said)
-        decision = Decision("written", n_prompt_tokens=prompt.n_tokens, remarks=tuple(remarks))
+        decision = Decision(how, n_prompt_tokens=prompt.n_tokens, remarks=tuple(remarks))
         return Classified(said, label, {}, decision)
 
     def with_batch_prior(self, replies: Sequence[Reply]) -> list[Reply]:

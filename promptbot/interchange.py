@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from promptbot.chain import Chain
 from promptbot.errors import InputError
+from promptbot.importing import ROLE_LINE, literal
 from promptbot.models.messages import to_langchain
-from promptbot.types import Prompt
+from promptbot.types import Message, Prompt
 
 if TYPE_CHECKING:
     from langchain_core.prompts import ChatPromptTemplate
@@ -55,13 +56,7 @@ def langchain_template(prompt: Prompt, text: str) -> ChatPromptTemplate:
         MessagesPlaceholder,
     )
 
-    question = prompt.parts[-1].messages[-1].content
-    before, found, after = question.rpartition(text.strip())
-    if not found:
-        raise InputError(
-            "the bot's turn template changes the message, so {input} has no place.",
-            hint="Write {{ input }} unchanged in turn.j2, or export with --to openai.",
-        )
+    before, after = _around(prompt, text)
     fixed = [m for part in prompt.parts[:-1] if part.kind != "turns" for m in part.messages]
     asked = f"{_escaped(before)}{{input}}{_escaped(after)}"
     return ChatPromptTemplate.from_messages(
@@ -71,6 +66,52 @@ def langchain_template(prompt: Prompt, text: str) -> ChatPromptTemplate:
             HumanMessagePromptTemplate.from_template(asked),
         ]
     )
+
+
+def prompty_file(bot: Bot, prompt: Prompt, text: str) -> str:
+    """Return the prompt as a Prompty file (version 2) whose input is the message.
+
+    System prompt, notes and examples stand in it as they were chosen for this message.
+
+    Args:
+        bot: Names the model and the decoding.
+        prompt: What the bot composed for `text`.
+        text: The message, which becomes ``{{input}}``.
+
+    Raises:
+        InputError: The turn template changes the message, or a line of the prompt would begin a
+            new message in this format.
+    """
+    import yaml
+
+    before, after = _around(prompt, text)
+    decoding = bot.spec.decoding
+    provider, _, name = bot.spec.model.partition(":")
+    options: dict[str, Any] = {
+        "temperature": decoding.temperature,
+        "maxOutputTokens": decoding.max_new_tokens,
+        "topP": decoding.top_p,
+    }
+    options |= {"stopSequences": decoding.stop} if decoding.stop else {}
+    named = {"id": name, "provider": provider} if name else {"id": bot.spec.model}
+    front = {
+        "name": bot.name,
+        "description": bot.spec.description,
+        "model": {**named, "apiType": "chat", "options": options},
+        "inputs": [{"name": "input", "kind": "string", "default": text.strip()}],
+        "template": {"format": {"kind": "jinja2"}, "parser": {"kind": "prompty"}},
+    }
+    fixed = [m for part in prompt.parts[:-1] if part.kind != "turns" for m in part.messages]
+    sections = [f"{m.role}:\n{literal(m.content)}\n" for m in fixed]
+    sections.append(f"user:\n{literal(before)}{{{{input}}}}{literal(after)}\n")
+    for message in (*fixed, Message("user", before), Message("user", after)):
+        if found := ROLE_LINE.search(message.content):
+            raise InputError(
+                f'the line "{found[0].strip()}" would begin a new message in a Prompty file.',
+                hint="Change that line of the bot, or export with --to openai.",
+            )
+    settings = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=96)
+    return f"---\n{settings}---\n" + "\n".join(sections)
 
 
 def training_lines(chain: Chain) -> Iterator[dict[str, Any]]:
@@ -97,6 +138,18 @@ def training_lines(chain: Chain) -> Iterator[dict[str, Any]]:
             for m in zero_shot.compose(example.input).messages
         ]
         yield {"messages": [*said, {"role": "assistant", "content": example.output}]}
+
+
+def _around(prompt: Prompt, text: str) -> tuple[str, str]:
+    """Return what stands before and after the message in the last one of a prompt."""
+    question = prompt.parts[-1].messages[-1].content
+    before, found, after = question.rpartition(text.strip())
+    if not found:
+        raise InputError(
+            "the bot's turn template changes the message, so {input} has no place.",
+            hint="Write {{ input }} unchanged in turn.j2, or export with --to openai.",
+        )
+    return before, after
 
 
 def _escaped(text: str) -> str:

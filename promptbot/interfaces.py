@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from promptbot.types import (
+    Choice,
     Chosen,
     Example,
     Message,
@@ -159,6 +160,21 @@ class FollowsSchemas(Protocol):
 
     def cannot_follow(self, json_schema: Mapping[str, Any]) -> str | None:
         """Return why it cannot be kept to this schema; None where it can."""
+        ...
+
+
+@runtime_checkable
+class ChoosesOptions(Protocol):
+    """A model that cannot score options, and may still do better than write one freely."""
+
+    def choose(
+        self,
+        messages: Sequence[Message],
+        options: Sequence[str],
+        config: RunnableConfig | None = None,
+        **settings: Any,
+    ) -> Choice:
+        """Return what it chose, by the best way that it offers; `settings` are of decoding."""
         ...
 
 

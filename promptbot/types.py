@@ -203,6 +203,20 @@ class OptionScore:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """What a model that only writes chose among options."""
+
+    how: Literal["logprobs", "enumerated", "written"]
+    """By the provider's log-probabilities, kept to the options by the provider, or freely."""
+    text: str
+    """The option, or whatever it wrote."""
+    completion: Completion
+    """What it wrote, and what that cost."""
+    logprobs: Mapping[str, float] = field(default_factory=dict)
+    """Log-probability by option, in nats, where the provider gave some."""
+
+
+@dataclass(frozen=True, slots=True)
 class TextScore:
     """How likely a model finds a text that stands alone: its fluency."""
 

@@ -32,6 +32,7 @@ LAYERS = [
         "promptbot.bot.changes",
         "promptbot.bot.live",
         "promptbot.corrections",
+        "promptbot.importing",
         "promptbot.influence",
         "promptbot.interchange",
         "promptbot.picks",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from promptbot.errors import InputError
+from promptbot.bot.folder import load_bot
+from promptbot.errors import InputError, UserError
 
 _SETTINGS = """\
 name: {name}
@@ -112,19 +114,6 @@ def create_bot(name: str, parent: Path, task: Literal["chat", "classify"] = "cha
     Raises:
         InputError: The name cannot be a bot's, or something of this name exists already.
     """
-    if not re.fullmatch(r"\w[\w.-]{0,63}", name):
-        raise InputError(
-            f'"{name}" cannot be the name of a bot.',
-            expected="Expected at most 64 letters, digits, underscores, dots and hyphens.",
-            hint="Choose a name such as help_desk.",
-        )
-    folder = parent / name
-    if folder.exists():
-        raise InputError(
-            "there is already something of this name.",
-            place=str(folder),
-            hint="Choose another name, or remove it first.",
-        )
     chat = task == "chat"
     settings = _SETTINGS.format(name=name, task=task)
     files = {
@@ -135,6 +124,34 @@ def create_bot(name: str, parent: Path, task: Literal["chat", "classify"] = "cha
     }
     if chat:
         files["knowledge.jsonl"] = _KNOWLEDGE
+    return write_bot(name, parent, files)
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"\w[\w.-]{0,63}", name):
+        raise InputError(
+            f'"{name}" cannot be the name of a bot.',
+            expected="Expected at most 64 letters, digits, underscores, dots and hyphens.",
+            hint="Choose a name such as help_desk.",
+        )
+
+
+def write_bot(name: str, parent: Path, files: Mapping[str, str]) -> Path:
+    """Write the files of a bot and return its folder, which appears complete or not at all.
+
+    Raises:
+        InputError: The name cannot be a bot's, something of this name exists already, or the
+            folder cannot be written.
+        UserError: The files do not make a bot.
+    """
+    _check_name(name)
+    folder = parent / name
+    if folder.exists():
+        raise InputError(
+            "there is already something of this name.",
+            place=str(folder),
+            hint="Choose another name, or remove it first.",
+        )
     try:
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}-") as temporary:
@@ -143,6 +160,10 @@ def create_bot(name: str, parent: Path, task: Literal["chat", "classify"] = "cha
                 path = draft / file
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8", newline="\n")
+            try:
+                load_bot(draft)
+            except UserError as error:  # of a place that is about to vanish
+                raise error.located(str(error.place).replace(str(draft), str(folder))) from None
             draft.rename(folder)
     except OSError as error:
         raise InputError(

@@ -13,6 +13,8 @@ NOT_CARRIED = {
     "calibration and decoding stay behind.",
     "openai": "Notes and examples are those chosen for this --input; choosing, memory, labels and "
     "calibration stay behind.",
+    "prompty": "Notes and examples are those chosen for this --input; choosing, memory, labels and "
+    "calibration stay behind.",
     "jsonl": "Other examples are not shown in a line; choosing, memory, calibration and decoding "
     "stay behind.",
 }
@@ -22,10 +24,10 @@ NOT_CARRIED = {
 def export(
     bot: Annotated[str, typer.Argument(metavar="BOT", help="A bot's name or folder.")],
     to: Annotated[
-        Literal["langchain", "openai", "jsonl"],
+        Literal["langchain", "openai", "prompty", "jsonl"],
         typer.Option(
-            help="LangChain's serialised ChatPromptTemplate, a chat-completions request, or the "
-            "examples as conversations for fine-tuning, one a line."
+            help="LangChain's serialised ChatPromptTemplate, a chat-completions request, a Prompty "
+            "file, or the examples as conversations for fine-tuning, one a line."
         ),
     ],
     text: Annotated[
@@ -38,7 +40,12 @@ def export(
     """Write a bot's prompt to the standard output in a form that other programs read."""
     from promptbot.chain import load_chain
     from promptbot.errors import InputError
-    from promptbot.interchange import langchain_template, openai_request, training_lines
+    from promptbot.interchange import (
+        langchain_template,
+        openai_request,
+        prompty_file,
+        training_lines,
+    )
 
     if text is None and to != "jsonl":
         raise InputError(
@@ -53,6 +60,8 @@ def export(
     elif to == "openai":
         request = openai_request(chain.bot, chain.compose(text))
         print(json.dumps(request, ensure_ascii=False, indent=2))
+    elif to == "prompty":
+        print(prompty_file(chain.bot, chain.compose(text), text), end="")
     else:
         from langchain_core.load import dumpd
 

@@ -20,6 +20,7 @@ from promptbot.cli.compare import compare
 from promptbot.cli.evaluate import evaluate
 from promptbot.cli.export import export
 from promptbot.cli.finetune import finetune
+from promptbot.cli.importing import import_bot
 from promptbot.cli.models import models
 from promptbot.cli.new import new
 from promptbot.cli.replay import replay
@@ -64,6 +65,7 @@ def promptbot(
 for command in (run, show, bots, new, check, export):
     app.command()(command)
 app.add_typer(models)
+app.command("import")(import_bot)
 app.command("eval")(evaluate)
 app.command()(finetune)
 app.command()(report)

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptbot.errors import ModelError
+from promptbot.errors import InputError, ModelError
 from promptbot.types import Message, Role
 
 if TYPE_CHECKING:
@@ -261,17 +261,88 @@ def load_chat_format(
     config: dict[str, Any] = {}
     if (folder / "tokenizer_config.json").is_file():
         config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+    template = _named_template(config)
+    if (folder / "chat_template.jinja").is_file():
+        template = (folder / "chat_template.jinja").read_text("utf-8")
+    special = _special_tokens(config)
+    return ChatFormat(codec, template=template, special=special, eos_ids=eos_ids, place=place)
+
+
+def chat_template_in(path: Path) -> tuple[str, dict[str, str]]:
+    """Return a chat template and its named special tokens.
+
+    Args:
+        path: A checkpoint's folder, its ``tokenizer_config.json``, or a ``.jinja`` file, beside
+            which the former may stand.
+
+    Raises:
+        InputError: There is none.
+    """
+    folder = path if path.is_dir() else path.parent
+    config_file = path if path.suffix == ".json" else folder / "tokenizer_config.json"
+    jinja = path if path.suffix == ".jinja" else folder / "chat_template.jinja"
+    try:
+        config = json.loads(config_file.read_text("utf-8")) if config_file.is_file() else {}
+        template = jinja.read_text("utf-8") if jinja.is_file() else _named_template(config)
+        special = _special_tokens(config)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"it cannot be read: {error}.", place=str(path), hint="Check the file."
+        ) from None
+    if not isinstance(template, str) or not template.strip():
+        raise InputError(
+            "there is no chat template.",
+            place=str(path),
+            expected='Expected "chat_template" in tokenizer_config.json, or chat_template.jinja.',
+            hint="Take the files of a model that was trained to chat.",
+        )
+    return template, special
+
+
+def render_chat(
+    template: str,
+    messages: Sequence[Message],
+    special: Mapping[str, str],
+    *,
+    place: str,
+    answer: bool,
+) -> str:
+    """Return messages as a chat template writes them; with `answer` up to where an answer begins.
+
+    Raises:
+        ModelError: It is no template.
+        InputError: It refuses these messages.
+    """
+    import jinja2
+
+    try:
+        return _compile(template, place).render(
+            **special,
+            messages=[{"role": m.role, "content": m.content} for m in messages],
+            add_generation_prompt=answer,
+        )
+    except (jinja2.TemplateError, TypeError, ArithmeticError) as error:
+        raise InputError(
+            f"the chat template refuses these messages: {error}.",
+            place=place,
+            expected="Roles: " + ", ".join(message.role for message in messages),
+            hint="Take another model's template.",
+        ) from None
+
+
+def _named_template(config: Mapping[str, Any]) -> Any:
     template = config.get("chat_template")
     if isinstance(template, list):  # several named templates
         template = {entry["name"]: entry["template"] for entry in template}.get("default")
-    if (folder / "chat_template.jinja").is_file():
-        template = (folder / "chat_template.jinja").read_text("utf-8")
-    special = {
+    return template
+
+
+def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
+    return {
         name: value if isinstance(value, str) else value["content"]
         for name, value in config.items()
         if name in ("bos_token", "eos_token", "pad_token", "unk_token") and value
     }
-    return ChatFormat(codec, template=template, special=special, eos_ids=eos_ids, place=place)
 
 
 def _mark(index: int) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
 import math
 import os
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -26,12 +28,20 @@ from promptbot.errors import (
     ModelError,
     ProviderError,
 )
+from promptbot.models.messages import completion_of, to_langchain
 from promptbot.models.pace import Pace
+from promptbot.models.provider_labels import TOP, enumerated, option_logprobs
 from promptbot.models.providers import PROVIDERS, Provider, RemoteSpec, parse_remote
-from promptbot.models.remote_faults import Asked, BadAnswer, Silence, diagnose, mask
+from promptbot.models.remote_faults import Asked, BadAnswer, Refused, Silence, diagnose, mask
+from promptbot.types import Choice
 
 if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+
     from promptbot.types import Message, OptionScore, TextScore
+
+TOKENS_OF_A_FORM = 24
+"""Tokens that the braces and the field's name of an enumerated answer take at most."""
 
 SETTING_NAMES: Mapping[str, tuple[str, ...]] = {
     "temperature": ("temperature",),
@@ -99,6 +109,9 @@ class RemoteChatModel(BaseChatModel):
     _provider: Provider = PrivateAttr()
     _asked: Asked = PrivateAttr()
     _known: frozenset[str] = PrivateAttr()
+    _is_openai: bool = PrivateAttr(default=False)
+    _refuses_schemas: bool = PrivateAttr(default=False)
+    _refuses_logprobs: bool = PrivateAttr(default=False)
     _connection: dict[str, Any] = PrivateAttr()
     _by_settings: dict[tuple[tuple[str, Any], ...], BaseChatModel] = PrivateAttr(
         default_factory=dict
@@ -121,6 +134,7 @@ class RemoteChatModel(BaseChatModel):
         self._connection = self._address()
         bare = self._init(self._connection)
         self._known = _argument_names(type(bare))
+        self._is_openai = _speaks_openai(bare)
         self.profile = bare.profile
         if self._remote.base_url is not None and "base_url" not in self._known:
             raise ModelError(
@@ -180,6 +194,60 @@ class RemoteChatModel(BaseChatModel):
             total += 4 + math.ceil(n_ascii / 4 + (n_bytes - n_ascii) / 2)
         return int(total)
 
+    def cannot_follow(self, json_schema: Mapping[str, Any]) -> str | None:
+        """Return why the server is not asked to keep answers to a schema; None: it is asked.
+
+        Whether it does so is its own matter: check the answer.
+        """
+        if not self._is_openai:
+            return f"{self._remote.provider} is not known to take a schema"
+        return f"{self._asked.server} refused it" if self._refuses_schemas else None
+
+    def choose(
+        self,
+        messages: Sequence[Message],
+        options: Sequence[str],
+        config: RunnableConfig | None = None,
+        **settings: Any,
+    ) -> Choice:
+        """Return what the model chose among options, by the best way that the server offers.
+
+        First by the log-probabilities of the likeliest tokens; where there are none, kept to the
+        options by a schema; else by what it writes. What a server refuses once is not asked of it
+        again.
+        """
+        asked = to_langchain(messages)
+        if self._is_openai and not self._refuses_logprobs:
+            with suppress(Refused):
+                return self._choose_by_logprobs(asked, options, config, settings)
+            self._refuses_logprobs = True
+        if self.cannot_follow({}) is not None:
+            return _written(self.invoke(asked, config, **settings))
+        longer = {"max_new_tokens": (settings.get("max_new_tokens") or 64) + TOKENS_OF_A_FORM}
+        message = self.invoke(asked, config, json_schema=enumerated(options), **(settings | longer))
+        choice = _written(message)
+        try:
+            label = json.loads(choice.text)["label"]
+        except (ValueError, TypeError, KeyError):
+            return choice
+        return replace(choice, how="enumerated", text=label) if label in options else choice
+
+    def _choose_by_logprobs(
+        self,
+        asked: list[BaseMessage],
+        options: Sequence[str],
+        config: RunnableConfig | None,
+        settings: Mapping[str, Any],
+    ) -> Choice:
+        message = self.invoke(asked, config, logprobs=True, top_logprobs=TOP, **settings)
+        choice = _written(message)
+        tokens = (message.response_metadata.get("logprobs") or {}).get("content")
+        if not tokens:  # the server took no notice of the wish; its answer counts all the same
+            self._refuses_logprobs = True
+            return choice
+        logprobs = option_logprobs(tokens, options)
+        return replace(choice, how="logprobs", logprobs=logprobs) if logprobs else choice
+
     def digest(self) -> str:
         """Return `revision`; the weights are out of reach."""
         return self.revision
@@ -208,7 +276,7 @@ class RemoteChatModel(BaseChatModel):
                 result = model._generate(messages, stop=stop or None, **others)
                 checked = _checked(result, stop)
             except Exception as error:
-                self._wait_or_raise(error, attempt, began)
+                self._wait_or_raise(error, attempt, began, kwargs)
             else:
                 self._pace.answered()
                 return checked
@@ -236,7 +304,7 @@ class RemoteChatModel(BaseChatModel):
             except Exception as error:
                 if n_characters:
                     raise self._broken_off(error, n_characters) from None
-                self._wait_or_raise(error, attempt, began)
+                self._wait_or_raise(error, attempt, began, kwargs)
 
     def _pieces(
         self,
@@ -294,6 +362,11 @@ class RemoteChatModel(BaseChatModel):
         if key not in self._by_settings:
             arguments = self._connection | self._renamed(given)
             self._by_settings[key] = self._init(arguments)
+        json_schema = others.pop("json_schema", None)
+        if json_schema is not None and self.cannot_follow(json_schema) is None:
+            # In the body itself: the package would parse the answer, and raise where it is cut.
+            body = self._renamed(given).get("extra_body", {})
+            others["extra_body"] = body | {"response_format": _response_format(json_schema)}
         return self._by_settings[key], others
 
     def _renamed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -372,9 +445,15 @@ class RemoteChatModel(BaseChatModel):
             ) from None
         return cast(BaseChatModel, model)
 
-    def _wait_or_raise(self, error: Exception, attempt: int, began: float) -> None:
+    def _wait_or_raise(
+        self, error: Exception, attempt: int, began: float, kwargs: Mapping[str, Any]
+    ) -> None:
         """Wait before the next try, or raise what the failure means when there is none."""
         fault = diagnose(error, self._asked)
+        asked_for_form = "json_schema" in kwargs and not self._refuses_schemas
+        if asked_for_form and isinstance(fault.error, Refused):
+            self._refuses_schemas = True  # the same request is made again, without
+            return
         if fault.is_too_fast and (fault.wait_s or 0.0) <= self.max_wait_s:
             self._pace.refused(began, fault.wait_s)
         wait_s = fault.wait_s
@@ -407,6 +486,30 @@ class RemoteChatModel(BaseChatModel):
 def load_remote(spec: str, seed: int) -> RemoteChatModel:
     """Return the remote model that a spec names; see `RemoteChatModel`."""
     return RemoteChatModel(spec=spec, seed=seed)
+
+
+def _written(message: AIMessage) -> Choice:
+    text = str(message.text)
+    return Choice("written", text, completion_of(text, message))
+
+
+def _response_format(json_schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema as OpenAI's protocol takes it; strict where it meets the strict rules."""
+    form = {"name": "answer", "schema": dict(json_schema), "strict": _is_strict(json_schema)}
+    return {"type": "json_schema", "json_schema": form}
+
+
+def _is_strict(schema: object) -> bool:
+    """Return whether every object in a schema is closed and requires all of its properties."""
+    if isinstance(schema, list):
+        return all(map(_is_strict, schema))
+    if not isinstance(schema, Mapping):
+        return True
+    if schema.get("type") == "object":
+        closed = schema.get("additionalProperties") is False
+        if not closed or set(schema.get("properties", ())) != set(schema.get("required", ())):
+            return False
+    return all(map(_is_strict, schema.values()))
 
 
 def _check_installed(name: str, provider: Provider) -> None:

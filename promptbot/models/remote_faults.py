@@ -33,6 +33,10 @@ class BadAnswer(Exception):
         self.may_pass = may_pass
 
 
+class Refused(ModelError):
+    """The server refused a request as it stands; with other settings it may take it."""
+
+
 class Silence(Exception):
     """A stream was open and said nothing for too long."""
 
@@ -133,7 +137,7 @@ def mask(text: str, keys: Sequence[str]) -> str:
 
 def _of_status(status: int, said: str, chain: Sequence[BaseException], asked: Asked) -> Fault:
     server, where = asked.server, asked.spec
-    if status in (401, 403):
+    if status in (401, 403) and "logprob" not in said:  # some models refuse these by 403
         variables = " or ".join(asked.keys)
         hint = f"Check the key in {variables}." if variables else "Check your credentials."
         refused = ModelError(f"{server} refused the key ({status}): {said}", place=where, hint=hint)
@@ -146,7 +150,7 @@ def _of_status(status: int, said: str, chain: Sequence[BaseException], asked: As
         )
         return Fault(unknown, may_pass=False)
     if status not in RETRYABLE:
-        invalid = ModelError(
+        invalid = Refused(
             f"{server} refused the request ({status}): {said}",
             place=where,
             hint="Change the setting that it names.",

@@ -112,7 +112,9 @@ class Verbalizer:
         """Return a label's first wording."""
         return self._words[label][0]
 
-    def label_logprobs(self, scores: Sequence[OptionScore]) -> dict[str, float]:
+    def label_logprobs(
+        self, scores: Sequence[OptionScore], *, as_they_are: bool = False
+    ) -> dict[str, float]:
         """Return the log-probability of each label, in nats.
 
         A label is as likely as all of its wordings together; the labels' probabilities add up to
@@ -120,11 +122,13 @@ class Verbalizer:
 
         Args:
             scores: One score for each of `options`, in any order.
+            as_they_are: Whether nothing is divided by tokens or bytes: a provider's scores are
+                probabilities of whole options already.
 
         Raises:
             ValueError: A score is missing.
         """
-        logprob = {score.option: self._scored(score) for score in scores}
+        logprob = {s.option: s.logprob if as_they_are else self._scored(s) for s in scores}
         missing = [option for option in self._label_of if option not in logprob]
         if missing:
             raise ValueError(f"no score for {', '.join(map(repr, missing))}")
