@@ -41,6 +41,7 @@ LAYERS = [
         "promptbot.transcript",
         "promptbot.turn_file",
         "promptbot.langchain_compat",
+        "promptbot.evals.advice",
         "promptbot.evals.columns",
         "promptbot.evals.curve",
         "promptbot.evals.compare",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from promptbot.evals.curve import Tally
     from promptbot.evals.evaluation import Plan, Progress
     from promptbot.evals.records import Record
     from promptbot.evals.suite import Suite
@@ -193,6 +194,17 @@ def _say_leaks(planned: Plan) -> None:
         )
 
 
+def _tally(folder: Path) -> Tally | None:
+    """Return what tells partial results of a learning curve; None for other runs."""
+    from promptbot.evals.curve import Tally
+    from promptbot.evals.records import load_manifest, load_records, load_samples
+
+    manifest = load_manifest(folder)
+    if not manifest.get("budgets"):
+        return None
+    return Tally(manifest, load_samples(folder), load_records(folder))
+
+
 @contextmanager
 def _progress(folders: list[Path]) -> Iterator[Progress]:
     """Yield what shows a run's progress on the standard error stream."""
@@ -215,6 +227,7 @@ def _progress(folders: list[Path]) -> Iterator[Progress]:
         transient=True,
     )
     task = bar.add_task("", total=None, rate="", cost="", failed="")
+    tally: list[Tally | None] = []
     n_new = n_failed = n_cached = 0
     cost: float | None = None
 
@@ -222,6 +235,7 @@ def _progress(folders: list[Path]) -> Iterator[Progress]:
         folders.append(folder)
         print(f"Run: {folder}", file=sys.stderr)
         bar.update(task, completed=n_done, total=n_answers)
+        tally.append(_tally(folder))
 
     def on_record(record: Record) -> None:
         nonlocal n_new, n_failed, n_cached, cost
@@ -230,6 +244,8 @@ def _progress(folders: list[Path]) -> Iterator[Progress]:
         n_cached += record.cached
         if record.prediction and record.prediction.cost is not None and not record.cached:
             cost = (cost or 0.0) + record.prediction.cost
+        for line in tally[0].add(record) if tally and tally[0] else ():
+            print(line, file=sys.stderr)
         speed = bar.tasks[0].speed
         bar.update(
             task,

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from promptbot import __version__
+from promptbot.cli.advise import advise
 from promptbot.cli.bots import bots
 from promptbot.cli.check import check
 from promptbot.cli.compare import compare
@@ -67,6 +68,7 @@ for command in (run, show, bots, new, check, export):
 app.add_typer(models)
 app.command("import")(import_bot)
 app.command("eval")(evaluate)
+app.command()(advise)
 app.command()(finetune)
 app.command()(report)
 app.command()(compare)

@@ -75,6 +75,48 @@ class LearningCurve:
         return next(curve for curve in self.curves if curve.name == name)
 
 
+class Tally:
+    """Tells the accuracy of each column under each seed as soon as it is complete.
+
+    Args:
+        manifest: Of a run with budgets.
+        samples: Its samples.
+        records: What is answered already.
+    """
+
+    def __init__(
+        self,
+        manifest: Mapping[str, Any],
+        samples: Sequence[EvalSample],
+        records: Mapping[Key, Record],
+    ) -> None:
+        self._items = {item.sample.id: item for item in samples}
+        self._n_wanted = len(samples) * int(manifest.get("repeats", 1))
+        self._n_columns = len(manifest["columns"])
+        self._right: dict[tuple[str, int], dict[tuple[str, int], bool]] = {}
+        self._complete: dict[int, int] = {}
+        for record in records.values():
+            self.add(record)
+
+    def add(self, record: Record) -> list[str]:
+        """Return what is complete with this record, as lines to show; mostly none."""
+        if record.prediction is None:
+            return []
+        cell = self._right.setdefault((record.column, record.seed), {})
+        key = (record.sample, record.repeat)
+        if key in cell:
+            return []
+        cell[key] = _is_right(record, self._items[record.sample])
+        if len(cell) < self._n_wanted:
+            return []
+        n = self._complete[record.seed] = self._complete.get(record.seed, 0) + 1
+        accuracy = sum(cell.values()) / len(cell)
+        lines = [f"{record.column}, seed {record.seed}: {accuracy:.1%}"]
+        if n == self._n_columns:
+            lines.append(f"The curve with seed {record.seed} is complete.")
+        return lines
+
+
 def learning_curve(
     manifest: Mapping[str, Any], samples: Sequence[EvalSample], records: Mapping[Key, Record]
 ) -> LearningCurve | None:

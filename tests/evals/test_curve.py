@@ -9,10 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
-from promptbot.evals.curve import recommend, say_crossover, say_size
+from promptbot.cli.main import app
+from promptbot.evals.curve import Tally, recommend, say_crossover, say_size
 from promptbot.evals.evaluation import Progress, evaluate, resume
-from promptbot.evals.records import run_folders
+from promptbot.evals.records import load_manifest, run_folders
 from promptbot.evals.report.markdown import render_markdown
 from promptbot.evals.report.terminal import render_terminal
 from promptbot.evals.suite import load_suite
@@ -207,3 +209,28 @@ def test_one_example_is_no_plural_and_sizes_have_two_digits() -> None:
     ]  # fmt: skip
     certain = Crossover("always", None, None, 3.0)
     assert "for certain from 3 a label on" in say_crossover(certain, "probe", 50)
+
+
+def test_results_are_told_as_they_come(suite: Path) -> None:
+    lines: list[str] = []
+    tallies: list[Tally] = []
+    loaded = load_suite(suite, seeds=[0, 1])
+
+    def on_start(folder: Path, n_done: int, n_answers: int) -> None:
+        tallies.append(Tally(load_manifest(folder), loaded.samples, {}))
+
+    progress = Progress(
+        on_start=on_start, on_record=lambda record: lines.extend(tallies[0].add(record))
+    )
+    curve = evaluate(loaded, progress=progress).curve
+    assert curve is not None
+    assert len(lines) == 2 * 9 + 2
+    assert lines[0] == f"probe@1, seed 0: {curve.curve('probe').points[0].by_seed[0]:.1%}"
+    assert lines[9] == "The curve with seed 0 is complete."
+
+
+def test_the_command_tells_and_ends_in_the_advice(suite: Path) -> None:
+    result = CliRunner().invoke(app, ["eval", suite.name, "--seed", "0"])
+    assert result.exit_code == 0, result.output
+    assert "probe@all, seed 0: " in result.stderr
+    assert " ".join(result.stdout.split()).startswith("Fine-tune. At 16 examples a label probe is")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -120,7 +120,7 @@ def accuracy_rows(found: LearningCurve) -> list[tuple[str, list[tuple[str, str]]
     ]
 
 
-WORTH_HEAD = ("prompt", "against", "difference", "training is ahead from", "saves on average")
+WORTH_HEAD = ("prompt", "against", "difference", "training is ahead from", "prompt saves")
 """Of `worth_rows`; the difference is that at the shown budget."""
 
 
@@ -131,8 +131,8 @@ def worth_rows(found: LearningCurve) -> list[tuple[str, ...]]:
             pair.prompt,
             pair.baseline,
             _points(pair.differences[found.shown]),
-            _passes(pair, found.sizes[-1]),
-            "no accuracy that both reach" if pair.mean_saved is None else _saved(pair.mean_saved),
+            _passes(pair, found.sizes),
+            "" if pair.mean_saved is None else _saved(pair.mean_saved),
         )
         for pair in found.pairs
     ]
@@ -278,8 +278,12 @@ def _table(head: list[str], rows: list[list[str]]) -> Table:
     for name in head:
         table.add_column(name)
     for first, *rest in rows:
-        cells = [Text.assemble(value, (" (" + more if more else "", "dim")) for value, _, more in
-                 (cell.partition(" (") for cell in rest)]  # fmt: skip
+        cells = []
+        for cell in rest:
+            value, _, bounds = cell.partition(" (")
+            cells.append(
+                Text.assemble(value, ("\n" + bounds.rstrip(")"), "dim")) if bounds else value
+            )
         table.add_row(first, *cells)
     return table
 
@@ -301,12 +305,12 @@ def _signed(n: float) -> str:
     return "0" if text == "0" else f"{'+' if n > 0 else '-'}{text}"
 
 
-def _passes(pair: Pair, largest: float) -> str:
-    crossover = pair.crossover
-    low = "<" if crossover.low is None else say_size(crossover.low)
+def _passes(pair: Pair, sizes: Sequence[float]) -> str:
+    crossover, largest = pair.crossover, sizes[-1]
+    low = f"<{say_size(sizes[0])}" if crossover.low is None else say_size(crossover.low)
     high = f">{say_size(largest)}" if crossover.high is None else say_size(crossover.high)
     if crossover.kind == "always":
-        return f"the fewest measured [{low}, {high}]"
+        return f"the first [{low}, {high}]"
     if crossover.kind == "never":
         return f"not within {say_size(largest)} [{low}, {high}]"
     assert crossover.budget is not None
