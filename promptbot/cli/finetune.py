@@ -19,7 +19,11 @@ def finetune(
     suite: Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name or file.")],
     method: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="In place of the suite's baselines: linear_probe."),
+        typer.Option(
+            metavar="NAME",
+            help="In place of the suite's baselines: linear_probe, contrastive, lora or "
+            "sequence_classification.",
+        ),
     ] = None,
     model: Annotated[
         str | None,

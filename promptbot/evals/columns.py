@@ -121,7 +121,7 @@ class Workshop:
         self.on_model(f"baseline {column.name}", encoder.revision)
         examples = self.bot(column, seed).examples
         spec = self.suite.spec.baseline[column.curve or column.name]
-        made = make_baseline(spec, examples, encoder, place=str(self.suite.path))
+        made = make_baseline(spec, examples, encoder, seed=seed, place=str(self.suite.path))
         self.on_baseline(f"{column.name}/{seed}", made)
         return made
 

@@ -3,10 +3,11 @@
 ::
 
     CACHE/baselines/KEY/
-      probe.safetensors  labels.json     what was learned; no file in it can run code
+      *.safetensors  labels.json  ...    what was learned; no file in it can run code
       card.json                          how, from what, and the checksums of the other files
 
-A folder appears whole, by one renaming: a killed training leaves none, and is done anew.
+A folder appears whole, by one renaming. A training of weights that was killed leaves its
+checkpoints in KEY.training and goes on from there; a probe is done anew.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,10 @@ from typing import Any
 from promptbot.data import content_hash
 from promptbot.errors import DataError, MissingExtra, ModelError
 from promptbot.interfaces import Encoder, Predictor
-from promptbot.learn.probe import (
-    INVERSE_PENALTIES,
-    LABELS_FILE,
-    WEIGHTS_FILE,
-    fit_probe,
-    load_probe,
-)
+from promptbot.learn.probe import INVERSE_PENALTIES, fit_probe, load_probe
 from promptbot.learn.spec import BaselineSpec
 from promptbot.models.call_cache import noting_replays
+from promptbot.models.encoder import checkpoint_folder
 from promptbot.models.weights import CARD, checksums, read_json, read_verified
 from promptbot.prompt.similarity import cache_folder
 from promptbot.types import Example
@@ -65,6 +61,7 @@ def make_baseline(
     examples: Sequence[Example],
     encoder: Encoder,
     *,
+    seed: int = 0,
     place: str = "baseline",
     cache: Path | None = None,
 ) -> Baseline:
@@ -73,12 +70,15 @@ def make_baseline(
     Args:
         spec: Its settings.
         examples: What it learns from; each has a label.
-        encoder: The frozen encoder that `spec.model` names.
+        encoder: The frozen encoder that `spec.model` names; methods that train weights start from
+            its checkpoint and leave it as it is.
+        seed: Of a training of weights; a probe has none.
         place: The file that asks, for errors.
         cache: Where baselines are kept; the user's cache folder when None.
 
     Raises:
-        MissingExtra: scikit-learn is not installed.
+        MissingExtra: A package of `promptbot[finetune]` is not installed.
+        ModelError: The checkpoint cannot be trained for this, or memory does not suffice.
         DataError: There are fewer than two labels to tell apart.
     """
     labels = sorted({str(example.label) for example in examples if example.label is not None})
@@ -92,42 +92,47 @@ def make_baseline(
         )
     # The order does not change the solution, so it does not change the key either.
     examples = sorted(examples, key=lambda example: (str(example.label), example.input))
+    way = _Way(spec, encoder, seed, place)
     identity = {
         "format": FORMAT,
         "method": spec.method,
-        "inverse_penalties": INVERSE_PENALTIES,
+        **way.identity(len(examples)),
         "encoder": encoder.revision,
         "examples": [(example.input, example.label) for example in examples],
     }
     folder = (cache or cache_folder("baselines")) / content_hash(identity)
     card = _valid_card(folder)
     if cached := card is not None:
-        predictor = load_probe(folder, encoder)
+        predictor = way.load(folder)
     else:
         if find_spec("sklearn") is None:
             raise MissingExtra("A baseline", "scikit-learn", "finetune")
-        with noting_replays() as replay:
-            started = time.perf_counter()
-            predictor = fit_probe(examples, encoder)
-            # Vectors that were remembered count as if they had been made for this training.
-            seconds = time.perf_counter() - started + replay.seconds
-        card = {
-            "format": FORMAT,
-            "method": spec.method,
-            "model": spec.model,
-            "model_revision": encoder.revision,
-            "n_examples": len(examples),
-            "train_seconds": round(seconds, 3),
-        }
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
+        work = folder.with_name(f"{folder.name}.training")
         try:
-            predictor.save(part)
-            card["files"] = checksums(part, [WEIGHTS_FILE, LABELS_FILE])
+            with noting_replays() as replay:
+                started = time.perf_counter()
+                predictor = way.fit(examples, part, work)
+                # Vectors that were remembered count as if they had been made for this training.
+                seconds = time.perf_counter() - started + replay.seconds
+            card = {
+                "format": FORMAT,
+                "method": spec.method,
+                "model": spec.model,
+                "model_revision": encoder.revision,
+                "n_examples": len(examples),
+                "train_seconds": round(seconds, 3),
+            }
+            names = [
+                path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file()
+            ]
+            card["files"] = checksums(part, names)
             (part / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
             shutil.rmtree(folder, ignore_errors=True)  # a damaged one
             with contextlib.suppress(OSError):  # another process was quicker with the same
                 part.replace(folder)
+            shutil.rmtree(work, ignore_errors=True)
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return Baseline(
@@ -140,11 +145,61 @@ def make_baseline(
     )
 
 
+@dataclass(frozen=True)
+class _Way:
+    """How one method learns, is kept and is loaded."""
+
+    spec: BaselineSpec
+    encoder: Encoder
+    seed: int
+    place: str
+
+    def identity(self, n_examples: int) -> dict[str, Any]:
+        """Return what decides the result beside examples and base."""
+        if self.spec.method == "linear_probe":
+            return {"inverse_penalties": INVERSE_PENALTIES}
+        from promptbot.learn.tuned import recipe
+
+        return {"seed": self.seed, "recipe": asdict(recipe(self.spec.method, n_examples))}
+
+    def fit(self, examples: Sequence[Example], folder: Path, work: Path) -> Predictor:
+        """Train, write everything into the folder, and return the predictor."""
+        method = self.spec.method
+        if method == "linear_probe":
+            probe = fit_probe(examples, self.encoder)
+            probe.save(folder)
+            return probe
+        from promptbot.learn import tuned
+        from promptbot.models.transformers import quiet
+
+        base = checkpoint_folder(self.spec.model, place=self.place)
+        with quiet():
+            if method == "contrastive":
+                return tuned.fit_contrastive(
+                    examples, base, folder, work, seed=self.seed, place=self.place
+                )
+            return tuned.fit_classifier(
+                examples, base, folder, work, method=method, seed=self.seed, place=self.place
+            )
+
+    def load(self, folder: Path) -> Predictor:
+        """Return the predictor that a folder holds."""
+        method = self.spec.method
+        if method == "linear_probe":
+            return load_probe(folder, self.encoder)
+        from promptbot.learn import tuned
+
+        if method == "contrastive":
+            return tuned.load_contrastive(folder)
+        base = checkpoint_folder(self.spec.model, place=self.place)
+        return tuned.load_classifier(folder, base, method)
+
+
 def _valid_card(folder: Path) -> dict[str, Any] | None:
     """Return the card of a folder whose files are what it says; None for any other folder."""
     try:
         card = read_json(folder / CARD)
-        read_verified(folder, [WEIGHTS_FILE, LABELS_FILE])
-    except (ModelError, OSError):
+        read_verified(folder, card["files"])
+    except (ModelError, OSError, KeyError):
         return None
     return card if card.get("format") == FORMAT else None

@@ -6,8 +6,9 @@ from typing import Literal
 
 from promptbot.bot.spec import Settings, Text
 
-Method = Literal["linear_probe"]
-"""How a baseline learns: `linear_probe` is logistic regression on a frozen encoder."""
+Method = Literal["linear_probe", "contrastive", "lora", "sequence_classification"]
+"""How a baseline learns: `linear_probe` is logistic regression on a frozen encoder, `contrastive`
+trains the encoder by pairs first, `lora` an adapter, `sequence_classification` every weight."""
 
 
 class BaselineSpec(Settings):
@@ -16,8 +17,8 @@ class BaselineSpec(Settings):
     method: Method
     """How it learns."""
     model: Text = "teacher"
-    """The encoder that it starts from: teacher (all-MiniLM-L6-v2), embedded, a folder, or
-    hf:owner/name."""
+    """What it starts from: teacher (all-MiniLM-L6-v2), a folder, or hf:owner/name; a linear probe
+    also from embedded."""
 
 
 def named_baselines(value: object) -> object:

@@ -297,6 +297,28 @@ def load_encoder(spec: str = "embedded") -> Encoder:
     return load_student(folder) if _is_student(folder) else TransformersEncoder(folder)
 
 
+def checkpoint_folder(spec: str, place: str = "model") -> Path:
+    """Return the folder of the Transformers checkpoint that an encoder's spec names.
+
+    Raises:
+        ModelError: It names the embedded encoder, which is no such checkpoint, or nothing.
+    """
+    if spec in ("teacher", "minilm"):
+        return _teacher_folder()
+    if spec.startswith("hf:"):
+        return _download(spec.removeprefix("hf:"))
+    folder = Path(spec).expanduser()
+    if spec == "embedded" or not folder.is_dir() or _is_student(folder):
+        raise ModelError(
+            f"{spec} is no checkpoint whose weights can be trained.",
+            place=place,
+            expected="Expected teacher (all-MiniLM-L6-v2), the folder of a checkpoint, or "
+            "hf:owner/name.",
+            hint="Give one of these as the baseline's model, or take method: linear_probe.",
+        )
+    return folder
+
+
 def load_student(folder: Path) -> StudentEncoder:
     """Return the student stored in a folder, its files checked against their hashes.
 

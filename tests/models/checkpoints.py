@@ -267,3 +267,25 @@ def bart_like(folder: Path) -> Path:
         pad_token="<pad>",
         unk_token="<unk>",
     )
+
+
+def bert_like(folder: Path) -> Path:
+    """A small BERT encoder without a head, as encoders are published."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    tokenizer = byte_level_tokenizer(["[PAD]", "[CLS]", "[SEP]"], adds_bos="[CLS]")
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=128,
+        pad_token_id=0,
+        initializer_range=0.1,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    return save(folder, BertModel(config), tokenizer, pad_token="[PAD]", cls_token="[CLS]")

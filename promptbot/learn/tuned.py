@@ -1,0 +1,399 @@
+"""Baselines whose weights are trained: a whole checkpoint, a LoRA adapter, or an encoder by pairs.
+
+Training is Hugging Face's `Trainer` (sentence-transformers' for pairs), on the CPU, one GPU, or
+several under ``accelerate launch``. A folder of checkpoints lives beside the cache while it runs,
+so a training that was killed goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptbot.errors import MissingExtra, ModelError
+from promptbot.learn.probe import LinearProbe, fit_probe, load_probe
+from promptbot.models.encoder import TransformersEncoder
+from promptbot.types import Example, Prediction, Sample
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+MAX_TOKENS = 256
+"""Of a text; what is longer is cut."""
+MIN_STEPS = 600
+"""Steps below which small checkpoints are not yet done with a few hundred examples."""
+MAX_EPOCHS = 40
+MIN_EPOCHS = 6
+PER_LABEL_FOR_DEV = 5
+"""Examples a label from which on a fifth is held out to stop early; fewer are all trained on."""
+PATIENCE = 4
+"""Epochs without a better dev loss after which training stops."""
+BYTES_PER_PARAMETER = 16
+"""Float32 weight, gradient and Adam's two moments."""
+LABELS = "labels.json"
+ENCODER = "encoder"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a checkpoint is trained."""
+
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    warmup_steps: int
+
+
+def recipe(method: str, n_examples: int) -> Recipe:
+    """Return the settings for a method and a number of training examples.
+
+    Few examples want many epochs; a LoRA adapter about five times the rate of the whole model.
+    Checked on BANKING77's training set with all-MiniLM-L6-v2; see docs/baseline.md.
+    """
+    batch = 16 if n_examples < 2_000 else 32
+    per_epoch = max(1, -(-n_examples // batch))
+    epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, round(MIN_STEPS / per_epoch)))
+    rate = {"sequence_classification": 2e-4, "lora": 1e-3, "contrastive": 5e-5}[method]
+    if method == "contrastive":
+        # Each step compares all pairs of a batch, so that few suffice.
+        batch, epochs = 64, min(epochs, 12)
+        per_epoch = max(1, -(-n_examples // batch))
+    return Recipe(rate, batch, epochs, max(1, per_epoch * epochs // 10))
+
+
+@dataclass(frozen=True)
+class TunedClassifier:
+    """A predictor of labels: a trained checkpoint with a classification head."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    labels: tuple[str, ...]
+    """In the order of the head's outputs."""
+
+    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        """Return one label per sample, with the log-probability of every label in nats."""
+        import torch
+
+        found: dict[int, Prediction] = {}
+        order = sorted(range(len(samples)), key=lambda i: len(samples[i].input))
+        for start in range(0, len(order), 64):
+            chosen = order[start : start + 64]
+            inputs = self.tokenizer(
+                [samples[i].input for i in chosen],
+                padding=True,
+                truncation=True,
+                max_length=MAX_TOKENS,
+                return_tensors="pt",
+            ).to(self.model.device)
+            with torch.inference_mode():
+                rows = self.model(**inputs).logits.float().log_softmax(-1).tolist()
+            for i, row in zip(chosen, rows, strict=True):
+                values = dict(zip(self.labels, row, strict=True))
+                label = max(values, key=values.__getitem__)
+                found[i] = Prediction(text=label, label=label, label_logprobs=values)
+        return [found[i] for i in range(len(samples))]
+
+
+def fit_classifier(
+    examples: Sequence[Example],
+    base: Path,
+    folder: Path,
+    work: Path,
+    *,
+    method: str,
+    seed: int,
+    place: str,
+) -> TunedClassifier:
+    """Train a checkpoint with a classification head, keep it in a folder, and return it.
+
+    Labels weigh alike, however many examples each has. With `PER_LABEL_FOR_DEV` examples a label
+    (median) a fifth is held out, and the epoch with the lowest loss there is kept.
+
+    Args:
+        examples: Each with a label.
+        base: The checkpoint to start from.
+        folder: Where the result goes: a checkpoint, or with `lora` an adapter.
+        work: Where checkpoints of the training go; what stands there is gone on from.
+        method: ``sequence_classification`` or ``lora``.
+        seed: Of the head's start and of the order of examples.
+        place: The file that asks, for errors.
+
+    Raises:
+        MissingExtra: A package of `promptbot[finetune]` is not installed.
+        ModelError: The checkpoint cannot carry such a head, or memory does not suffice.
+
+    Source:
+        Devlin et al. (2019), arXiv:1810.04805; Hu et al. (2021), arXiv:2106.09685.
+    """
+    _need("torch", "transformers", "accelerate", *(["peft"] if method == "lora" else []))
+    import numpy as np
+    import torch
+    from transformers import (
+        DataCollatorWithPadding,
+        EarlyStoppingCallback,
+        PrinterCallback,
+        Trainer,
+        TrainingArguments,
+        set_seed,
+    )
+
+    labels = tuple(sorted({str(example.label) for example in examples}))
+    set_seed(seed)
+    model, tokenizer = _load(base, len(labels), place)
+    if method == "lora":
+        model = _with_adapter(model)
+    number = {label: i for i, label in enumerate(labels)}
+    targets = np.array([number[str(example.label)] for example in examples])
+    train, dev = _split(targets, seed)
+    rows = [
+        {
+            **tokenizer(example.input, truncation=True, max_length=MAX_TOKENS),
+            "labels": int(target),
+        }
+        for example, target in zip(examples, targets, strict=True)
+    ]
+    settings = recipe(method, len(train))
+    counts = np.bincount(targets[train], minlength=len(labels)).clip(min=1)
+    weights = torch.tensor(len(train) / (len(labels) * counts), dtype=torch.float32)
+
+    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+        return torch.nn.functional.cross_entropy(
+            outputs.logits.float(), labels, weights.to(outputs.logits.device)
+        )
+
+    arguments = TrainingArguments(
+        output_dir=str(work),
+        learning_rate=settings.learning_rate,
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=64,
+        warmup_steps=settings.warmup_steps,
+        weight_decay=0.01,
+        train_sampling_strategy="group_by_length",  # little padding
+        eval_strategy="epoch" if len(dev) else "no",
+        save_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=bool(len(dev)),
+        metric_for_best_model="eval_loss" if len(dev) else None,
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=not sys.stderr.isatty(),
+        seed=seed,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        train_dataset=[rows[i] for i in train],
+        eval_dataset=[rows[i] for i in dev] if len(dev) else None,
+        compute_loss_func=loss,
+        callbacks=[EarlyStoppingCallback(PATIENCE)] if len(dev) else [],
+    )
+    trainer.remove_callback(PrinterCallback)
+    _train(trainer, work, place)
+    model = trainer.model
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / LABELS).write_text(json.dumps(labels), encoding="utf-8")
+    if method == "lora":
+        model = model.merge_and_unload()
+    return TunedClassifier(model.eval().requires_grad_(False), tokenizer, labels)
+
+
+def load_classifier(folder: Path, base: Path, method: str) -> TunedClassifier:
+    """Return the classifier that `fit_classifier` kept in a folder."""
+    _need("torch", "transformers", *(["peft"] if method == "lora" else []))
+    labels = tuple(json.loads((folder / LABELS).read_text(encoding="utf-8")))
+    if method == "lora":
+        from peft import PeftModel
+
+        model, tokenizer = _load(base, len(labels), str(folder))
+        model = PeftModel.from_pretrained(model, folder).merge_and_unload()
+    else:
+        model, tokenizer = _load(folder, len(labels), str(folder))
+    return TunedClassifier(model.eval().requires_grad_(False), tokenizer, labels)
+
+
+def fit_contrastive(
+    examples: Sequence[Example], base: Path, folder: Path, work: Path, *, seed: int, place: str
+) -> LinearProbe:
+    """Train an encoder to set the labels apart, then a linear head on its vectors.
+
+    Raises:
+        MissingExtra: A package of `promptbot[finetune]` is not installed.
+        ModelError: Memory does not suffice.
+
+    Source:
+        As SetFit (Tunstall et al. 2022, arXiv:2209.11055), with the batch-hard soft margin triplet
+        loss (Hermans et al. 2017, arXiv:1703.07737) over all pairs of a batch.
+    """
+    _need("torch", "transformers", "accelerate", "sentence_transformers", "datasets", "sklearn")
+    import torch
+    from datasets import Dataset
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
+    from sentence_transformers.sentence_transformer.losses import BatchHardSoftMarginTripletLoss
+    from sentence_transformers.sentence_transformer.training_args import BatchSamplers
+    from transformers import PrinterCallback, set_seed
+
+    set_seed(seed)
+    labels = sorted({str(example.label) for example in examples})
+    number = {label: i for i, label in enumerate(labels)}
+    model = SentenceTransformer(str(base), trust_remote_code=False, local_files_only=True)
+    settings = recipe("contrastive", len(examples))
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(work),
+        learning_rate=settings.learning_rate,
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=min(settings.batch_size, len(examples)),
+        warmup_steps=settings.warmup_steps,
+        batch_sampler=BatchSamplers.GROUP_BY_LABEL,
+        save_strategy="epoch",
+        save_total_limit=1,
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=not sys.stderr.isatty(),
+        seed=seed,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    rows = Dataset.from_dict(
+        {
+            "sentence": [example.input for example in examples],
+            "label": [number[str(example.label)] for example in examples],
+        }
+    )
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=rows,
+        loss=BatchHardSoftMarginTripletLoss(model),
+    )
+    trainer.remove_callback(PrinterCallback)
+    counts = [sum(str(e.label) == label for e in examples) for label in labels]
+    if sum(count > 1 for count in counts) > 1:  # pairs need two examples of a label
+        _train(trainer, work, place)
+    model[0].auto_model.save_pretrained(folder / ENCODER)
+    model.tokenizer.save_pretrained(folder / ENCODER)
+    probe = fit_probe(examples, TransformersEncoder(folder / ENCODER))
+    probe.save(folder)
+    return probe
+
+
+def load_contrastive(folder: Path) -> LinearProbe:
+    """Return the probe that `fit_contrastive` kept in a folder, on its own encoder."""
+    return load_probe(folder, TransformersEncoder(folder / ENCODER))
+
+
+def memory_needed(base: Path, method: str) -> int:
+    """Return about how many bytes training a checkpoint takes, its activations left out.
+
+    The whole model has gradients and two moments; a LoRA adapter's are a few percent of that.
+    """
+    size = sum(path.stat().st_size for path in base.glob("*.safetensors"))
+    try:
+        kind = json.loads((base / "config.json").read_text(encoding="utf-8")).get("dtype")
+    except (OSError, ValueError):
+        kind = None
+    n_parameters = size // (2 if kind in ("bfloat16", "float16") else 4)
+    return n_parameters * (5 if method == "lora" else BYTES_PER_PARAMETER)
+
+
+def _load(base: Path, n_labels: int, place: str) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from promptbot.models.transformers import quiet
+
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
+            model = AutoModelForSequenceClassification.from_pretrained(
+                base,
+                num_labels=n_labels,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=False,
+            )
+    except Exception as error:  # Transformers lets through whatever its parsers raise
+        first = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{base.name} cannot be trained to sort texts ({first}).",
+            place=place,
+            expected="A checkpoint in safetensors of an architecture with a classification head, "
+            "and with the number of labels of this task where it has one already.",
+            hint="Use model: teacher, or an encoder as hf:bert-base-uncased.",
+        ) from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
+
+
+def _with_adapter(model: Any) -> Any:
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    options = LoraConfig(
+        task_type=TaskType.SEQ_CLS,
+        r=16,
+        lora_alpha=32,
+        lora_dropout=0.05,
+        target_modules="all-linear",
+    )
+    return get_peft_model(model, options)
+
+
+def _split(targets: Any, seed: int) -> tuple[Any, Any]:
+    """Return the rows to train on and those to stop by; the latter are empty where few exist."""
+    import numpy as np
+
+    _, counts = np.unique(targets, return_counts=True)
+    every = np.arange(len(targets))
+    if np.median(counts) < PER_LABEL_FOR_DEV or counts.min() < 2:
+        return every, every[:0]
+    from sklearn.model_selection import train_test_split
+
+    train, dev = train_test_split(every, test_size=0.2, stratify=targets, random_state=seed)
+    return train, dev
+
+
+def _train(trainer: Any, work: Path, place: str) -> None:
+    """Train to the end, from the last checkpoint where a killed training left one."""
+    import torch
+    from transformers.trainer_utils import get_last_checkpoint
+
+    last = get_last_checkpoint(str(work)) if work.is_dir() else None
+    try:
+        trainer.train(resume_from_checkpoint=last)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _out_of_memory(place) from error
+    except RuntimeError as error:
+        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
+            raise
+        raise _out_of_memory(place) from error
+
+
+def _out_of_memory(place: str) -> ModelError:
+    return ModelError(
+        "the memory does not suffice for this training.",
+        place=place,
+        hint="Take method: lora, a smaller model such as teacher, or method: linear_probe.",
+    )
+
+
+def _need(*packages: str) -> None:
+    from importlib.util import find_spec
+
+    for package in packages:
+        if find_spec(package) is None:
+            name = {"sentence_transformers": "sentence-transformers", "sklearn": "scikit-learn"}
+            raise MissingExtra("This baseline", name.get(package, package), "finetune")

@@ -1,0 +1,183 @@
+"""Baselines whose weights are trained: they learn, are kept, and go on after a break."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptbot.errors import ModelError
+from promptbot.learn import tuned
+from promptbot.learn.baseline import Baseline, make_baseline
+from promptbot.learn.spec import BaselineSpec, Method
+from promptbot.models.encoder import load_encoder
+from promptbot.types import Example, Sample
+from tests.models import checkpoints
+
+pytest.importorskip("torch")
+pytest.importorskip("accelerate")
+
+WORDS = {"card": ["card", "plastic"], "parcel": ["parcel", "box"]}
+ENDS = ("is lost", "never came", "where is it", "please help", "again", "today", "broken", "late")
+EXAMPLES = [
+    Example(f"my {word} {end}", label, label)
+    for label, words in WORDS.items()
+    for word in words
+    for end in ENDS
+]
+SAMPLES = [Sample(str(i), e.input, str(e.label)) for i, e in enumerate(EXAMPLES)]
+"""What was learned from: a random encoder of two layers has nothing to generalise with."""
+METHODS: list[Method] = ["sequence_classification", "lora", "contrastive"]
+RECIPE = tuned.recipe
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoints.bert_like(tmp_path_factory.mktemp("base") / "bert")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    def recipe(method: str, n_examples: int) -> tuned.Recipe:
+        return tuned.Recipe(1e-2 if method == "lora" else 2e-3, 8, 15, 2)
+
+    monkeypatch.setattr(tuned, "recipe", recipe)
+    monkeypatch.setattr(tuned, "PATIENCE", 20)
+
+
+def make(method: Method, base: Path, cache: Path, seed: int = 0) -> Baseline:
+    spec = BaselineSpec(method=method, model=str(base))
+    return make_baseline(spec, EXAMPLES, load_encoder(str(base)), seed=seed, cache=cache)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_baseline_learns_is_kept_and_answers_the_same_when_loaded(
+    base: Path, tmp_path: Path, method: Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuned, "PER_LABEL_FOR_DEV", 100)  # all are trained on
+    before = load_encoder(str(base)).revision
+    first = make(method, base, tmp_path)
+    found = first.predictor.predict(SAMPLES)
+    right = sum(p.label == s.target for p, s in zip(found, SAMPLES, strict=True))
+    assert right >= 0.9 * len(SAMPLES)
+    for prediction in found:
+        total = sum(math.exp(value) for value in prediction.label_logprobs.values())
+        assert total == pytest.approx(1.0, abs=1e-4)
+    again = make(method, base, tmp_path)
+    assert (first.cached, again.cached) == (False, True)
+    for one, other in zip(again.predictor.predict(SAMPLES), found, strict=True):
+        assert one.label_logprobs == pytest.approx(dict(other.label_logprobs), abs=1e-4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [first.folder.name]
+    assert not list(first.folder.rglob("*.bin"))
+    assert not list(first.folder.rglob("*.pt"))
+    assert load_encoder(str(base)).revision == before
+
+
+def test_another_seed_is_another_training(base: Path, tmp_path: Path) -> None:
+    first, other = make("lora", base, tmp_path), make("lora", base, tmp_path, seed=1)
+    assert first.folder != other.folder
+    assert first.predictor.predict(SAMPLES) != other.predictor.predict(SAMPLES)
+
+
+def test_a_training_that_was_stopped_goes_on_where_it_stood(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import TrainerCallback
+
+    whole = make("sequence_classification", base, tmp_path / "whole").predictor.predict(SAMPLES)
+    train = tuned._train
+    starts: list[int] = []
+
+    class Stop(TrainerCallback):  # type: ignore[misc]
+        def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.epoch >= 3:
+                raise KeyboardInterrupt
+
+    class Note(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            starts.append(state.global_step)
+
+    def with_callback(callback: Any) -> Any:
+        def run(trainer: Any, work: Path, place: str) -> None:
+            trainer.add_callback(callback)
+            train(trainer, work, place)
+
+        return run
+
+    monkeypatch.setattr(tuned, "_train", with_callback(Stop()))
+    with pytest.raises(KeyboardInterrupt):
+        make("sequence_classification", base, tmp_path / "broken")
+    assert [path.suffix for path in (tmp_path / "broken").iterdir()] == [".training"]
+    monkeypatch.setattr(tuned, "_train", with_callback(Note()))
+    resumed = make("sequence_classification", base, tmp_path / "broken")
+    assert starts[0] > 0
+    for one, other in zip(resumed.predictor.predict(SAMPLES), whole, strict=True):
+        assert one.label == other.label
+    assert [path.name for path in (tmp_path / "broken").iterdir()] == [resumed.folder.name]
+
+
+def test_a_checkpoint_of_other_labels_is_refused(base: Path, tmp_path: Path) -> None:
+    trained = make("sequence_classification", base, tmp_path / "cache").folder
+    three = [*EXAMPLES, Example("hello", "hi", "greeting")]
+    with pytest.raises(ModelError, match="number of labels"):
+        tuned.fit_classifier(
+            three, trained, tmp_path / "out", tmp_path / "work",
+            method="sequence_classification", seed=0, place="suite.yaml",
+        )  # fmt: skip
+
+
+def test_an_architecture_without_a_head_is_named(tmp_path: Path) -> None:
+    broken = checkpoints.bert_like(tmp_path / "x")
+    config = json.loads((broken / "config.json").read_text())
+    (broken / "config.json").write_text(json.dumps({**config, "model_type": "unheard_of"}))
+    with pytest.raises(ModelError, match="cannot be trained to sort texts"):
+        tuned.fit_classifier(
+            EXAMPLES, broken, tmp_path / "out", tmp_path / "work",
+            method="sequence_classification", seed=0, place="suite.yaml",
+        )  # fmt: skip
+
+
+def test_memory_that_does_not_suffice_says_what_to_try(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import Trainer
+
+    def full(*_args: Any, **_named: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 10 GB")
+
+    monkeypatch.setattr(Trainer, "train", full)
+    with pytest.raises(ModelError, match="method: lora"):
+        make("sequence_classification", base, tmp_path)
+    assert not list(tmp_path.glob("*.part-*"))
+
+
+def test_the_embedded_encoder_is_no_checkpoint_to_train(tmp_path: Path) -> None:
+    spec = BaselineSpec(method="lora", model="embedded")
+    with pytest.raises(ModelError, match="teacher"):
+        make_baseline(spec, EXAMPLES, load_encoder("embedded"), cache=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_a_real_encoder_learns_from_ten_examples_a_label(tmp_path: Path, method: Method) -> None:
+    from promptbot.evals.suite import load_suite
+    from promptbot.evals.trained import train, with_baselines
+
+    suite = load_suite("intents")
+    spec = BaselineSpec(method=method, model="teacher")
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(tuned, "recipe", RECIPE)
+    monkey.setenv("XDG_CACHE_HOME", str(tmp_path))
+    [found] = train(with_baselines(suite, {method: spec}))
+    monkey.undo()
+    assert sum(found.scores) / len(found.scores) > 0.75
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_few_examples_want_more_epochs(method: str) -> None:
+    recipes = [RECIPE(method, n) for n in (20, 770, 10_003)]
+    assert recipes[0].epochs >= recipes[1].epochs >= recipes[2].epochs >= tuned.MIN_EPOCHS
+    assert all(one.warmup_steps >= 1 for one in recipes)
