@@ -42,7 +42,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     def recipe(method: str, n_examples: int) -> tuned.Recipe:
-        return tuned.Recipe(1e-2 if method == "lora" else 2e-3, 8, 15, 2)
+        return tuned.Recipe(5e-3, 8, 40, 2) if method == "lora" else tuned.Recipe(2e-3, 8, 15, 2)
 
     monkeypatch.setattr(tuned, "recipe", recipe)
     monkeypatch.setattr(tuned, "PATIENCE", 20)
