@@ -51,6 +51,7 @@ def finetune(
     loaded = load_suite(suite, limit=limit, seeds=list(seed or ()))
     loaded = with_baselines(loaded, _baselines(method, model, loaded.spec.baseline))
     budgets = [_budget(text) for text in budget or ()]
+    _tell_memory(loaded.spec.baseline)
     trained: list[Trained] = []
     try:
         for item in train(loaded, budgets):
@@ -84,6 +85,21 @@ def _tell(item: Trained) -> None:
         f"examples in {item.baseline.train_seconds:.1f} s: {item.baseline.folder}",
         file=sys.stderr,
     )
+
+
+def _tell_memory(baselines: dict[str, BaselineSpec]) -> None:
+    """Print what training weights will take, before it starts."""
+    for name, spec in baselines.items():
+        if spec.method != "linear_probe":
+            from promptbot.learn.tuned import memory_needed
+            from promptbot.models.encoder import checkpoint_folder
+
+            size = memory_needed(checkpoint_folder(spec.model, place=name), spec.method)
+            print(
+                f"{name}: training {spec.model} takes about {size / 1e9:.1f} GB of memory, and "
+                "more for long texts.",
+                file=sys.stderr,
+            )
 
 
 def _says(budget: Budget | None) -> str:
