@@ -196,13 +196,13 @@ def fit_classifier(
     )
     trainer.remove_callback(PrinterCallback)
     _train(trainer, work, place)
-    model = trainer.model
-    model.save_pretrained(folder)
+    trained: Any = trainer.model
+    trained.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / LABELS).write_text(json.dumps(labels), encoding="utf-8")
     if method == "lora":
-        model = model.merge_and_unload()
-    return TunedClassifier(model.eval().requires_grad_(False), tokenizer, labels)
+        trained = trained.merge_and_unload()
+    return TunedClassifier(trained.eval().requires_grad_(False), tokenizer, labels)
 
 
 def load_classifier(folder: Path, base: Path, method: str) -> TunedClassifier:
@@ -280,7 +280,8 @@ def fit_contrastive(
     counts = [sum(str(e.label) == label for e in examples) for label in labels]
     if sum(count > 1 for count in counts) > 1:  # pairs need two examples of a label
         _train(trainer, work, place)
-    model[0].auto_model.save_pretrained(folder / ENCODER)
+    transformer: Any = model[0]
+    transformer.auto_model.save_pretrained(folder / ENCODER)
     model.tokenizer.save_pretrained(folder / ENCODER)
     probe = fit_probe(examples, TransformersEncoder(folder / ENCODER))
     probe.save(folder)
@@ -371,7 +372,9 @@ def _train(trainer: Any, work: Path, place: str) -> None:
     import torch
     from transformers.trainer_utils import get_last_checkpoint
 
-    last = get_last_checkpoint(str(work)) if work.is_dir() else None
+    last = None
+    if work.is_dir():
+        last = get_last_checkpoint(str(work))  # type: ignore[no-untyped-call]
     try:
         trainer.train(resume_from_checkpoint=last)
     except (torch.OutOfMemoryError, MemoryError) as error:
