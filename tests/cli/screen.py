@@ -83,6 +83,10 @@ class Screen:
         """The screen as text."""
         return "\n".join(self.lines).rstrip()
 
+    def characters(self, row: int) -> list[pyte.screens.Char]:
+        """Return the characters of a row with their colours."""
+        return [self._screen.buffer[row][column] for column in range(self._screen.columns)]
+
     def send(self, keys: str) -> None:
         """Press keys."""
         os.write(self._master, keys.encode())
