@@ -16,6 +16,7 @@ LAYERS = [
     {
         "promptbot.prompt",
         "promptbot.models",
+        "promptbot.evals.ledger",
         "promptbot.evals.metrics",
         "promptbot.evals.stats",
         "promptbot.evals.verdict",

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promptbot.errors import InputError
 from promptbot.evals.curve import LearningCurve, learning_curve
 from promptbot.evals.gate import GateResult, judge
+from promptbot.evals.ledger import Ledger, make_ledger
 from promptbot.evals.metrics.labels import confusion, count_labels
 from promptbot.evals.metrics.registry import METRICS, Metric, Outcome, Value
 from promptbot.evals.records import Key, Record, load_manifest, load_records, load_samples
@@ -68,6 +70,8 @@ class Summary:
     """By column; empty in chat suites."""
     confusions: Mapping[str, tuple[tuple[str, str, int], ...]]
     """The most frequent wrong labels by column, as (wanted, answered, times)."""
+    ledgers: Mapping[str, Ledger]
+    """Where the spread of each column's scores comes from; empty with one seed and one repeat."""
     gate: tuple[GateResult, ...]
     """The conditions, judged."""
     curve: LearningCurve | None = None
@@ -156,6 +160,7 @@ class Summary:
                 }
                 for name in self.columns
             },
+            "ledger": {name: asdict(ledger) for name, ledger in self.ledgers.items()},
             "slices": {
                 name: {
                     said: {column: asdict(v) if v else None for column, v in row.items()}
@@ -262,6 +267,7 @@ def summarise(folder: Path) -> Summary:
         labels={c: _label_rows(outcomes[c]) for c in columns} if classify else {},
         confusions={c: _confusions(outcomes[c]) for c in columns} if classify else {},
         curve=learning_curve(manifest, samples, records),
+        ledgers=_ledgers(metric, outcomes, manifest, scores),
         gate=tuple(
             judge(
                 manifest["suite"]["gate"], values=values, scores=scores, groups=groups, scale=scale
@@ -344,14 +350,38 @@ def _measure(
     return values, problems
 
 
-def _sample_scores(metric: Metric, outcomes: Sequence[Outcome], n_draws: int) -> tuple[float, ...]:
+def _ledgers(
+    metric: Metric,
+    outcomes: Mapping[str, Sequence[Outcome]],
+    manifest: Mapping[str, Any],
+    known: Mapping[str, Sequence[float]],
+) -> dict[str, Ledger]:
+    seeds, n_repeats = list(manifest["seeds"]), repeats_of(manifest)
+    n_draws = len(seeds) * n_repeats
+    if n_draws < 2:
+        return {}
+    return {
+        column: make_ledger(
+            _score_table(metric, outcomes[column], n_draws).reshape(len(seeds), n_repeats, -1),
+            seeds,
+        )
+        for column in known
+    }
+
+
+def _score_table(metric: Metric, outcomes: Sequence[Outcome], n_draws: int) -> NDArray[np.float64]:
+    """Return the score of every call.  # (n_draws, n_samples)"""
     assert metric.score is not None, "the suite refuses such a first metric"
     # A failed answer without a score of its own (tokens, seconds) must not count in its favour.
     scores = [metric.score(outcome) for outcome in outcomes]
-    known = [score for score in scores if score is not None]
-    worst = 0.0 if metric.higher_is_better else max(known, default=0.0)
-    table = np.array([worst if score is None else score for score in scores])
-    means = table.reshape(n_draws, -1).mean(axis=0)  # (n_samples,)
+    found = [score for score in scores if score is not None]
+    worst = 0.0 if metric.higher_is_better else max(found, default=0.0)
+    table = np.array([worst if score is None else score for score in scores], np.float64)
+    return table.reshape(n_draws, -1)
+
+
+def _sample_scores(metric: Metric, outcomes: Sequence[Outcome], n_draws: int) -> tuple[float, ...]:
+    means = _score_table(metric, outcomes, n_draws).mean(axis=0)  # (n_samples,)
     return tuple(float(mean) for mean in means)
 
 

@@ -21,6 +21,7 @@ from promptbot.evals.report.cells import (
 from promptbot.evals.report.charts import calibration_charts, confusion_matrix, cost_chart
 from promptbot.evals.report.curve import about, curve_picture, markdown_lines
 from promptbot.evals.report.forest import forest_plot
+from promptbot.evals.report.ledger import ABOUT, HEAD, ledger_rows
 from promptbot.evals.summary import Summary, draws_of
 
 COSTS = (("prompt_tokens", "tokens read per answer"), ("seconds_p50", "seconds per answer, median"))
@@ -59,6 +60,9 @@ def render_html(summary: Summary) -> str:
             for column in (summary.columns if summary.labels else ())
             if (matrix := confusion_matrix(summary, column))
         ],
+        ledger=ledger_rows(summary),
+        ledger_head=HEAD,
+        ledger_about=ABOUT,
         binary=summary.metric.unit == "share",
         metrics=[(name, METRICS[name].about) for name in names],
         cells={

@@ -14,6 +14,7 @@ from promptbot.evals.report.cells import (
     shown_metrics,
 )
 from promptbot.evals.report.curve import about, markdown_lines
+from promptbot.evals.report.ledger import ABOUT, HEAD, ledger_rows
 from promptbot.evals.summary import Summary
 
 CURVE_FILE = "learning_curve.svg"
@@ -82,6 +83,10 @@ def _lines(summary: Summary) -> Iterator[str]:
                 for kind, row in rows.items()
             ],
         )
+    if ledger := ledger_rows(summary):
+        yield ABOUT
+        yield ""
+        yield from _table(HEAD, ledger)
     yield method(summary)
     yield ""
     manifest = summary.manifest

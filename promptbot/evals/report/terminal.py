@@ -11,6 +11,7 @@ from rich.text import Text
 
 from promptbot.evals.report.cells import estimate, kind_size, method, p_value, shown_metrics
 from promptbot.evals.report.curve import terminal_parts
+from promptbot.evals.report.ledger import ABOUT, HEAD, ledger_rows
 from promptbot.evals.summary import Summary
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ def render_terminal(summary: Summary) -> RenderableType:
     parts += [Text(), _table(summary)]
     for name in summary.slices:
         parts += [Text(), _slice(summary, name)]
+    if ledger := ledger_rows(summary):
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for name in HEAD:
+            table.add_column(name, overflow="fold")
+        for row in ledger:
+            table.add_row(*row)
+        parts += [Text(), table, Text(ABOUT, style="dim")]
     parts += [Text(), Padding(Text(method(summary), style="dim"), (0, 0, 1, 0))]
     return Group(*parts)
 
