@@ -11,7 +11,7 @@ from promptbot.evals.summary import Summary
 
 ABOUT = (
     "Where the spread comes from: standard deviations of the random-effects model, and each "
-    "source's share of the mean's uncertainty. A user meets one draw of examples, at worst the worst."
+    "source's share of the mean's uncertainty. A user meets one draw of examples."
 )
 HEAD = (
     "", "mean", "worst seed", "best seed", "between seeds", "between repeats",
