@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from promptbot.interfaces import Encoder, FrozenModel, History, Selector
     from promptbot.prompt.leave_out import LeftOut
 
+N_CONDENSED = 256
+"""Sessions whose summary or facts are kept; those of others are made again from their turns."""
+
 ChatInput = str | Mapping[str, Any]
 """A message, or ``{"input": message, "session": id}``."""
 
@@ -230,7 +233,11 @@ class Chain(Runnable[ChatInput, Reply]):
         remembered = time.perf_counter()
         prompt = self._composer.compose(request.text, earlier, condensed)
         composed = time.perf_counter()
-        seconds = {"memory": remembered - started, "compose": composed - remembered}
+        seconds = {
+            "memory": remembered - started,
+            "compose": composed - remembered,
+            **prompt.seconds,
+        }
         if self._classifier and self._classifier.scores:
             yield self._classify(request, prompt, seconds, earlier)
             return
@@ -360,6 +367,8 @@ class Chain(Runnable[ChatInput, Reply]):
             earlier and condensed is not before
         ):  # most memories condense nothing, and keep nothing here
             self._condensed[session] = condensed
+            while len(self._condensed) > N_CONDENSED:
+                self._condensed.pop(next(iter(self._condensed)), None)
         return condensed
 
     def _remember(self, request: _Request, said: str, *, stopped: bool = False) -> None:

@@ -154,6 +154,9 @@ class Prompt:
     """What did not fit."""
     memory: Recall | None = None
     """What the memory gave."""
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """Wall-clock seconds by step: ``select``, ``retrieve``, ``render``; with the last one, what
+    was needed to fit it into the context."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -346,7 +349,8 @@ class Trace:
     output: OutputCheck | None = None
     """How the answer's form was kept; None where nothing was asked of it."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall-clock seconds by step: ``memory``, ``compose``, ``first_token``, ``model``."""
+    """Wall-clock seconds by step: ``memory``, ``compose`` (and within it ``select``, ``retrieve``,
+    ``render``), ``first_token``, ``model``."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the trace as plain JSON-ready values."""

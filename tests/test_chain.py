@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,10 @@ def test_streamed_pieces_add_up_to_the_reply(make_bot: BotMaker) -> None:
     assert whole.text == "One two three."
     assert whole.trace is not None
     assert whole.trace.completion.text == "One two three."
-    assert set(whole.trace.seconds) == {"memory", "compose", "first_token", "model"}
+    steps = {"memory", "compose", "select", "retrieve", "render", "first_token", "model"}
+    assert set(whole.trace.seconds) == steps
+    within = ("select", "retrieve", "render")
+    assert sum(whole.trace.seconds[step] for step in within) <= whole.trace.seconds["compose"]
 
 
 def test_a_session_is_remembered_and_others_are_not(make_bot: BotMaker) -> None:
@@ -209,3 +213,57 @@ def test_a_bot_may_name_a_server_on_this_machine(make_bot: BotMaker, host: str) 
     spec = f"openai:gpt@http://{host}:1/v1"
     chain = load_chain(make_bot(files={"bot.yaml": BOT_YAML + f"model: '{spec}'\n"}))
     assert chain.model.spec == spec
+
+
+def test_a_stop_text_is_told_from_the_end(make_bot: BotMaker, tiny_folder: Path) -> None:
+    from promptbot.models.onnx import load_onnx
+
+    model = load_onnx(tiny_folder, "tiny")
+    bot = load_bot(make_bot(files={"bot.yaml": BOT_YAML.replace("k: 2", "k: 0")}))
+    whole = Chain(bot, model, encoder=HashingEncoder()).invoke("a").text
+    stop = whole.strip()[3:5]
+    assert stop
+    decoding = bot.spec.decoding.model_copy(update={"stop": [stop]})
+    spec = bot.spec.model_copy(update={"decoding": decoding})
+    reply = Chain(replace(bot, spec=spec), model, encoder=HashingEncoder()).invoke("a")
+    assert stop not in reply.text
+    assert reply.trace is not None
+    assert reply.trace.completion.stop_reason == "stop"
+
+
+SUMMING = "memory: {kind: summary, max_tokens: 40, max_new_tokens: 20}\n"
+
+
+def test_summaries_of_few_sessions_are_kept(
+    make_bot: BotMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("promptbot.chain.N_CONDENSED", 2)
+    chain = make_chain(
+        make_bot(files={"bot.yaml": BOT_YAML + SUMMING}),
+        ScriptedModel(answers=[{"match": "", "text": "word " * 15}]),
+    )
+    for session in "abc":
+        for _ in range(4):
+            reply = chain.invoke({"input": "word " * 15, "session": session})
+        assert reply.trace is not None
+        assert reply.trace.prompt.memory is not None
+        assert reply.trace.prompt.memory.summary
+    assert list(chain._condensed) == ["b", "c"]
+    # What was let go is made again from the turns.
+    reply = chain.invoke({"input": "word", "session": "a"})
+    assert reply.trace is not None
+    assert reply.trace.prompt.memory is not None
+    assert reply.trace.prompt.memory.summary
+
+
+def test_the_embedded_model_condenses_a_conversation(make_bot: BotMaker) -> None:
+    chain = load_chain(make_bot(files={"bot.yaml": BOT_YAML + SUMMING}), model="embedded")
+    messages = ["My name is Ana and I live in Oslo.", "What does delivery cost?", "Thanks!", "Bye"]
+    for message in messages:
+        reply = chain.invoke({"input": message, "session": "a"})
+    assert reply.trace is not None
+    recall = reply.trace.prompt.memory
+    assert recall is not None
+    assert recall.problem is None
+    assert recall.n_condensed >= 1
+    assert recall.summary

@@ -332,6 +332,9 @@ def _cost(trace: Trace) -> list[str]:
     steps = [
         *([("memory", "memory")] if asked else []),
         ("compose", "compose"),
+        ("select", "of it examples"),
+        ("retrieve", "notes"),
+        ("render", "text"),
         ("first_token", "first token"),
         ("model", "whole answer"),
     ]

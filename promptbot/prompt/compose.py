@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, lru_cache
@@ -121,29 +122,36 @@ class Composer:
         condensed = (condensed or Condensed()).within(history)
         turns = tuple(split_turns(self._memory.recall(history[len(condensed.covered) :])))
         recall = self._recall(history, condensed, n_recalled=len(turns))
-        contents = Contents(
-            examples=tuple(self._choose_examples(text)),
-            notes=tuple(self._retrieve(text)),
-            turns=turns,
-        )
+        began = time.perf_counter()
+        examples = tuple(self._choose_examples(text))
+        selected = time.perf_counter()
+        notes = tuple(self._retrieve(text))
+        retrieved = time.perf_counter()
+        contents = Contents(examples=examples, notes=notes, turns=turns)
         max_tokens = self._max_prompt_tokens()
         # Fitting may ask for the same contents twice, and what fits has then been rendered.
         render = cache(lambda some: self._render(text, some, recall))
         count = cache(lambda some: self._count(_flatten(render(some))))
         contents, dropped = fit(contents, count, max_tokens)
-        rendered = render(contents)
+        parts = tuple(
+            Part(kind, tuple(messages), self._count(messages))
+            for kind, messages in render(contents).items()
+            if messages
+        )
+        rendered = time.perf_counter()
         return Prompt(
-            parts=tuple(
-                Part(kind, tuple(messages), self._count(messages))
-                for kind, messages in rendered.items()
-                if messages
-            ),
+            parts=parts,
             n_tokens=count(contents),
             max_tokens=max_tokens,
             examples=tuple(self._arrange(text, contents.examples)),
             notes=tuple(reversed(contents.notes)),
             dropped=dropped,
             memory=recall,
+            seconds={
+                "select": selected - began,
+                "retrieve": retrieved - selected,
+                "render": rendered - retrieved,
+            },
         )
 
     def leave_out_each(self, prompt: Prompt) -> list[LeftOut]:

@@ -226,3 +226,40 @@ def test_vectors_of_an_encoder_of_another_size_are_not_used(tmp_path: Path) -> N
     found = SimilarityIndex(MANY, encoder, tmp_path).search("order 17", 2)
     assert encoder.n_encoded == len(MANY) + 1
     assert found == SimilarityIndex(MANY, Wider()).search("order 17", 2)
+
+
+def test_beyond_the_limit_a_graph_finds_nearly_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
+    texts = [f"word{n % 37} thing{n % 101} place{n}" for n in range(1500)]
+    encoder = HashingEncoder()
+    exact = SimilarityIndex(texts, encoder, tmp_path)
+    quick = SimilarityIndex(texts, encoder, tmp_path, exact_up_to=1000)
+    n_found = 0
+    for n in range(0, 1500, 50):
+        wanted = exact.search(texts[n], 5)
+        found = quick.search(texts[n], 5)
+        assert found[0] == (n, 1.0)
+        assert [s for _, s in found] == sorted((s for _, s in found), reverse=True)
+        similarity = dict(enumerate(exact.similarities(texts[n]).tolist()))
+        assert all(s == pytest.approx(similarity[i], abs=1e-6) for i, s in found)
+        # Several may be equally near: the similarities count, not the indices.
+        n_found += sum(s >= wanted[-1][1] for _, s in found)
+    assert n_found >= 0.9 * 5 * 30
+    # The graph is kept beside the vectors, and a damaged one is built again.
+    [kept] = tmp_path.glob("*.faiss")
+    again = SimilarityIndex(texts, encoder, tmp_path, exact_up_to=1000)
+    assert again.search(texts[7], 1) == [(7, 1.0)]
+    kept.write_bytes(b"damaged")
+    rebuilt = SimilarityIndex(texts, encoder, tmp_path, exact_up_to=1000)
+    assert rebuilt.search(texts[7], 1) == [(7, 1.0)]
+    assert kept.stat().st_size > 1000
+
+
+def test_without_the_library_the_search_stays_exact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    texts = [f"text {n}" for n in range(30)]
+    exact = SimilarityIndex(texts, HashingEncoder(), tmp_path)
+    beyond = SimilarityIndex(texts, HashingEncoder(), tmp_path, exact_up_to=10)
+    assert beyond.search("text 7", 5) == exact.search("text 7", 5)
