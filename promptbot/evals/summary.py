@@ -128,7 +128,7 @@ class Summary:
         said += [f"{name} could not be measured: {why}" for name, why in self.problems.items()]
         if waiting := self.manifest.get("seeds_missing"):
             said.append(
-                f"The run is not complete: seeds {', '.join(map(str, waiting))} are left out. "
+                f"The run is not complete: what has seed {' or '.join(map(str, waiting))} is left out. "
                 f"Go on with it: promptbot eval --resume {self.folder}"
             )
         if leaks := self.manifest["leaks"]:

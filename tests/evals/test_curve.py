@@ -138,7 +138,7 @@ def test_a_stopped_curve_shows_the_seeds_that_it_has(suite: Path) -> None:
     assert partial.curve is not None
     assert partial.curve.n_seeds == 1
     [warning] = partial.warnings
-    assert "seeds 1, 2 are left out" in warning
+    assert "what has seed 1 or 2 is left out" in warning
     whole = resume(folder)
     assert whole.curve is not None
     assert (whole.curve.n_seeds, whole.warnings) == (3, ())
