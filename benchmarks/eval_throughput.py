@@ -1,0 +1,391 @@
+"""Compares the speed of evaluations: ``python -m benchmarks.eval_throughput labels|remote``.
+
+- ``labels``: one suite of samples whose labels are scored, against lm-evaluation-harness on the
+  same checkpoint, prompts, labels and threads; log-likelihoods are compared. Needs ``lm_eval`` and
+  ``datasets`` in the environment, and BANKING77 as ``test.jsonl`` and ``train.jsonl``.
+- ``remote``: one suite against a local server of OpenAI's protocol that answers after a fixed time:
+  samples per second as a share of concurrency / latency, and the memory while it runs; beside
+  Inspect (``inspect_ai``) and promptfoo (on the PATH) where they are installed.
+
+Loading models is not counted on any side; promptfoo, a command, is counted with its start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import multiprocessing
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from promptbot.evals.columns import Workshop
+from promptbot.evals.evaluation import Progress, Throughput, evaluate
+from promptbot.evals.suite import Suite, load_suite
+from promptbot.evals.summary import Summary
+
+EMBEDDED = Path(__file__).parent.parent / "promptbot" / "models" / "embedded"
+DATA = Path(__file__).parent.parent.parent / "shared" / "data" / "banking77"
+
+
+@dataclass
+class Clock:
+    """When a run asked, and how much memory it held meanwhile."""
+
+    started: float = 0.0
+    """When the first sample was asked."""
+    ended: float = 0.0
+    """When the last one was answered."""
+    n: int = 0
+    """Samples answered."""
+    rss_mib: list[float] | None = None
+    """Resident memory every 500 samples."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.ended - self.started
+
+    def progress(self) -> Progress:
+        """Return what sets this clock."""
+
+        def on_start(folder: Path, n_done: int, n_answers: int) -> None:
+            self.started = time.perf_counter()
+
+        def on_record(record: object) -> None:
+            self.n += 1
+            self.ended = time.perf_counter()
+            if self.rss_mib is not None and self.n % 500 == 0:
+                self.rss_mib.append(resident_mib())
+
+        return Progress(on_start=on_start, on_record=on_record)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parts = parser.add_subparsers(dest="part", required=True)
+    labels = parts.add_parser("labels", help="against lm-evaluation-harness")
+    labels.add_argument("--samples", type=int, default=500)
+    labels.add_argument("--labels", type=int, default=20)
+    labels.add_argument("--examples", type=int, default=5)
+    labels.add_argument("--data", type=Path, default=DATA)
+    remote = parts.add_parser("remote", help="against a server that answers after a fixed time")
+    remote.add_argument("--samples", type=int, default=2000)
+    remote.add_argument("--jobs", type=int, default=8)
+    remote.add_argument("--latency", type=float, default=0.1, help="seconds")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if given.part == "labels":
+            measure_labels(Path(folder), given.data, given.samples, given.labels, given.examples)
+        else:
+            measure_remote(Path(folder), given.samples, given.jobs, given.latency)
+
+
+def measure_labels(folder: Path, data: Path, n: int, n_labels: int, n_examples: int) -> None:
+    """Print both speeds, their ratio, and the largest difference of log-likelihoods."""
+    suite = write_labels_suite(folder, data, n, n_labels, n_examples)
+    clock = Clock()
+    summary = evaluate(
+        suite,
+        runs=folder / "runs",
+        progress=clock.progress(),
+        throughput=Throughput(use_cache=False),
+    )
+    chain = cast(Any, Workshop(suite).predictor(suite.columns[0], 0))
+    labels = [words[0] for words in chain.bot.spec.labels.values()]
+    prompts = [chain.compose(item.sample.input).messages for item in suite.samples]
+    theirs, seconds = ask_harness(folder, prompts, labels)
+    n_scored = len(suite.samples)
+    ours_rate, their_rate = n_scored / clock.seconds, n_scored / seconds
+    print(f"{n_scored} samples, {len(labels)} labels, {n_examples} examples shown")
+    print(f"promptbot eval         {ours_rate:8.2f} samples/s")
+    print(f"lm-evaluation-harness  {their_rate:8.2f} samples/s")
+    print(f"ratio                  {ours_rate / their_rate:8.1f}")
+    checked = range(0, n_scored, max(1, n_scored // 50))
+    largest = max(
+        abs(score.logprob - loglikelihood)
+        for number in checked
+        for score, loglikelihood in zip(
+            chain.model.score(prompts[number], labels), theirs[number], strict=True
+        )
+    )
+    print(f"largest difference of {len(checked) * len(labels)} log-likelihoods: {largest:.1e}")
+    same = sum(
+        said == max(range(len(labels)), key=theirs[number].__getitem__)
+        for number, said in enumerate(answers(summary, list(chain.bot.spec.labels)))
+    )
+    print(f"same answer on {same} of {n_scored} samples")
+
+
+def write_labels_suite(folder: Path, data: Path, n: int, n_labels: int, n_examples: int) -> Suite:
+    """Return a suite that asks for one of the first labels, always after the same examples."""
+    train, test = (
+        [json.loads(line) for line in (data / f"{split}.jsonl").read_text().splitlines()]
+        for split in ("train", "test")
+    )
+    labels = sorted({row["label"] for row in train})[:n_labels]
+    shown = [next(row for row in train if row["label"] == label) for label in labels[:n_examples]]
+    bot = folder / "bot"
+    bot.mkdir()
+    write_rows(
+        bot / "examples.jsonl", [{"input": row["text"], "label": row["label"]} for row in shown]
+    )
+    (bot / "system.j2").write_text("Classify the message with one label.")
+    wordings = {label: [label.replace("_", " ").strip("? ")] for label in labels}
+    (bot / "bot.yaml").write_text(
+        "name: bench\ntask: classify\nmodel: embedded\n"
+        f"examples: {{selector: fixed, k: {n_examples}, order: file}}\n"
+        f"labels: {json.dumps(wordings)}\n"
+    )
+    rows = [row for row in test if row["label"] in wordings]
+    write_rows(folder / "data.jsonl", [{"input": r["text"], "label": r["label"]} for r in rows])
+    (folder / "suite.yaml").write_text(
+        f"name: labels\nbot: bot\ndata: {{file: data.jsonl, limit: {n}}}\nmetrics: [accuracy]\n"
+    )
+    return load_suite(folder / "suite.yaml")
+
+
+def ask_harness(
+    folder: Path, prompts: list[Any], labels: list[str]
+) -> tuple[list[list[float]], float]:
+    """Return the harness's log-likelihood of each label after each prompt, and its seconds."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED)
+    end = "<|end|>"
+    rows = [
+        {
+            "number": number,
+            "prompt": tokenizer.apply_chat_template(
+                [{"role": m.role, "content": m.content} for m in messages],
+                tokenize=False,
+                add_generation_prompt=True,
+            ),
+            "answer": 0,
+        }
+        for number, messages in enumerate(prompts)
+    ]
+    write_rows(folder / "harness.jsonl", rows)
+    task = {
+        "task": "labels",
+        "dataset_path": "json",
+        "dataset_kwargs": {
+            "data_files": {"test": str(folder / "harness.jsonl")},
+            "cache_dir": str(folder / "cache"),
+        },
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{prompt}}",
+        "doc_to_choice": [f"{label}{end}" for label in labels],
+        "doc_to_target": "answer",
+        "target_delimiter": "",
+        "metric_list": [{"metric": "acc"}],
+    }
+    model = HFLM(pretrained=str(EMBEDDED), device="cpu", dtype="float32", batch_size=1)
+    started = time.perf_counter()
+    found = simple_evaluate(model=model, tasks=[task], bootstrap_iters=0, log_samples=True)
+    seconds = time.perf_counter() - started
+    assert found is not None
+    samples = sorted(found["samples"]["labels"], key=lambda row: row["doc"]["number"])
+    return [[float(pair[0]) for pair in row["filtered_resps"]] for row in samples], seconds
+
+
+def answers(summary: Summary, labels: list[str]) -> Iterator[int]:
+    """Yield the place of each answered label, in the samples' order."""
+    for item in summary.samples:
+        [record] = [r for r in summary.records.values() if r.sample == item.sample.id]
+        assert record.prediction is not None
+        yield labels.index(str(record.prediction.label))
+
+
+def measure_remote(folder: Path, n: int, jobs: int, latency_s: float) -> None:
+    """Print the speed as a share of what the latency allows, beside other tools."""
+    rows = [{"input": f"What is question {i}?", "output": "Hello there."} for i in range(n)]
+    write_rows(folder / "data.jsonl", rows)
+    bot = folder / "bot"
+    bot.mkdir()
+    (bot / "system.j2").write_text("Answer the question.")
+    (bot / "bot.yaml").write_text("name: bench\n")
+    (folder / "suite.yaml").write_text(
+        "name: remote\nbot: bot\ndata: {file: data.jsonl}\nmetrics: [exact]\n"
+    )
+    most = jobs / latency_s
+    with serving(latency_s) as url:
+        suite = load_suite(folder / "suite.yaml", models=[f"openai:m@{url}"])
+        clock = Clock(rss_mib=[])
+        summary = evaluate(
+            suite,
+            runs=folder / "runs",
+            progress=clock.progress(),
+            throughput=Throughput(n_parallel=jobs, use_cache=False),
+        )
+        assert not any(summary.n_failed.values())
+        print(f"{n} samples, {jobs} at once, {latency_s * 1000:.0f} ms each: at most {most:.1f}/s")
+        tell("promptbot eval", n / clock.seconds, most)
+        memory = clock.rss_mib or [math.nan]
+        print(f"memory while it ran: {memory[0]:.0f} MiB at 500 samples, {memory[-1]:.0f} at {n}")
+        if rate := inspect_rate(url, rows, jobs, folder):
+            tell("Inspect", rate, most)
+        if rate := promptfoo_rate(url, rows, jobs, folder):
+            tell("promptfoo", rate, most)
+
+
+def tell(name: str, rate: float, most: float) -> None:
+    """Print one line of the comparison."""
+    print(f"{name:16} {rate:8.1f} samples/s  {rate / most:6.1%}")
+
+
+def inspect_rate(url: str, rows: list[dict[str, str]], jobs: int, folder: Path) -> float | None:
+    """Return the samples per second of Inspect; None where it is not installed."""
+    try:
+        import inspect_ai
+        from inspect_ai.dataset import Sample
+        from inspect_ai.scorer import exact
+        from inspect_ai.solver import generate, system_message
+    except ImportError:
+        print("Inspect is not installed here")
+        return None
+    os.environ |= {"STUB_API_KEY": "none", "STUB_BASE_URL": url, "NO_PROXY": "127.0.0.1"}
+    task = inspect_ai.Task(
+        dataset=[Sample(input=row["input"], target=row["output"]) for row in rows],
+        solver=[system_message("Answer the question."), generate()],
+        scorer=exact(),
+    )
+    started = time.perf_counter()
+    [log] = inspect_ai.eval(
+        task,
+        model="openai-api/stub/m",
+        max_connections=jobs,
+        max_samples=jobs,
+        display="none",
+        log_dir=str(folder / "inspect"),
+    )
+    assert log.status == "success", log.error
+    return len(rows) / (time.perf_counter() - started)
+
+
+def promptfoo_rate(url: str, rows: list[dict[str, str]], jobs: int, folder: Path) -> float | None:
+    """Return the samples per second of promptfoo; None where it is not installed."""
+    command = shutil.which("promptfoo")
+    if command is None:
+        print("promptfoo is not installed here")
+        return None
+    config = {
+        "prompts": ["{{question}}"],
+        "providers": [{"id": "openai:chat:m", "config": {"apiBaseUrl": url, "apiKey": "none"}}],
+        "tests": [
+            {
+                "vars": {"question": row["input"]},
+                "assert": [{"type": "equals", "value": row["output"]}],
+            }
+            for row in rows
+        ],
+    }
+    (folder / "promptfoo.json").write_text(json.dumps(config))
+    quiet = {"PROMPTFOO_DISABLE_TELEMETRY": "1", "PROMPTFOO_DISABLE_UPDATE": "1"}
+    quiet["PROMPTFOO_CONFIG_DIR"] = str(folder / "promptfoo")
+    out = folder / "promptfoo_out.json"
+    started = time.perf_counter()
+    done = subprocess.run(
+        [command, "eval", "-c", str(folder / "promptfoo.json"), "-j", str(jobs), "--no-cache",
+         "--no-table", "--no-progress-bar", "-o", str(out)],
+        env={**os.environ, **quiet},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    seconds = time.perf_counter() - started
+    if not out.exists():
+        print(f"promptfoo failed: {done.stderr[-300:]}")
+        return None
+    return len(rows) / seconds
+
+
+@contextmanager
+def serving(latency_s: float) -> Iterator[str]:
+    """Yield the address of a server, in a process of its own, that answers after a time."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    server = context.Process(target=serve, args=(latency_s, theirs), daemon=True)
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{ours.recv()}/v1"
+    finally:
+        server.terminate()
+        server.join()
+
+
+def serve(latency_s: float, pipe: Any) -> None:
+    """Answer requests until the process ends; the port is sent through the pipe."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:-2])
+                asked = json.loads(await reader.readexactly(int(fields[b"content-length"])))
+                await asyncio.sleep(latency_s)
+                writer.write(reply(streams=bool(asked.get("stream"))))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(talk, "127.0.0.1", 0, backlog=1024)
+        pipe.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+def reply(*, streams: bool) -> bytes:
+    """Return a whole HTTP answer that says "Hello there."."""
+    text, usage = "Hello there.", {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+    body = {"id": "1", "created": 1, "model": "m"}
+    choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
+    if streams:
+        body["object"] = "chat.completion.chunk"
+        delta = {"role": "assistant", "content": text}
+        events = [
+            {**body, "choices": [{"index": 0, "finish_reason": None, "delta": delta}]},
+            {**body, "choices": [{**choice, "delta": {}}]},
+            {**body, "choices": [], "usage": usage},
+        ]
+        content = "".join(f"data: {json.dumps(e)}\n\n" for e in events) + "data: [DONE]\n\n"
+    else:
+        body["object"] = "chat.completion"
+        choice["message"] = {"role": "assistant", "content": text}
+        content = json.dumps({**body, "choices": [choice], "usage": usage})
+    kind = "text/event-stream" if streams else "application/json"
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\n\r\n"
+    return (head + content).encode()
+
+
+def resident_mib() -> float:
+    """Return the memory of this process that is in RAM; not a number off Linux."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return math.nan
+    [line] = [x for x in status.read_text().splitlines() if x.startswith("VmRSS:")]
+    return int(line.split()[1]) / 1024
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write one JSON object a line."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+if __name__ == "__main__":
+    main()
