@@ -29,7 +29,7 @@ from promptbot.chain import Chain, load_chain
 from promptbot.data import content_hash
 from promptbot.evals.columns import draw_examples
 from promptbot.evals.stats import wilson
-from promptbot.evals.suite import FieldsSpec, load_samples
+from promptbot.evals.suite import FieldsSpec, RowsSpec, read_samples
 from promptbot.models.encoder import load_encoder
 from promptbot.models.registry import load_model
 from promptbot.prompt import calibration
@@ -78,7 +78,7 @@ def cells() -> list[Cell]:
 
 def make_chain(cell: Cell, model: FrozenModel, encoder: Encoder, seed: int) -> Chain:
     """Return the chain of a cell, which also finds prior and neighbours."""
-    train = load_samples(DATA / "train.jsonl", FIELDS, "label")
+    train = read_samples(RowsSpec(file="train.jsonl", fields=FIELDS), DATA, "label")
     labels = sorted({item.sample.target for item in train})
     bot = load_bot("intents")
     assert bot.spec.examples is not None
@@ -195,7 +195,9 @@ def main() -> None:
     """Measure what is missing, and print the table."""
     given = parser.parse_args()
     model, encoder = load_model(given.model, seed=given.seed), load_encoder("embedded")
-    chosen = load_samples(DATA / "test.jsonl", FIELDS, "label", given.samples)
+    chosen = read_samples(
+        RowsSpec(file="test.jsonl", fields=FIELDS), DATA, "label", limit=given.samples
+    )
     samples = [item.sample for item in chosen]
     settings = [model.revision, encoder.revision, [asdict(s) for s in samples], given.seed]
     place = given.folder / content_hash(settings)

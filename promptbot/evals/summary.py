@@ -128,8 +128,8 @@ class Summary:
         said += [f"{name} could not be measured: {why}" for name, why in self.problems.items()]
         if waiting := self.manifest.get("seeds_missing"):
             said.append(
-                f"The run is not complete: what has seed {' or '.join(map(str, waiting))} is left out. "
-                f"Go on with it: promptbot eval --resume {self.folder}"
+                f"The run is not complete: what has seed {' or '.join(map(str, waiting))} is left "
+                f"out. Go on with it: promptbot eval --resume {self.folder}"
             )
         if leaks := self.manifest["leaks"]:
             said.append(
