@@ -17,7 +17,6 @@ from promptbot.models.scripted import ScriptedModel
 from promptbot.types import Completion, Message, Reply
 from tests.conftest import CLASSIFY_YAML, BotMaker
 from tests.encoders import HashingEncoder
-from tests.models.conftest import tiny_folder  # noqa: F401 (a fixture)
 
 SMALL_YAML = """\
 name: small
@@ -65,7 +64,7 @@ def fake_reply(chain: Chain, text: str, stop: str, session: str | None = None) -
 @pytest.mark.parametrize("stop", ["end", "length"])
 def test_influence_is_that_of_naive_scoring(
     make_bot: BotMaker,
-    tiny_folder: Path,  # noqa: F811
+    tiny_folder: Path,
     stop: str,
 ) -> None:
     files = {"bot.yaml": SMALL_YAML, "system.j2": SMALL_J2, "knowledge.jsonl": NOTE}

@@ -329,16 +329,20 @@ def _cost(trace: Trace) -> list[str]:
     """Return time and tokens of a reply, a line each."""
     seconds, completion = trace.seconds, trace.completion
     asked = trace.prompt.memory is not None and trace.prompt.memory.n_asked > 0
-    steps = [
-        *([("memory", "memory")] if asked else []),
-        ("compose", "compose"),
-        ("select", "of it examples"),
-        ("retrieve", "notes"),
-        ("render", "text"),
-        ("first_token", "first token"),
-        ("model", "whole answer"),
+    rows = [
+        [
+            *([("memory", "memory")] if asked else []),
+            ("compose", "compose"),
+            ("first_token", "first token"),
+            ("model", "whole answer"),
+        ],
+        [("select", "to select"), ("retrieve", "retrieve"), ("render", "render")],
     ]
-    lines = [" · ".join(f"{name} {_duration(seconds[k])}" for k, name in steps if k in seconds)]
+    lines = [
+        " · ".join(f"{name} {_duration(seconds[key])}" for key, name in row if key in seconds)
+        for row in rows
+        if any(key in seconds for key, _ in row)
+    ]
     tokens = [f"read {trace.prompt.n_tokens}"]
     if completion.n_cached_tokens:
         tokens.append(f"{completion.n_cached_tokens} of them from the cache")

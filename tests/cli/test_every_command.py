@@ -170,6 +170,7 @@ WHY = """\
   │      –  Hello
   ├── cost
   │   compose n s · first token n s · whole answer n s
+  │   to select n s · retrieve n s · render n s
   │   read 31 · wrote 2 · n tokens/s
   └── made by
       bot    kiosk, variant default  hash
