@@ -191,7 +191,7 @@ def ask_harness(
         "doc_to_text": "{{prompt}}",
         "doc_to_choice": [f"{label}{end}" for label in labels],
         "doc_to_target": "answer",
-        "target_delimiter": "",
+        "target_delimiter": " ",
         "metric_list": [{"metric": "acc"}],
     }
     model = HFLM(pretrained=str(EMBEDDED), device="cpu", dtype="float32", batch_size=1)
