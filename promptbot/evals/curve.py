@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from promptbot.evals.records import Key, Record
+from promptbot.evals.records import Key, Record, draws_of
 from promptbot.evals.suite import EvalSample
 from promptbot.evals.worth import Crossover, Estimate, Pair, Scores, compare, resample
 
@@ -269,8 +269,8 @@ def _column(found: Sequence[Mapping[str, Any]], budget: Any) -> Mapping[str, Any
 
 def _draws(manifest: Mapping[str, Any]) -> list[list[tuple[int, int]]]:
     """Return seed and repeat of every answer to a sample, those of one seed together."""
-    repeats = range(int(manifest.get("repeats", 1)))
-    return [[(seed, repeat) for repeat in repeats] for seed in manifest["seeds"]]
+    draws = draws_of(manifest)
+    return [[draw for draw in draws if draw[0] == seed] for seed in manifest["seeds"]]
 
 
 def _scores(
@@ -313,8 +313,7 @@ def _point(
 ) -> CurvePoint:
     keys = [
         Key(column["name"], item.sample.id, *draw)
-        for draws in _draws(manifest)
-        for draw in draws
+        for draw in draws_of(manifest)
         for item in samples
     ]
     answers = [records[key] for key in keys]

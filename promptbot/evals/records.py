@@ -327,6 +327,16 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     return values
 
 
+def draws_of(manifest: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Return every seed with every repeat, in the order in which a run asks them."""
+    return [(seed, repeat) for seed in manifest["seeds"] for repeat in range(repeats_of(manifest))]
+
+
+def repeats_of(manifest: Mapping[str, Any]) -> int:
+    """Return how often each call of a run was made."""
+    return int(manifest.get("repeats", 1))
+
+
 def run_folders(runs: Path = RUNS) -> list[Path]:
     """Return the folder of every run, newest first."""
     folders = [path.parent for path in runs.glob("*/*/manifest.json")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,15 @@ from promptbot.evals.gate import GateResult, judge
 from promptbot.evals.ledger import Ledger, make_ledger
 from promptbot.evals.metrics.labels import confusion, count_labels
 from promptbot.evals.metrics.registry import METRICS, Metric, Outcome, Value
-from promptbot.evals.records import Key, Record, load_manifest, load_records, load_samples
+from promptbot.evals.records import (
+    Key,
+    Record,
+    draws_of,
+    load_manifest,
+    load_records,
+    load_samples,
+    repeats_of,
+)
 from promptbot.evals.suite import EvalSample
 from promptbot.evals.verdict import Comparison, Scale, Scores, compare_all
 
@@ -138,6 +146,13 @@ class Summary:
             )
         return tuple(said)
 
+    def answers(self, column: str) -> Iterator[tuple[int, EvalSample, Record]]:
+        """Yield a column's records in the samples' order, with place and sample of each."""
+        draws = draws_of(self.manifest)
+        for place, item in enumerate(self.samples):
+            for draw in draws:
+                yield place, item, self.records[Key(column, item.sample.id, *draw)]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON-ready values, the content of ``metrics.json``."""
         return {
@@ -169,16 +184,6 @@ class Summary:
                 for name, rows in self.slices.items()
             },
         }
-
-
-def draws_of(manifest: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Return every seed with every repeat, in the order in which a run asks them."""
-    return [(seed, repeat) for seed in manifest["seeds"] for repeat in range(repeats_of(manifest))]
-
-
-def repeats_of(manifest: Mapping[str, Any]) -> int:
-    """Return how often each call of a run was made."""
-    return int(manifest.get("repeats", 1))
 
 
 def scale_of(metric: Metric) -> Scale:
@@ -229,11 +234,12 @@ def summarise(folder: Path) -> Summary:
     }
     metric = METRICS[metrics[0]]
     groups = [item.group for item in samples]
-    scores = {}
+    tables = {}
     for column in columns:
         # A metric of the user's that raises is told as a problem of its value, below.
         with contextlib.suppress(Exception):
-            scores[column] = _sample_scores(metric, outcomes[column], len(draws))
+            tables[column] = _score_table(metric, outcomes[column], len(draws))
+    scores = {column: tuple(table.mean(axis=0).tolist()) for column, table in tables.items()}
     values, problems = _measure(metrics, outcomes)
     scale = scale_of(metric)
     # Two columns that failed alike would look equal: one without any answer is not compared.
@@ -267,7 +273,7 @@ def summarise(folder: Path) -> Summary:
         labels={c: _label_rows(outcomes[c]) for c in columns} if classify else {},
         confusions={c: _confusions(outcomes[c]) for c in columns} if classify else {},
         curve=learning_curve(manifest, samples, records),
-        ledgers=_ledgers(metric, outcomes, manifest, scores),
+        ledgers=_ledgers(tables, manifest),
         gate=tuple(
             judge(
                 manifest["suite"]["gate"], values=values, scores=scores, groups=groups, scale=scale
@@ -351,21 +357,14 @@ def _measure(
 
 
 def _ledgers(
-    metric: Metric,
-    outcomes: Mapping[str, Sequence[Outcome]],
-    manifest: Mapping[str, Any],
-    known: Mapping[str, Sequence[float]],
+    tables: Mapping[str, NDArray[np.float64]], manifest: Mapping[str, Any]
 ) -> dict[str, Ledger]:
     seeds, n_repeats = list(manifest["seeds"]), repeats_of(manifest)
-    n_draws = len(seeds) * n_repeats
-    if n_draws < 2:
+    if len(seeds) * n_repeats < 2:
         return {}
     return {
-        column: make_ledger(
-            _score_table(metric, outcomes[column], n_draws).reshape(len(seeds), n_repeats, -1),
-            seeds,
-        )
-        for column in known
+        column: make_ledger(table.reshape(len(seeds), n_repeats, -1), seeds)
+        for column, table in tables.items()
     }
 
 
@@ -378,11 +377,6 @@ def _score_table(metric: Metric, outcomes: Sequence[Outcome], n_draws: int) -> N
     worst = 0.0 if metric.higher_is_better else max(found, default=0.0)
     table = np.array([worst if score is None else score for score in scores], np.float64)
     return table.reshape(n_draws, -1)
-
-
-def _sample_scores(metric: Metric, outcomes: Sequence[Outcome], n_draws: int) -> tuple[float, ...]:
-    means = _score_table(metric, outcomes, n_draws).mean(axis=0)  # (n_samples,)
-    return tuple(float(mean) for mean in means)
 
 
 def _value(metric: Metric, outcomes: Sequence[Outcome]) -> Value | None:

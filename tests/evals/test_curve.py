@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import csv
+import gzip
+import io
 import json
 import random
 from pathlib import Path
@@ -15,6 +19,8 @@ from promptbot.cli.main import app
 from promptbot.evals.curve import Tally, recommend, say_crossover, say_size
 from promptbot.evals.evaluation import Progress, evaluate, resume
 from promptbot.evals.records import load_manifest, run_folders
+from promptbot.evals.report.answers import render_csv
+from promptbot.evals.report.html import render_html
 from promptbot.evals.report.markdown import render_markdown
 from promptbot.evals.report.terminal import render_terminal
 from promptbot.evals.suite import load_suite
@@ -121,6 +127,16 @@ def test_every_form_of_the_report_tells_the_curve(summary: Summary) -> None:
     assert "A default" in screen
     assert "C probe (trained)" in screen
     assert "examples a label" in screen
+
+
+def test_the_csv_and_the_prompts_are_of_the_columns_that_are_shown(summary: Summary) -> None:
+    rows = list(csv.DictReader(io.StringIO(render_csv(summary))))
+    assert list(dict.fromkeys(row["column"] for row in rows)) == list(summary.columns)
+    assert len(rows) == len(summary.columns) * len(summary.samples) * 3
+    shown = {r.shown for c in summary.columns for _, _, r in summary.answers(c) if r.shown}
+    packed = render_html(summary).split('id="prompts">')[1].split("</script>")[0]
+    assert set(json.loads(gzip.decompress(base64.b64decode(packed)))) == shown
+    assert shown < {record.shown for record in summary.records.values()}
 
 
 def test_a_stopped_curve_shows_the_seeds_that_it_has(suite: Path) -> None:

@@ -14,33 +14,27 @@ HEAD = (
 
 
 def render_csv(summary: Summary) -> str:
-    """Return the answers of a run as CSV, in the samples' order.
+    """Return the answers of the columns that a report shows as CSV, in the samples' order.
 
     `score` is the first metric's, averaged over the seeds and repeats of the sample.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(HEAD)
-    places = {item.sample.id: i for i, item in enumerate(summary.samples)}
-    order = {column: i for i, column in enumerate(summary.columns)}
-    records = sorted(
-        summary.records.values(),
-        key=lambda r: (order.get(r.column, len(order)), places[r.sample], r.seed, r.repeat),
-    )
-    for record in records:
-        place, prediction = places[record.sample], record.prediction
-        item = summary.samples[place]
-        writer.writerow(
-            [
-                record.column, record.sample, record.seed, record.repeat, item.kind,
-                item.sample.input, item.sample.target,
-                prediction.text if prediction else "",
-                (prediction.label if prediction else None) or "",
-                round(summary.scores[record.column][place], 6),
-                record.error or "",
-                round(record.seconds, 6),
-                prediction.n_prompt_tokens if prediction else "",
-                prediction.n_generated_tokens if prediction else "",
-            ]
-        )  # fmt: skip
+    for column in summary.columns:
+        for place, item, record in summary.answers(column):
+            prediction = record.prediction
+            writer.writerow(
+                [
+                    record.column, record.sample, record.seed, record.repeat, item.kind,
+                    item.sample.input, item.sample.target,
+                    prediction.text if prediction else "",
+                    (prediction.label if prediction else None) or "",
+                    round(summary.scores[column][place], 6),
+                    record.error or "",
+                    round(record.seconds, 6),
+                    prediction.n_prompt_tokens if prediction else "",
+                    prediction.n_generated_tokens if prediction else "",
+                ]
+            )  # fmt: skip
     return out.getvalue()

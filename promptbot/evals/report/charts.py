@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from markupsafe import Markup
@@ -66,15 +67,14 @@ def calibration_charts(summary: Summary) -> list[tuple[str, Markup]]:
     Source:
         Guo et al. (2017), arXiv:1706.04599, figure 1; the area of a dot is its number of answers.
     """
-    wanted = {item.sample.id: item.sample.target for item in summary.samples}
     charts = []
     for column in summary.columns:
         confidences, right = [], []
-        for record in summary.records.values():
+        for _, item, record in summary.answers(column):
             prediction = record.prediction
-            if record.column == column and prediction and prediction.label_logprobs:
+            if prediction and prediction.label_logprobs:
                 confidences.append(math.exp(max(prediction.label_logprobs.values())))
-                right.append(prediction.label == wanted[record.sample])
+                right.append(prediction.label == item.sample.target)
         if confidences:
             charts.append((column, _reliability_chart(reliability(confidences, right))))
     return charts
@@ -99,19 +99,15 @@ def confusion_matrix(
 
     None where the labels are so many that only the most frequent confusions can be read.
     """
-    wanted = {item.sample.id: item.sample.target for item in summary.samples}
-    counts: dict[tuple[str, str], int] = {}
-    for record in summary.records.values():
-        if record.column == column:
-            answered = (record.prediction.label if record.prediction else None) or "(no label)"
-            pair = (wanted[record.sample], answered)
-            counts[pair] = counts.get(pair, 0) + 1
+    counts: Counter[tuple[str, str]] = Counter()
+    for _, item, record in summary.answers(column):
+        answered = (record.prediction.label if record.prediction else None) or "(no label)"
+        counts[item.sample.target, answered] += 1
     rows = sorted({one for one, _ in counts})
     answers = sorted({two for _, two in counts} | set(rows), key=lambda x: (x == "(no label)", x))
     if len(answers) > MAX_MATRIX or not counts:
         return None
-    totals = {row: sum(counts.get((row, a), 0) for a in answers) for row in rows}
+    totals = {row: sum(counts[row, a] for a in answers) for row in rows}
     return answers, [
-        (row, [(counts.get((row, a), 0), counts.get((row, a), 0) / totals[row]) for a in answers])
-        for row in rows
+        (row, [(counts[row, a], counts[row, a] / totals[row]) for a in answers]) for row in rows
     ]

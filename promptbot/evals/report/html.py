@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from promptbot.evals.metrics.registry import METRICS
-from promptbot.evals.records import Key
+from promptbot.evals.records import Key, draws_of
 from promptbot.evals.report.cells import (
     VERDICT_WORDS,
     difference,
@@ -22,7 +22,7 @@ from promptbot.evals.report.charts import calibration_charts, confusion_matrix, 
 from promptbot.evals.report.curve import about, curve_picture, markdown_lines
 from promptbot.evals.report.forest import forest_plot
 from promptbot.evals.report.ledger import ABOUT, HEAD, ledger_rows
-from promptbot.evals.summary import Summary, draws_of
+from promptbot.evals.summary import Summary
 
 COSTS = (("prompt_tokens", "tokens read per answer"), ("seconds_p50", "seconds per answer, median"))
 """Metrics against which the first one is drawn."""
@@ -143,15 +143,16 @@ def _rows(summary: Summary) -> list[dict[str, Any]]:
 
 
 def _prompts(summary: Summary) -> dict[str, Any]:
-    """Return every prompt behind an answer, and its notes, by its hash."""
+    """Return every prompt behind an answer that is shown, and its notes, by its hash."""
     found: dict[str, Any] = {}
-    for record in summary.records.values():
-        prediction = record.prediction
-        if record.shown and prediction and record.shown not in found:
-            found[record.shown] = {
-                "m": [[m.role, m.content] for m in prediction.messages or ()],
-                "n": [n.source for n in prediction.notes or ()],
-            }
+    for column in summary.columns:
+        for _, _, record in summary.answers(column):
+            prediction = record.prediction
+            if record.shown and prediction and record.shown not in found:
+                found[record.shown] = {
+                    "m": [[m.role, m.content] for m in prediction.messages or ()],
+                    "n": [n.source for n in prediction.notes or ()],
+                }
     return found
 
 
