@@ -291,13 +291,7 @@ class Chain(Runnable[ChatInput, Reply]):
         choice = self._chooser.choose(prompt.messages, options, config, **self._decoding)
         seconds["model"] = time.perf_counter() - started
         found = self._classifier.chosen(request.text, choice, prompt)
-        self._remember(request, found.text)
-        return Reply(
-            text=found.text,
-            session=request.session,
-            label=found.label,
-            trace=self._trace(prompt, found.completion, seconds, found),
-        )
+        return self._labelled(request, prompt, seconds, found)
 
     def _answer(
         self,
@@ -342,6 +336,12 @@ class Chain(Runnable[ChatInput, Reply]):
         started = time.perf_counter()
         found = self._classifier.classify(request.text, prompt, earlier)
         seconds["model"] = time.perf_counter() - started
+        return self._labelled(request, prompt, seconds, found)
+
+    def _labelled(
+        self, request: _Request, prompt: Prompt, seconds: dict[str, float], found: Classified
+    ) -> Reply:
+        """Return a label as a reply that the session remembers."""
         self._remember(request, found.text)
         return Reply(
             text=found.text,

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,21 @@ def content_hash(value: object) -> str:
     """Return the hash of a JSON-ready value; 16 hexadecimal digits."""
     canonical = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def append_bytes(path: Path, data: bytes) -> None:
+    """Append to a file, made for its owner alone where there is none, by one write.
+
+    Whoever appends to the same file at the same time stands before or after, never within.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
 
 
 def scan_rows(path: Path) -> Iterator[Row | DataError]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from promptbot.bot.folder import Bot
 from promptbot.corrections import review_file
-from promptbot.data import scan_rows
+from promptbot.data import append_bytes, scan_rows
 from promptbot.errors import DataError, InputError
 
 PICKS_FILE = "picks.jsonl"
@@ -50,11 +49,7 @@ def append_pick(path: Path, pick: Pick) -> None:
     line = json.dumps(asdict(pick), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            os.write(descriptor, line)
-        finally:
-            os.close(descriptor)
+        append_bytes(path, line)
     except OSError as error:
         raise InputError(
             f"the pick cannot be kept ({error.strerror}).",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from promptbot.data import scan_rows
+from promptbot.data import append_bytes, scan_rows
 from promptbot.errors import DataError, InputError
 from promptbot.transcript import STOPPED
 from promptbot.types import Message, Reply
@@ -105,12 +104,8 @@ class TurnFile:
 
     def _append(self, text: str) -> None:
         try:
-            # One write of the whole turn: two conversations may share a file.
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                os.write(descriptor, text.encode("utf-8", "replace"))
-            finally:
-                os.close(descriptor)
+            # The whole turn at once: two conversations may share a file.
+            append_bytes(self.path, text.encode("utf-8", "replace"))
         except OSError as error:
             raise InputError(
                 f"the file cannot be written ({error.strerror}).",

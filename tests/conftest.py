@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -52,6 +53,12 @@ CLASSIFY_EXAMPLES = """\
 """
 
 BotMaker = Callable[..., Path]
+
+
+def write_rows(path: Path, texts: dict[str, list[str]]) -> None:
+    """Write labelled texts as samples or as a pool, in the order given."""
+    rows = [{"input": text, "label": label} for label, some in texts.items() for text in some]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @pytest.fixture(autouse=True)

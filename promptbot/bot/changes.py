@@ -61,17 +61,21 @@ def _texts(bot: Bot) -> dict[str, str]:
 
 
 def _settings(before: Bot, after: Bot) -> Iterator[str]:
-    old, new = (dict(_flat(bot.spec.model_dump(mode="json"))) for bot in (before, after))
+    old, new = (
+        {key: value for key, value in flat(bot.spec.model_dump(mode="json")) if value is not None}
+        for bot in (before, after)
+    )
     for key in dict.fromkeys([*old, *new]):
         if key != "description" and old.get(key) != new.get(key):
             yield f"{key} {_shown(old.get(key))} → {_shown(new.get(key))}"
 
 
-def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted name and the value of every nested setting."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{key}.")
-        elif value is not None:
+            yield from flat(value, f"{above}{key}.")
+        else:
             yield above + key, value
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +25,7 @@ from promptbot.bot.folder import (
 from promptbot.bot.spec import RESERVED_VARIABLES, BotSpec, Key
 from promptbot.data import check_k, scan_examples, scan_notes
 from promptbot.errors import DataError, PromptbotError, SpecError
+from promptbot.models.prefix_cache import common_length
 from promptbot.prompt.output import check_schema, other_language
 from promptbot.prompt.template import Template
 from promptbot.prompt.verbalizer import Verbalizer
@@ -131,8 +131,8 @@ def cache_advice(name: str | Path) -> list[str]:
         one, other = (template.render({**spec.vars, **_trial(spec, text)}).strip() for text in "ab")
         if one == other:
             continue
-        n_before = _n_shared(one, other)
-        n_behind = _n_shared(one[::-1], other[::-1])
+        n_before = common_length(one, other)
+        n_behind = common_length(one[::-1], other[::-1])
         if n_behind >= LONG_BEHIND:
             remark = (
                 f"{source.name}: {n_behind} characters of fixed text stand behind text that "
@@ -141,11 +141,6 @@ def cache_advice(name: str | Path) -> list[str]:
             )
             remarks[remark] = None
     return list(remarks)
-
-
-def _n_shared(one: str, other: str) -> int:
-    """Return the length of the longest common beginning."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _trial(spec: BotSpec, text: str = "") -> dict[str, object]:

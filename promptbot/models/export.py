@@ -21,15 +21,13 @@ from typing import TYPE_CHECKING, Any
 from promptbot.errors import InputError, MissingExtra, ModelError
 from promptbot.models import int8
 from promptbot.models.layouts import Layout, read_layout
-from promptbot.models.weights import read_json, weight_files
+from promptbot.models.weights import GRAPH, INT8_GRAPH, hub_folder, read_json, weight_files
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
     from promptbot.interfaces import FrozenModel
 
-GRAPH = "model.onnx"
-INT8_GRAPH = "model.int8.onnx"
 MAX_LOGIT_DIFFERENCE = 1e-3
 """Of a float32 graph's logits to Transformers', relative to their size."""
 MAX_NATS = {False: 1e-3, True: 0.1}
@@ -131,17 +129,12 @@ def _source(model: str) -> Path:
             expected="Expected embedded, the folder of a checkpoint, or hf:OWNER/NAME.",
             hint="Check the path.",
         )
-    from huggingface_hub import snapshot_download
-
-    try:
-        patterns = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
-        return Path(snapshot_download(model.removeprefix("hf:"), allow_patterns=patterns))
-    except Exception as error:  # the hub's errors and those of the network share no base class
-        raise ModelError(
-            f"it could not be fetched from the hub ({type(error).__name__}: {error}).",
-            place=model,
-            hint="Check the name and the connection; a gated model needs HF_TOKEN.",
-        ) from error
+    return hub_folder(
+        model.removeprefix("hf:"),
+        what=f'Exporting "{model}"',
+        place=model,
+        hint="Check the name and the network; a gated model needs HF_TOKEN.",
+    )
 
 
 def _save_tokenizer(source: Path, folder: Path) -> None:

@@ -14,7 +14,10 @@ from promptbot.models.int8 import int8_weights
 from promptbot.models.layouts import graph_weights, read_layout
 from promptbot.models.local import LocalChatModel
 from promptbot.models.weights import (
+    GRAPH,
+    INT8_GRAPH,
     digest,
+    graph_in,
     load_tensors,
     read_json,
     read_verified,
@@ -29,8 +32,6 @@ if TYPE_CHECKING:
     from promptbot.models.layouts import Layout
     from promptbot.models.prefix_cache import KeyValues
 
-GRAPHS = ("model.int8.onnx", "model.onnx")
-"""Files with the computation; the first that is there is used."""
 _BLOCK = 128
 
 
@@ -141,10 +142,10 @@ class OnnxNetwork:
 
         place = str(folder)
         layout = read_layout(read_json(folder / "config.json"), place)
-        name = next((name for name in GRAPHS if (folder / name).is_file()), None)
+        name = graph_in(folder)
         if name is None:
             raise ModelError(
-                f"{GRAPHS[-1]} is missing.",
+                f"{GRAPH} is missing.",
                 place=place,
                 expected="The ONNX engine needs the graph beside the weights.",
                 hint=f"Make a folder that has it: promptbot models export {folder} NEW_FOLDER",
@@ -152,7 +153,7 @@ class OnnxNetwork:
         graph = read_verified(folder, [name])[name]
         weights: Mapping[str, NDArray[np.float32] | NDArray[np.uint8]]
         weights = plain = graph_weights(layout, load_tensors(folder), place)
-        is_int8 = name == GRAPHS[0]
+        is_int8 = name == INT8_GRAPH
         if is_int8:
             weights = int8_weights(layout, plain)
         options = onnxruntime.SessionOptions()

@@ -113,7 +113,7 @@ class PrefixCache:
         best: CachedSequence | None = None
         n_best = 0
         for sequence in self._sequences:
-            n_shared = _n_shared(sequence.ids, ids)
+            n_shared = common_length(sequence.ids, ids)
             if n_shared >= max(n_best, 1):  # of equals the most recent
                 best, n_best = sequence, n_shared
         n_best = min(n_best, len(ids) - 1)
@@ -144,9 +144,9 @@ class PrefixCache:
             self._sequences.remove(oldest)
 
 
-def _n_shared(known: Sequence[int], ids: Sequence[int]) -> int:
-    """Return the length of the longest common prefix."""
-    n = min(len(known), len(ids))
-    if known[:n] == ids[:n]:
+def common_length(one: Sequence[int] | str, other: Sequence[int] | str) -> int:
+    """Return the length of the longest common beginning of two sequences of the same kind."""
+    n = min(len(one), len(other))
+    if one[:n] == other[:n]:
         return n
-    return next(i for i in range(n) if known[i] != ids[i])
+    return next(i for i in range(n) if one[i] != other[i])

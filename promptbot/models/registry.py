@@ -10,15 +10,13 @@ from urllib.parse import urlsplit
 
 from promptbot.errors import ModelError, did_you_mean
 from promptbot.models.providers import PROVIDERS, parse_remote
+from promptbot.models.weights import GRAPH, graph_in
 
 if TYPE_CHECKING:
     from promptbot.interfaces import FrozenModel
 
 EMBEDDED = Path(__file__).parent / "embedded"
 """The folder of the model that is shipped with the package."""
-
-GRAPH_FILES = ("model.int8.onnx", "model.onnx")
-"""One of them makes a folder one for ONNX Runtime; others are Transformers checkpoints."""
 
 FORMS = (
     "Expected one of: embedded; a folder; hf:OWNER/NAME; openai:NAME or another provider's; "
@@ -88,11 +86,11 @@ def _is_loopback(host: str) -> bool:
 
 
 def _load_embedded() -> FrozenModel:
-    if not _has_graph(EMBEDDED):
+    if not graph_in(EMBEDDED):
         raise ModelError(
             "the embedded model is not in this installation.",
             place=str(EMBEDDED),
-            expected=f"Expected {GRAPH_FILES[-1]} there.",
+            expected=f"Expected {GRAPH} there.",
             hint="Install promptbot again, or choose another model with --model.",
         )
     from promptbot.models.onnx import load_onnx
@@ -100,12 +98,8 @@ def _load_embedded() -> FrozenModel:
     return load_onnx(EMBEDDED, "embedded")
 
 
-def _has_graph(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in GRAPH_FILES)
-
-
 def _load_folder(folder: Path, spec: str) -> FrozenModel:
-    if _has_graph(folder):
+    if graph_in(folder):
         from promptbot.models.onnx import load_onnx
 
         return load_onnx(folder, spec)

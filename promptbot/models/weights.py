@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptbot.errors import ModelError, UnsafeWeights
+from promptbot.errors import MissingExtra, ModelError, UnsafeWeights
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 CARD = "card.json"
+GRAPH, INT8_GRAPH = "model.onnx", "model.int8.onnx"
+"""ONNX graphs beside the weights; one of them makes a folder one for ONNX Runtime."""
 _INDEX = "model.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.h5", "*.msgpack")
 
@@ -59,6 +61,40 @@ def weight_files(folder: Path) -> list[Path]:
         expected="A model folder holds config.json, tokenizer.json and *.safetensors.",
         hint="Save the model there with: model.save_pretrained(folder)",
     )
+
+
+def graph_in(folder: Path) -> str | None:
+    """Return the name of the graph to compute with, that in 8 bits first; None without one."""
+    return next((name for name in (INT8_GRAPH, GRAPH) if (folder / name).is_file()), None)
+
+
+def hub_folder(name: str, *, what: str, place: str, hint: str) -> Path:
+    """Return the local folder of a hub checkpoint, fetched without any code or pickles.
+
+    Args:
+        name: OWNER/NAME.
+        what: What needs it, for errors.
+        place: What asks for it, for errors.
+        hint: What to do where the hub gives none.
+
+    Raises:
+        MissingExtra: huggingface_hub is not installed.
+        ModelError: The hub gives none.
+    """
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise MissingExtra(what, "huggingface_hub", "hf") from error
+    patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:  # the hub's client raises many kinds, none of them ours
+        raise ModelError(
+            f'the hub gave no checkpoint "{name}" ({type(error).__name__}).',
+            place=place,
+            expected='Expected "hf:owner/name" of a public repository, and a network.',
+            hint=hint,
+        ) from error
 
 
 def file_checksum(data: bytes) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,13 @@ from promptbot.evals.evaluation import evaluate
 from promptbot.evals.suite import load_suite
 from promptbot.evals.trained import accuracies, train, with_baselines
 from promptbot.learn.spec import BaselineSpec
-from tests.conftest import BotMaker
+from tests.conftest import BotMaker, write_rows
 
 TEXTS = {
     "card_lost": ["I lost my card", "my card was stolen", "the card is gone", "card missing"],
     "balance": ["how much money is there", "show my balance", "balance please", "my money"],
 }
 TESTED = {"card_lost": ["where is my lost card"], "balance": ["what is my balance"]}
-
-
-def write_rows(path: Path, texts: dict[str, list[str]]) -> None:
-    rows = [{"input": text, "label": label} for label, some in texts.items() for text in some]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,13 @@ from promptbot.evals.evaluation import Progress, evaluate, plan, resume, schedul
 from promptbot.evals.records import load_records, run_folders
 from promptbot.evals.suite import EvalSample, load_suite
 from promptbot.types import Sample
-from tests.conftest import BotMaker
+from tests.conftest import BotMaker, write_rows
 
 POOL = {
     "card_lost": ["I lost my card", "my card was stolen", "the card is gone", "card missing"],
     "balance": ["how much money is there", "show my balance", "balance please"],
 }
 TESTED = {"card_lost": ["where is my lost card?"], "balance": ["what is my balance"]}
-
-
-def write_rows(path: Path, texts: dict[str, list[str]]) -> None:
-    rows = [{"input": text, "label": label} for label, some in texts.items() for text in some]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @pytest.fixture

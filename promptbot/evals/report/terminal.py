@@ -13,6 +13,7 @@ from promptbot.evals.report.cells import estimate, kind_size, method, p_value, s
 from promptbot.evals.report.curve import terminal_parts
 from promptbot.evals.report.ledger import ABOUT, HEAD, ledger_rows
 from promptbot.evals.summary import Summary
+from promptbot.evals.verdict import Comparison
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,9 +30,7 @@ def render_terminal(summary: Summary) -> RenderableType:
     if summary.curve:
         parts += terminal_parts(summary.curve)
     for comparison in summary.comparisons:
-        mark = Text(f"{MARKS[comparison.outcome]} ", style=STYLES[comparison.outcome])
-        p = Text(f"  p {_with_sign(p_value(comparison.p_adjusted))}", style="dim")
-        parts.append(Text.assemble(mark, comparison.sentence, p))
+        parts.append(verdict_line(comparison))
     if summary.gate:
         parts.append(Text())
         for result in summary.gate:
@@ -53,8 +52,12 @@ def render_terminal(summary: Summary) -> RenderableType:
     return Group(*parts)
 
 
-def _with_sign(p: str) -> str:
-    return p if p.startswith("<") else f"= {p}"
+def verdict_line(comparison: Comparison) -> Text:
+    """Return a comparison's sentence with its mark and its p-value."""
+    mark = Text(f"{MARKS[comparison.outcome]} ", style=STYLES[comparison.outcome])
+    p = p_value(comparison.p_adjusted)
+    told = Text(f"  p {p if p.startswith('<') else f'= {p}'}", style="dim")
+    return Text.assemble(mark, comparison.sentence, told)
 
 
 def _table(summary: Summary) -> Table:
