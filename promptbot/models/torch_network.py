@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -49,13 +49,23 @@ class TorchKeyValues:
         if surplus:
             self.cache.crop(-surplus)
 
-    def copy(self, n_tokens: int) -> TorchKeyValues:
-        """Return a copy of the first n tokens."""
+    def part(self, start: int, stop: int) -> TorchKeyValues:
+        """Return a copy of those of the tokens from start to stop."""
         twin = TorchKeyValues()
         for i, layer in enumerate(self.cache.layers):
-            keys, values = layer.keys[..., :n_tokens, :], layer.values[..., :n_tokens, :]
+            keys, values = layer.keys[..., start:stop, :], layer.values[..., start:stop, :]
             twin.cache.update(keys.clone(), values.clone(), i)
         return twin
+
+    def extend(self, others: Sequence[KeyValues]) -> None:
+        """Append copies of what belongs to the tokens that follow these."""
+        import torch
+
+        caches = [other.cache for other in others if isinstance(other, TorchKeyValues)]
+        for i in range(len(caches[0].layers) if caches else 0):
+            keys = torch.cat([cache.layers[i].keys for cache in caches], dim=-2)
+            values = torch.cat([cache.layers[i].values for cache in caches], dim=-2)
+            self.cache.update(keys, values, i)
 
 
 class TorchNetwork:

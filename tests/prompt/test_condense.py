@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from promptbot.bot.check import check_bot
@@ -10,8 +12,10 @@ from promptbot.chain import Chain, InMemoryHistory
 from promptbot.errors import ProviderError, SpecError
 from promptbot.models.scripted import ScriptedModel
 from promptbot.prompt.condense import find_facts, parse_facts
+from promptbot.store import Store
 from promptbot.types import Message, Recall, Reply
 from tests.conftest import BotMaker
+from tests.test_store import make_schema_1
 
 YAML = "name: shop\nmemory: {kind: %s}\n"
 SYSTEM = (
@@ -188,3 +192,19 @@ def test_check_reads_the_memorys_template_too(make_bot: BotMaker) -> None:
     (problem,) = check_bot(make_bot(files=files))
     assert '"knowledge" is not declared' in str(problem)
     assert "summary.j2" in str(problem)
+
+
+def test_a_conversation_of_an_older_store_is_condensed_as_any_other(
+    make_bot: BotMaker, tmp_path: Path
+) -> None:
+    make_schema_1(tmp_path / "chats.db")  # one turn: "Hello", "Hi!"
+    chain = make_chain(
+        make_bot,
+        "summary, max_tokens: null, max_turns: 1",
+        *("a1", "SUM", "a2"),
+        summary_j2=SUMMARY_J2,
+    )
+    store = Store(f"sqlite:///{tmp_path / 'chats.db'}", bot="shop")
+    replies = say(Chain(chain.bot, chain.model, history=store), "q1", "q2")
+    assert [recalled(reply).summary for reply in replies] == ["", "SUM"]
+    assert prompts(chain)[1] == [Message("user", "Old: \nuser: Hello\nassistant: Hi!")]
