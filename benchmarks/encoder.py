@@ -16,11 +16,12 @@ same all-MiniLM-L6-v2, one thread each, over short texts, whose vectors are comp
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -176,7 +177,9 @@ def compare_speed(data: Path, n_texts: int, n_rounds: int = 3) -> None:
     def run_plain() -> NDArray[np.float32]:
         return np.asarray(plain.encode(short, batch_size=32, normalize_embeddings=True))
 
-    ways = {name: (lambda one=one: one.encode(short)) for name, one in ours.items()}
+    ways: dict[str, Callable[[], object]] = {
+        name: functools.partial(one.encode, short) for name, one in ours.items()
+    }
     ways["sentence-transformers"] = run_plain
     gap = np.abs(run_plain()[:500] - ours["teacher"].encode(short[:500])).max()
     print(f"{len(short):,} texts; largest difference of the teacher's vectors {gap:.1e}")

@@ -14,6 +14,7 @@
     |   |   |-- UnsafeWeights      weights that could run code when they are read
     |   |   |-- MissingExtra       an optional dependency is not installed
     |   |   |-- MissingKey         no API key in the environment
+    |   |   |-- OutOfMemory        not even the smallest piece of work fits into memory
     |   |   `-- CannotScore        the model only writes
     |   |-- ContextOverflow        the prompt cannot be made to fit
     |   `-- StoreError             conversations or runs cannot be read or written
@@ -116,6 +117,10 @@ class MissingExtra(ModelError):
 
 class MissingKey(ModelError):
     """The environment holds no key for a remote provider."""
+
+
+class OutOfMemory(ModelError):
+    """A local model's work does not fit into the memory of its device."""
 
 
 class CannotScore(ModelError):

@@ -6,8 +6,14 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from promptbot.errors import OutOfMemory
 from promptbot.models.prefix_cache import CachedSequence, CausalNetwork, PrefixCache
-from promptbot.models.scoring import MAX_LOGIT_BYTES, log_softmax, score_options
+from promptbot.models.scoring import (
+    MAX_LOGIT_BYTES,
+    log_softmax,
+    score_options,
+    tell_smaller,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,12 +107,21 @@ class CausalEngine:
         """Read tokens (at least one) and return the logits after the last.  # (n_vocabulary,)"""
         import numpy as np
 
-        for start in range(0, len(new), CHUNK):
-            chunk = np.array(new[start : start + CHUNK], dtype=np.int64)
+        start, size = 0, CHUNK
+        while start < len(new):
+            chunk = np.array(new[start : start + size], dtype=np.int64)
             positions = len(sequence.ids) + np.arange(len(chunk), dtype=np.int64)
             wanted = np.array([len(chunk) - 1], dtype=np.int64)
-            logits = self.network.forward(sequence.key_values, chunk, positions, None, wanted)
+            try:
+                logits = self.network.forward(sequence.key_values, chunk, positions, None, wanted)
+            except OutOfMemory:
+                if len(chunk) == 1:
+                    raise
+                size = len(chunk) // 2
+                tell_smaller(f"{size:,} tokens of the prompt at once in place of {len(chunk):,}")
+                continue
             sequence.ids += chunk.tolist()
+            start += len(chunk)
         return np.asarray(logits[0])
 
 

@@ -7,10 +7,13 @@ prompt and its own ancestors. The scores are those of one plain pass per option 
 
 from __future__ import annotations
 
+import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from promptbot.errors import OutOfMemory
 from promptbot.models.sampling import refuse_nan
 
 if TYPE_CHECKING:
@@ -86,10 +89,22 @@ def score_options(
     result: list[list[float]] = [[] for _ in options]
     n_prompt = past.n_tokens + len(rest)
     root: NDArray[np.float32] | None = None
-    for group in _groups(network, options):
+    # Where a group does not fit into memory, its halves are tried.
+    groups = deque(_groups(network, options))
+    while groups:
+        group = groups.popleft()
         trie = build_trie([options[i] for i in group])
         new_prompt = np.array(rest if root is None else [], dtype=np.int64)
-        logprobs = log_softmax(_read(network, past, n_prompt, new_prompt, trie))
+        try:
+            logits = _read(network, past, n_prompt, new_prompt, trie)
+        except OutOfMemory:
+            if len(group) == 1:
+                raise
+            half = len(group) // 2
+            tell_smaller(f"{half:,} options at once in place of {len(group):,}")
+            groups.extendleft([group[half:], group[:half]])
+            continue
+        logprobs = log_softmax(logits)
         past.crop(n_prompt)
         if root is None:
             root, logprobs = logprobs[0], logprobs[1:]
@@ -101,6 +116,19 @@ def score_options(
                 for parent, token in zip(above, options[i], strict=False)
             ]
     return result
+
+
+def tell_smaller(work: str) -> None:
+    """Warn, once for each text, that memory is short and the work is done in smaller pieces."""
+    warnings.warn(
+        f"memory is short: {work}. Answers stay the same; a smaller model would be faster.",
+        MemoryIsShort,
+        stacklevel=2,
+    )
+
+
+class MemoryIsShort(UserWarning):
+    """Work is done in smaller pieces than planned."""
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

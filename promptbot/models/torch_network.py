@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from promptbot.errors import FrozenModelChanged
+from promptbot.errors import FrozenModelChanged, OutOfMemory
 from promptbot.models.scoring import build_trie
 
 if TYPE_CHECKING:
@@ -48,6 +48,13 @@ class TorchKeyValues:
         surplus = self.n_tokens - n_tokens
         if surplus:
             self.cache.crop(-surplus)
+
+    def restore(self, n_tokens: int) -> None:
+        """Crop every layer by itself, after a pass that broke off somewhere between them."""
+        for layer in self.cache.layers:
+            if layer.is_initialized and layer.keys.shape[-2] > n_tokens:
+                layer.keys = layer.keys[..., :n_tokens, :]
+                layer.values = layer.values[..., :n_tokens, :]
 
     def part(self, start: int, stop: int) -> TorchKeyValues:
         """Return a copy of those of the tokens from start to stop."""
@@ -137,17 +144,30 @@ class TorchNetwork:
             arguments["logits_to_keep"] = rows
         if visible is not None:
             arguments["attention_mask"] = self._mask(visible, past.n_tokens)
-        with torch.inference_mode(), few_threads(self.model):
-            output = self.model(
-                input_ids=torch.from_numpy(ids)[None].to(device),
-                past_key_values=past.cache,
-                use_cache=True,
-                **arguments,
-            )
-            logits = output.logits[0]
-            if "logits_to_keep" not in self._accepted:
-                logits = logits[rows]
-            return np.asarray(logits.float().cpu().numpy())
+        n_past = past.n_tokens
+        try:
+            with torch.inference_mode(), few_threads(self.model):
+                output = self.model(
+                    input_ids=torch.from_numpy(ids)[None].to(device),
+                    past_key_values=past.cache,
+                    use_cache=True,
+                    **arguments,
+                )
+                logits = output.logits[0]
+                if "logits_to_keep" not in self._accepted:
+                    logits = logits[rows]
+                return np.asarray(logits.float().cpu().numpy())
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not _is_memory(error):
+                raise
+            past.restore(n_past)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            raise OutOfMemory(
+                f"{len(ids):,} new tokens after {n_past:,} do not fit into the memory of {device}.",
+                place="the Transformers engine",
+                hint="Choose a smaller model, a shorter memory, or fewer examples and notes.",
+            ) from error
 
     def digest(self) -> str:
         """Return the content hash of parameters and buffers."""
@@ -192,6 +212,13 @@ def digest_of(model: Any) -> str:
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()[:16]
+
+
+def _is_memory(error: Exception) -> bool:
+    """Return whether an error says that memory was missing; the CPU's has no class of its own."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 @contextlib.contextmanager
