@@ -18,15 +18,17 @@ from typing import TYPE_CHECKING, Any, cast
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import patch_config
 
-from promptbot.answer import Answerer
+from promptbot.answer import Answer, Answerer
 from promptbot.bot.folder import Bot, load_bot
 from promptbot.errors import InputError
+from promptbot.guard.guard import Guard, Screen
 from promptbot.interfaces import ChoosesOptions
 from promptbot.models.messages import completion_of, to_langchain
 from promptbot.prompt.compose import Composer
 from promptbot.prompt.condense import Condensed
 from promptbot.types import (
     Completion,
+    GuardEvent,
     Message,
     OutputCheck,
     Prediction,
@@ -56,6 +58,7 @@ class _Request:
     text: str
     session: str
     remembered: bool
+    events: tuple[GuardEvent, ...] = ()
 
 
 class InMemoryHistory:
@@ -146,7 +149,12 @@ class Chain(Runnable[ChatInput, Reply]):
     def compose(self, text: str, session: str | None = None) -> Prompt:
         """Return the prompt that a message would make, without asking the model."""
         earlier = self.history.load(session) if session else ()
+        text = self._guard.hear(text).text
         return self._composer.compose(text, earlier, self._condensed.get(session or ""))
+
+    def hear(self, text: str) -> str:
+        """Return what the bot takes of a message: without secrets and, if so set, personal data."""
+        return self._guard.hear(text).text
 
     def leave_out_each(self, prompt: Prompt) -> list[LeftOut]:
         """Return a prompt of this bot without each of its parts in turn; see `influence`."""
@@ -227,7 +235,12 @@ class Chain(Runnable[ChatInput, Reply]):
     ) -> Iterator[Reply]:
         request = _parse_input(input)
         started = time.perf_counter()
+        heard = self._guard.hear(request.text)
+        request = replace(request, text=heard.text, events=heard.events)
         earlier = self.history.load(request.session) if request.remembered else ()
+        if by_rule := self._guard.answer(heard.text, earlier):
+            yield self._by_rule(request, *by_rule)
+            return
         child = patch_config(config, callbacks=run_manager.get_child())
         condensed = self._condense(request.session, earlier, child)
         remembered = time.perf_counter()
@@ -248,15 +261,20 @@ class Chain(Runnable[ChatInput, Reply]):
             yield self._answer(request, prompt, seconds, child)
             return
         said, chunk_sum = "", cast("AIMessageChunk | None", None)
+        screen = self._guard.screen(prompt.messages)
         try:
             for chunk in self.model.stream(to_langchain(prompt.messages), child, **self._decoding):
                 seconds.setdefault("first_token", time.perf_counter() - composed)
                 chunk_sum = chunk if chunk_sum is None else chunk_sum + chunk
-                if piece := str(chunk.text):
+                if piece := screen.push(str(chunk.text)):
                     said += piece
                     # A classify bot's words are shown once they are known to be a label.
                     if not self._classifier:
                         yield Reply(text=piece, session=request.session)
+            if piece := screen.finish():
+                said += piece
+                if not self._classifier:
+                    yield Reply(text=piece, session=request.session)
         except (GeneratorExit, KeyboardInterrupt):
             self._remember(request, said, stopped=True)
             raise
@@ -273,6 +291,21 @@ class Chain(Runnable[ChatInput, Reply]):
                 seconds,
                 written,
                 self._answerer.look_at(said),
+                events=(*request.events, *screen.events),
+            ),
+        )
+
+    def _by_rule(self, request: _Request, said: str, event: GuardEvent) -> Reply:
+        """Return what the guard says; no prompt is made, and no model is asked."""
+        self._remember(request, said)
+        return Reply(
+            text=said,
+            session=request.session,
+            trace=self._trace(
+                Prompt(parts=(), n_tokens=0, max_tokens=None),
+                Completion(said, stop_reason="rule"),
+                {},
+                events=(*request.events, event),
             ),
         )
 
@@ -303,7 +336,8 @@ class Chain(Runnable[ChatInput, Reply]):
         """Return a reply whose form was looked at, or that was voted on, before it is shown."""
         started = time.perf_counter()
         choice = self._classifier.verbalizer.parse if self._classifier else None
-        answer = self._answerer.write(prompt, config, choice)
+        screen = self._guard.screen(prompt.messages)
+        answer = _screened(self._answerer.write(prompt, config, choice), screen)
         seconds["model"] = time.perf_counter() - started
         written = None
         if self._classifier:
@@ -321,7 +355,14 @@ class Chain(Runnable[ChatInput, Reply]):
             session=request.session,
             label=written.label if written else None,
             data=answer.data,
-            trace=self._trace(prompt, answer.completion, seconds, written, answer.check),
+            trace=self._trace(
+                prompt,
+                answer.completion,
+                seconds,
+                written,
+                answer.check,
+                events=(*request.events, *screen.events),
+            ),
         )
 
     def _classify(
@@ -347,7 +388,7 @@ class Chain(Runnable[ChatInput, Reply]):
             text=found.text,
             session=request.session,
             label=found.label,
-            trace=self._trace(prompt, found.completion, seconds, found),
+            trace=self._trace(prompt, found.completion, seconds, found, events=request.events),
         )
 
     def _condense(
@@ -383,6 +424,7 @@ class Chain(Runnable[ChatInput, Reply]):
         seconds: Mapping[str, float],
         classified: Classified | None = None,
         output: OutputCheck | None = None,
+        events: tuple[GuardEvent, ...] = (),
     ) -> Trace:
         return Trace(
             bot=self.bot.name,
@@ -397,6 +439,7 @@ class Chain(Runnable[ChatInput, Reply]):
             label_logprobs=classified.logprobs if classified else {},
             decision=classified.decision if classified else None,
             output=output,
+            guard=events,
             seconds=seconds,
         )
 
@@ -407,6 +450,10 @@ class Chain(Runnable[ChatInput, Reply]):
         from promptbot.classify import Classifier  # numpy, which chat bots may do without
 
         return Classifier(self.bot, self.model, self._composer, self.seed)
+
+    @cached_property
+    def _guard(self) -> Guard:
+        return Guard(self.bot.spec)
 
     @property
     def _chooser(self) -> ChoosesOptions | None:
@@ -483,11 +530,35 @@ def load_chain(
     )
 
 
+def _screened(answer: Answer, screen: Screen) -> Answer:
+    """Return an answer without personal data, also in the attempts that led to it."""
+
+    def strings(value: Any) -> Any:
+        if isinstance(value, str):
+            return screen.whole(value)
+        if isinstance(value, list):
+            return [strings(one) for one in value]
+        if isinstance(value, dict):
+            return {key: strings(one) for key, one in value.items()}
+        return value
+
+    text = screen.whole(answer.text)
+    if text == answer.text:
+        return answer
+    attempts = tuple(replace(one, text=screen.whole(one.text)) for one in answer.check.attempts)
+    return Answer(
+        text,
+        replace(answer.completion, text=screen.whole(answer.completion.text)),
+        replace(answer.check, attempts=attempts),
+        strings(answer.data),
+    )
+
+
 def _prediction(reply: Reply) -> Prediction:
     if reply.trace is None:
         return Prediction(text=reply.text, label=reply.label)
     completion = reply.trace.completion
-    scored = completion.stop_reason == "scored"
+    scored = completion.stop_reason in ("scored", "rule")
     return Prediction(
         text=reply.text,
         label=reply.label,

@@ -176,8 +176,8 @@ class Completion:
     """Of these, how many were in the prefix cache and not computed again."""
     n_generated_tokens: int = 0
     """Tokens that were written."""
-    stop_reason: Literal["end", "length", "stop", "interrupted", "scored"] = "end"
-    """Why it ended."""
+    stop_reason: Literal["end", "length", "stop", "interrupted", "scored", "rule"] = "end"
+    """Why it ended; ``scored`` and ``rule`` say that nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +320,24 @@ class Decision:
     """What was done otherwise than the settings say, and why."""
 
 
+PersonalKind = Literal["email", "iban", "card", "national_id", "ip", "phone"]
+"""Kinds of personal data that can be redacted."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardEvent:
+    """Something that a bot's guard did; never the data itself."""
+
+    what: str
+    """``redacted`` with the kind of data, ``secret``, ``emergency`` or ``max_turns``."""
+    where: Literal["message", "reply"]
+    """In what."""
+    count: int
+    """How often; for ``max_turns`` the turns before."""
+    rule: str = ""
+    """The pattern that an emergency met."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
     """Everything that explains one reply."""
@@ -348,6 +366,8 @@ class Trace:
     """How the label was found; classify bots only."""
     output: OutputCheck | None = None
     """How the answer's form was kept; None where nothing was asked of it."""
+    guard: tuple[GuardEvent, ...] = ()
+    """What the bot's guard did with message and reply."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock seconds by step: ``memory``, ``compose`` (and within it ``select``, ``retrieve``,
     ``render``), ``first_token``, ``model``."""

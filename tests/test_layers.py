@@ -14,6 +14,7 @@ LAYERS = [
     {"promptbot.types", "promptbot.errors"},
     {"promptbot.interfaces", "promptbot.data", "promptbot.bot.spec", "promptbot.bot.folder"},
     {
+        "promptbot.guard",
         "promptbot.prompt",
         "promptbot.models",
         "promptbot.evals.ledger",

@@ -39,6 +39,7 @@ decoding:
 output: text                  # or {format: json, json_schema: answer.json}
 guard:
   fallback: I am sorry, I do not know that. I will ask a colleague.
+  redact: []                  # [email, phone, card, iban, national_id, ip]; see docs/guards.md
 vars:                         # whatever the templates need
   company: Example Ltd
 """

@@ -7,6 +7,7 @@ validated as a whole, and an error is reported in the file and on the line that 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from promptbot.errors import SpecError, known_words
+from promptbot.types import PersonalKind
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Key = tuple[str | int, ...]
@@ -187,11 +189,29 @@ class OutputSpec(Settings):
     """What is done with an answer in another language than ``language``."""
 
 
+class RuleSpec(Settings):
+    """A rule that answers in place of the model."""
+
+    patterns: Annotated[list[Text], Field(min_length=1)]
+    """Each a few words that must occur near one another; see docs/guards.md."""
+    reply: Text
+    """What is said, word for word."""
+
+
 class GuardSpec(Settings):
-    """What the bot says when it cannot answer."""
+    """What the bot says when it cannot or must not answer, and what it does not hear."""
 
     fallback: Text = "I do not know."
     """The sentence that templates see as ``fallback``."""
+    redact: list[PersonalKind] = []
+    """Personal data that is taken out of messages and replies before anything is done with them."""
+    regions: list[Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")]] = []
+    """Whose national ids, and phone numbers without country code; the language's where empty."""
+    emergency: list[RuleSpec] = []
+    """Rules that answer before the model; the first that is met speaks."""
+    max_turns: Annotated[int, Field(ge=1)] | None = None
+    """Turns of a session after which the bot only says ``closing``."""
+    closing: Text = "This conversation has come to its end. Please start a new one."
 
 
 class BotSpec(Settings):
@@ -493,6 +513,25 @@ def _contradictions(spec: BotSpec, base: Source, variant: Source | None) -> Iter
     yield from _useless_scoring(spec, base, variant)
     yield from _useless_samples(spec, base, variant)
     yield from _wrong_output(spec, base, variant)
+    if spec.task == "classify":
+        for key in ("emergency", "max_turns"):
+            if getattr(spec.guard, key):
+                yield SpecError(
+                    f"guard.{key} answers with a sentence, but task is classify: answers are "
+                    "labels.",
+                    place=place_of(("guard", key), base, variant),
+                    hint="Set task: chat, or take it out.",
+                )
+    for number, rule in enumerate(spec.guard.emergency):
+        for pattern in rule.patterns:
+            if any(not part.strip("*") for word in pattern.split() for part in word.split("|")):
+                yield SpecError(
+                    f'the pattern "{pattern}" holds a word without letters, which any message '
+                    "would meet.",
+                    place=place_of(("guard", "emergency", number), base, variant),
+                    expected="Expected words, as: chest pain|tight*",
+                    hint="Take the empty alternative or the lone * out.",
+                )
     if spec.memory.patterns and spec.memory.kind != "facts":
         yield SpecError(
             f"patterns are given, but the memory is {spec.memory.kind}.",
@@ -689,7 +728,8 @@ def explain(detail: ErrorDetails, place: str, root: type[BaseModel] = BotSpec) -
         )
     found = detail["input"]
     if detail["type"] == "literal_error":
-        choices = _choices(key, root)
+        # Inside a list, no field names the choices; pydantic's own words do.
+        choices = _choices(key, root) or re.findall(r"'([^']*)'", detail["ctx"]["expected"])
         return SpecError(
             f'unknown {name} "{found}".',
             place=place,

@@ -113,7 +113,7 @@ def add_note(talk: Talk, argument: str) -> None:
     """Add a note to the knowledge of this conversation, and offer it to the bot's in review."""
     from promptbot.corrections import Correction
 
-    question, bar, answer = (part.strip() for part in argument.partition("|"))
+    question, bar, answer = (part.strip() for part in talk.hear(argument).partition("|"))
     if not (question and bar and answer):
         raise InputError(
             "a note has a question and an answer.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from promptbot.errors import InputError, did_you_mean
@@ -77,6 +78,12 @@ def keep(talk: Talk, correction: Correction, said: str) -> None:
     """Append a correction to the bot's review file and say so."""
     from promptbot.corrections import append_correction, review_file
 
+    correction = replace(
+        correction,
+        input=talk.hear(correction.input),
+        output=talk.hear(correction.output),
+        replied=talk.hear(correction.replied),
+    )
     n_waiting = append_correction(review_file(talk.bot), correction)
     command = shlex.join(["promptbot", "review", talk.place])
     talk.tell(f"{said}; {n_waiting} to review: {command}")

@@ -19,6 +19,7 @@ from promptbot.types import (
     Completion,
     Dropped,
     Example,
+    GuardEvent,
     Note,
     OutputCheck,
     Part,
@@ -72,12 +73,26 @@ def why(reply: Reply, width: int) -> RenderableType:
     if trace.decision and trace.decision.by_variant:
         rows = _grid((Text(k), Text(v, QUIET)) for k, v in trace.decision.by_variant.items())
         _branch(tree, "prompts", "each one's likeliest label", rows)
+    if trace.guard:
+        _branch(tree, "guard", "", _grid([(Text(guard_line(one)),) for one in trace.guard]))
     if trace.output:
         _branch(tree, "answers", _how_checked(trace.output), _attempts(trace.output))
     _add_prompt(tree, trace.prompt, width)
     _branch(tree, "cost", "", _grid([(Text(line),) for line in _cost(trace)]))
     _branch(tree, "made by", "", _makers(trace))
     return tree
+
+
+def guard_line(event: GuardEvent) -> str:
+    """Return what a guard did, in words."""
+    if event.what == "emergency":
+        return f'a rule answered, not the model: the message meets "{event.rule}"'
+    if event.what == "max_turns":
+        return f"the conversation is over: {event.count} turns were before (guard.max_turns)"
+    times = f", {event.count} times" if event.count > 1 else ""
+    what = "a secret of the environment" if event.what == "secret" else event.what
+    said = "taken out of" if event.what == "secret" else "in"
+    return f"{what} {said} the {event.where}{times}"
 
 
 def prompt_tree(prompt: Prompt, width: int) -> RenderableType:
@@ -346,6 +361,8 @@ def _cost(trace: Trace) -> list[str]:
     tokens = [f"read {trace.prompt.n_tokens}"]
     if completion.n_cached_tokens:
         tokens.append(f"{completion.n_cached_tokens} of them from the cache")
+    if completion.stop_reason == "rule":
+        return ["no model was asked"]
     if completion.stop_reason == "scored":
         tokens.append("labels scored, nothing written")
     else:

@@ -36,7 +36,9 @@ STYLE = Style.from_dict(
 
 
 def make_line(
-    status: Callable[[int], str], complete: Callable[[str, str], Iterable[str]]
+    status: Callable[[int], str],
+    complete: Callable[[str, str], Iterable[str]],
+    clean: Callable[[str], str],
 ) -> PromptSession[str]:
     """Return the line at which messages are typed.
 
@@ -46,6 +48,7 @@ def make_line(
     Args:
         status: The line below, given the width of the window.
         complete: What may follow a command, given the command and what is typed after it.
+        clean: What may be kept of a text in the file of what was typed before.
     """
     session: PromptSession[str] = PromptSession(
         [("class:sign", SIGN)],
@@ -55,7 +58,7 @@ def make_line(
         completer=_SlashCompleter(complete),
         complete_while_typing=Condition(lambda: is_command(session.default_buffer.text)),
         reserve_space_for_menu=9,
-        history=_history(),
+        history=_history(clean),
         enable_history_search=False,
         style=STYLE,
         mouse_support=False,
@@ -145,7 +148,16 @@ class _SlashCompleter(Completer):
 
 
 class _LenientHistory(FileHistory):
-    """What was typed before, kept in a file where that is possible."""
+    """What was typed before, kept in a file where that is possible.
+
+    Args:
+        filename: The file.
+        clean: Returns what may be kept of a text.
+    """
+
+    def __init__(self, filename: str, clean: Callable[[str], str]) -> None:
+        super().__init__(filename)
+        self.clean = clean
 
     def load_history_strings(self) -> Iterable[str]:
         with suppress(OSError):
@@ -153,14 +165,14 @@ class _LenientHistory(FileHistory):
 
     def store_string(self, string: str) -> None:
         with suppress(OSError):
-            super().store_string(string)
+            super().store_string(self.clean(string))
 
 
-def _history() -> _LenientHistory:
+def _history(clean: Callable[[str], str]) -> _LenientHistory:
     from platformdirs import user_data_dir
 
     file = Path(user_data_dir("promptbot", appauthor=False)) / "history"
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file.touch(mode=0o600)
-    return _LenientHistory(str(file))
+    return _LenientHistory(str(file), clean)

@@ -48,7 +48,7 @@ def _print_reply(session: Session, text: str, *, as_json: bool) -> None:
 def _write_down(session: Session, text: str, transcript: TurnFile | None) -> None:
     if transcript and session.last:
         bot = session.chain.bot.name
-        transcript.add(text, session.last, session=session.name, bot=bot)
+        transcript.add(session.chain.hear(text), session.last, session=session.name, bot=bot)
 
 
 def answer_lines(

@@ -126,7 +126,7 @@ class Talk:
             self._greet()
             from promptbot.cli.line import make_line  # while the greeting is being read
 
-            line = make_line(self.status, self._completions)
+            line = make_line(self.status, self._completions, self.hear)
             self._loading.start(on_failure=lambda error: _wake(line, error))
             status = self._read_and_answer(line)
             self._take_leave()
@@ -135,6 +135,7 @@ class Talk:
     def say(self, text: str) -> None:
         """Send a message and show the reply as it comes; Ctrl-C stops it."""
         tell_changes(self)
+        asked, text = text, self.hear(text)  # what is kept of it anywhere is what the bot hears
         self._unanswered = text
         stopped, failed = False, None
         with MarkdownStream(self.console) as screen, _noted_interrupts() as pressed:
@@ -143,7 +144,7 @@ class Talk:
                 if session.chain.bot is not self.bot:
                     session.use(bot=self.bot)
                 session.last = None
-                pieces = cast("Generator[Reply, None, None]", session.stream(text))
+                pieces = cast("Generator[Reply, None, None]", session.stream(asked))
                 try:
                     for piece in pieces:
                         screen.add(piece.text)
@@ -167,6 +168,12 @@ class Talk:
             self._note_turn(text, screen.text)
             self._show_below(screen.text)
         self._show_failures()
+
+    def hear(self, text: str) -> str:
+        """Return what the bot hears of a message, which is all that may be kept of it."""
+        from promptbot.guard.guard import Guard
+
+        return Guard(self.bot.spec).hear(text).text
 
     def _note_turn(self, text: str, said: str, *, stopped: bool = False) -> None:
         """Count a turn that is over, and write it down."""

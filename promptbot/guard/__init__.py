@@ -1,0 +1,1 @@
+"""What stands before and behind the model: redaction, rules for emergencies, the last turn."""

@@ -1,0 +1,159 @@
+"""The guard in the turn: nothing behind it ever sees what it took out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptbot.bot.folder import load_bot
+from promptbot.bot.spec import BotSpec, GuardSpec
+from promptbot.chain import Chain, InMemoryHistory
+from promptbot.errors import SpecError
+from promptbot.guard.guard import Guard, without_secrets
+from promptbot.models.scripted import ScriptedModel
+from promptbot.types import GuardEvent, Message, Reply
+from tests.conftest import BotMaker
+
+MAIL, PHONE = "eva@example.com", "+44 7911 123456"
+
+
+def make_chain(make_bot: BotMaker, guard: str, *answers: str, system: str = "Be kind.") -> Chain:
+    yaml = f"name: shop\nguard: {guard}\n"
+    bot = load_bot(make_bot(files={"bot.yaml": yaml, "system.j2": system}))
+    return Chain(bot, ScriptedModel(answers=list(answers)), history=InMemoryHistory())
+
+
+def events(reply: Reply) -> tuple[GuardEvent, ...]:
+    assert reply.trace is not None
+    return reply.trace.guard
+
+
+def test_personal_data_reaches_neither_prompt_nor_trace_nor_store(make_bot: BotMaker) -> None:
+    chain = make_chain(make_bot, "{redact: [email, phone]}", "Thank you.")
+    reply = chain.invoke({"input": f"I am {MAIL}, {PHONE}", "session": "a"})
+    assert isinstance(chain.model, ScriptedModel)
+    assert chain.model.prompts[0][-1] == Message("user", "I am [email], [phone]")
+    kept = str(reply.to_dict()) + str(chain.history.load("a"))
+    assert MAIL not in kept
+    assert "7911" not in kept
+    assert set(events(reply)) == {
+        GuardEvent("redacted email", "message", 1),
+        GuardEvent("redacted phone", "message", 1),
+    }
+
+
+def test_without_the_setting_everything_is_heard(make_bot: BotMaker) -> None:
+    chain = make_chain(make_bot, "{fallback: Sorry.}", f"Hello {MAIL}")
+    reply = chain.invoke(f"I am {MAIL}")
+    assert reply.text == f"Hello {MAIL}"
+    assert events(reply) == ()
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_reply_loses_what_is_not_the_bots_own(make_bot: BotMaker, streamed: bool) -> None:
+    said = f"Write to shop@example.com or {MAIL}, or call 020 7946 0018 today."
+    chain = make_chain(
+        make_bot, "{redact: [email, phone]}", said, system="We are shop@example.com."
+    )
+    pieces = list(chain.stream("Hi")) if streamed else [chain.invoke("Hi")]
+    text = "".join(piece.text for piece in pieces)
+    assert text == "Write to shop@example.com or [email], or call [phone] today."
+    trace = pieces[-1].trace
+    assert trace is not None
+    assert trace.completion.text == text
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [MAIL, PHONE, "GB82 WEST 1234 5698 7654 32", "4111 1111 1111 1111", "hello", "7", "and"]
+        ),
+        max_size=8,
+    ),
+    st.integers(1, 9),
+)
+def test_a_streamed_reply_is_screened_as_the_whole_one(words: list[str], size: int) -> None:
+    text = ", ".join(words)
+    guard = Guard(BotSpec(name="x", guard=GuardSpec(redact=["email", "phone", "iban", "card"])))
+    whole = guard.screen(()).whole(text)
+    screen = guard.screen(())
+    pieces = [screen.push(text[i : i + size]) for i in range(0, len(text), size)]
+    assert "".join([*pieces, screen.finish()]) == whole
+    assert MAIL not in whole
+    assert "4111" not in whole
+
+
+def test_secrets_of_the_environment_are_never_heard(
+    make_bot: BotMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "sk-abcdefghijklmnop")
+    monkeypatch.setenv("MONKEY_BUSINESS", "bananas-and-more")
+    text = "is sk-abcdefghijklmnop a key, or bananas-and-more?"
+    assert without_secrets(text) == ("is [secret] a key, or bananas-and-more?", 1)
+    chain = make_chain(make_bot, "{}", "No.")
+    reply = chain.invoke(text)
+    assert "sk-abc" not in str(reply.to_dict())
+    assert events(reply) == (GuardEvent("secret", "message", 1),)
+
+
+def test_an_emergency_is_answered_without_the_model(make_bot: BotMaker) -> None:
+    chain = make_chain(
+        make_bot,
+        "{emergency: [{patterns: [chest pain], reply: Call 112.}], max_turns: 1}",
+        "Hello.",
+    )
+    first = chain.invoke({"input": "hi", "session": "a"})
+    rule = chain.invoke({"input": "I have chest pain", "session": "a"})
+    assert (first.text, rule.text) == ("Hello.", "Call 112.")
+    assert events(rule) == (GuardEvent("emergency", "message", 1, "chest pain"),)
+    assert isinstance(chain.model, ScriptedModel)
+    assert len(chain.model.prompts) == 1
+    assert chain.history.load("a")[-1] == Message("assistant", "Call 112.")
+
+
+def test_after_the_last_turn_the_bot_takes_its_leave(make_bot: BotMaker) -> None:
+    chain = make_chain(make_bot, "{max_turns: 2, closing: Goodbye.}", "a", "b", "c")
+    said = [chain.invoke({"input": "hi", "session": "s"}).text for _ in range(3)]
+    assert said == ["a", "b", "Goodbye."]
+    assert chain.invoke("a message without a session").text == "c"
+
+
+@pytest.mark.parametrize(
+    ("guard", "told"),
+    [
+        ("{redact: [emial]}", "email"),
+        ("{regions: [Germany]}", "regions"),
+        ("{max_turns: 0}", "max_turns"),
+        ("{emergency: [{patterns: [], reply: x}]}", "patterns"),
+        ("{emergency: [{patterns: ['*'], reply: x}]}", "which any message would meet"),
+        ("{emergency: [{patterns: ['a||b'], reply: x}]}", "which any message would meet"),
+    ],
+)
+def test_wrong_settings_are_told_with_their_line(make_bot: BotMaker, guard: str, told: str) -> None:
+    with pytest.raises(SpecError, match=told) as caught:
+        make_chain(make_bot, guard)
+    assert "line 2" in str(caught.value)
+
+
+def test_a_classify_bot_has_no_sentence_to_say(make_classifier: BotMaker) -> None:
+    folder = make_classifier()
+    yaml = (folder / "bot.yaml").read_text(encoding="utf-8")
+    (folder / "bot.yaml").write_text(yaml + "guard: {max_turns: 3}\n", encoding="utf-8")
+    with pytest.raises(SpecError, match="answers are labels"):
+        load_bot(folder)
+
+
+def test_transcripts_are_written_without_personal_data(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from promptbot.cli.main import app
+
+    file = tmp_path / "talk.jsonl"
+    command = ["run", "customer_service", "--once", f"I am {MAIL}", "--transcript", str(file)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0
+    assert "[email]" in file.read_text(encoding="utf-8")
+    assert MAIL not in file.read_text(encoding="utf-8")

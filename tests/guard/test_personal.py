@@ -1,0 +1,59 @@
+"""Personal data in texts, and what only looks like it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptbot.guard.personal import KINDS, NATIONAL_IDS, REGIONS, find
+
+TEXTS = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "texts.jsonl").read_text(encoding="utf-8").splitlines()
+]
+
+
+@pytest.mark.parametrize("row", TEXTS, ids=lambda row: row["text"][:40])
+def test_what_a_text_holds_is_found_and_nothing_else(row: dict[str, Any]) -> None:
+    found = find(row["text"], KINDS, REGIONS[row["language"]])
+    assert sorted(one.kind for one in found) == sorted(row["kinds"])
+
+
+def test_only_what_is_asked_for_is_found() -> None:
+    text = "eva@example.com, +44 7911 123456"
+    assert [one.kind for one in find(text, ["phone"], [])] == ["phone"]
+    assert find(text, ["card", "iban"], ["US"]) == []
+
+
+def test_the_place_is_exactly_the_data() -> None:
+    text = "Write (to eva@example.com), pay 4111 1111 1111 1111. IBAN de89 3704 0044 0532 0130 00!"
+    values = [text[one.start : one.stop] for one in find(text, KINDS, ["DE"])]
+    assert values == ["eva@example.com", "4111 1111 1111 1111", "de89 3704 0044 0532 0130 00"]
+
+
+@given(st.text(alphabet="0123456789 +-()@.:abcDE8", max_size=80))
+def test_what_is_found_lies_in_order_and_never_overlaps(text: str) -> None:
+    found = find(text, KINDS, ["US", "DE", "NL"])
+    ends = [0]
+    for one in found:
+        assert ends[-1] <= one.start < one.stop <= len(text)
+        ends.append(one.stop)
+
+
+def test_every_regions_ids_have_a_module_that_exists() -> None:
+    import importlib
+
+    for forms in NATIONAL_IDS.values():
+        for module, _ in forms:
+            if module:
+                assert importlib.import_module(f"stdnum.{module}").is_valid
+
+
+@pytest.mark.parametrize("unit", ["a.", "@", "1 ", "AB12 ", "a@", "1:", "1-", "é"])
+def test_long_texts_are_read_to_their_end(unit: str) -> None:
+    assert find(unit * 20_000 + " eva@example.com", ["email", "iban", "card", "ip"], ["US"])[-1:]
