@@ -19,6 +19,7 @@ LAYERS = [
         "promptbot.models",
         "promptbot.evals.ledger",
         "promptbot.evals.metrics",
+        "promptbot.evals.sequential",
         "promptbot.evals.stats",
         "promptbot.evals.verdict",
         "promptbot.evals.worth",

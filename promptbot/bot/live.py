@@ -18,7 +18,7 @@ from promptbot.types import Note
 WATCHED = frozenset({".yaml", ".j2", ".jsonl", ".csv", ".md"})
 """Endings of the files that can change a reply."""
 
-NOT_WATCHED = frozenset({"picks.jsonl", "review.jsonl", "README.md"})
+NOT_WATCHED = frozenset({"review.jsonl", "README.md"})
 """Files of a bot's folder that change no reply."""
 
 DEFAULT = "default"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.padding import Padding
@@ -14,7 +15,13 @@ from promptbot.cli.style import ACCENT, QUIET, visible
 from promptbot.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from promptbot.bot.folder import Bot
     from promptbot.cli.terminal import Talk
+    from promptbot.picks import PickSummary
+
+QUESTION = "Which is better? 1, 2, = for neither › "
 
 ANSWERS = {"1": 0, "2": 1, "=": None}
 """What can be picked, and which reply it is."""
@@ -41,11 +48,10 @@ def compare(talk: Talk, argument: str) -> None:
     if text is None:
         talk.tell("There is nothing to ask yet: say something first.")
         return
+    bots = talk.live.under(names[0]), talk.live.under(names[1])
     shown = random.SystemRandom().sample(names, 2)
-    replies = [_reply(talk, name, text) for name in shown]
-    for number, said in enumerate(replies, start=1):
-        talk.console.print(Padding(Text(f"reply {number}", ACCENT), (0, 0, 0, len(INDENT))))
-        talk.show(ReplyMarkdown(visible(said)))
+    replies = [_reply(talk, bots[names.index(name)], text) for name in shown]
+    show_replies(talk.console, replies)
     if replies[0].split() == replies[1].split():
         talk.tell("Both say the same.")
         winner = None
@@ -55,7 +61,7 @@ def compare(talk: Talk, argument: str) -> None:
             talk.tell("No pick was made, so none is kept.")
             return
         winner = shown[place] if (place := ANSWERS[answer]) is not None else None
-    _keep(talk, names, dict(zip(shown, replies, strict=True)), text, winner)
+    _keep(talk, bots, dict(zip(shown, replies, strict=True)), text, winner)
 
 
 def pairs(talk: Talk, typed: str) -> list[str]:
@@ -65,7 +71,15 @@ def pairs(talk: Talk, typed: str) -> list[str]:
     return [f"{first} {name}" for name in names if name != first] if space else names
 
 
-def _reply(talk: Talk, variant: str, text: str) -> str:
+def show_replies(console: Console, replies: Sequence[str]) -> None:
+    """Show two replies, numbered from 1."""
+    for number, said in enumerate(replies, start=1):
+        console.print(Padding(Text(f"reply {number}", ACCENT), (0, 0, 0, len(INDENT))))
+        content = ReplyMarkdown(visible(said))
+        console.print(Padding(content, (0, 0, 1, len(INDENT)), expand=False))
+
+
+def _reply(talk: Talk, bot: Bot, text: str) -> str:
     """Return what a variant says to a message that followed the turns before the last one."""
     from promptbot.chain import InMemoryHistory
     from promptbot.session import Session
@@ -73,7 +87,7 @@ def _reply(talk: Talk, variant: str, text: str) -> str:
     session = talk.session
     earlier = InMemoryHistory()
     earlier.append(session.name, talk.before_last_message())
-    chain = session.chain.under(bot=talk.live.under(variant), history=earlier)
+    chain = session.chain.under(bot=bot, history=earlier)
     with talk.console.status("two replies are written", spinner_style=QUIET):
         return Session(chain, session.name).say(text).text
 
@@ -81,7 +95,7 @@ def _reply(talk: Talk, variant: str, text: str) -> str:
 def _ask(talk: Talk) -> str | None:
     """Return the pick; None where the person makes none."""
     while True:
-        answer = (talk.ask("Which is better? 1, 2, = for neither › ") or "").strip()
+        answer = (talk.ask(QUESTION) or "").strip()
         if not answer:
             return None
         if answer in ANSWERS:
@@ -89,13 +103,46 @@ def _ask(talk: Talk) -> str | None:
 
 
 def _keep(
-    talk: Talk, names: list[str], replies: dict[str, str], text: str, winner: str | None
+    talk: Talk, bots: tuple[Bot, Bot], replies: dict[str, str], text: str, winner: str | None
 ) -> None:
-    from promptbot.picks import Pick, append_pick, count_picks, picks_file
+    from promptbot.picks import Pick, PickRun
 
-    path = picks_file(talk.bot)
-    append_pick(path, Pick(text, replies, winner, model=talk.session.chain.model.spec))
-    counted = count_picks(path, names[0], names[1])
-    one, two = replies
-    so_far = [f"{name} {counted[name]}" for name in names] + [f"neither {counted[None]}"]
-    talk.tell(f"1 was {one}, 2 was {two}. So far: {', '.join(so_far)}.")
+    model = talk.session.chain.model
+    n_earlier = len(talk.before_last_message())
+    with PickRun(bots, (model, model)) as run:
+        summary = run.add(Pick(text, replies, winner, n_earlier=n_earlier))
+    tell_pick(talk.tell, summary, list(replies))
+
+
+def tell_pick(tell: Callable[[str], None], summary: PickSummary, shown: Sequence[str]) -> None:
+    """Say which reply was whose and where the test stands, and write the report."""
+    from promptbot.evals.report.picks import save_pick_reports
+
+    save_pick_reports(summary)
+    tell(f"1 was {shown[0]}, 2 was {shown[1]}. {summary.standing.sentence}")
+
+
+def show_picks(summary: PickSummary) -> None:
+    """Print the report of a run of picks: the verdict, the numbers, and every pair."""
+    from rich.table import Table
+
+    from promptbot.cli.style import make_console
+    from promptbot.evals.report.picks import pick_numbers
+
+    console = make_console()
+    console.print(Text(visible(summary.standing.sentence), "bold"))
+    numbers = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for name, value in pick_numbers(summary):
+        numbers.add_row(Text(name, QUIET), value)
+    console.print(numbers)
+    pairs = Table(box=None, padding=(0, 2, 0, 0), header_style=QUIET)
+    for name in ("message", *summary.names):
+        pairs.add_column(name, ratio=1, overflow="fold")
+    for pick in summary.picks:
+        cells = [
+            Text(visible(pick.replies[name]), "green" if pick.winner == name else "")
+            for name in summary.names
+        ]
+        pairs.add_row(visible(pick.input), *cells)
+    console.print(pairs)
+    console.print(str(summary.folder / "report.html"), soft_wrap=True)

@@ -27,13 +27,17 @@ def report(
     import json
 
     from promptbot.cli.evaluate import print_summary
-    from promptbot.evals.records import find_run
+    from promptbot.evals.records import PICKS, find_run, load_manifest
     from promptbot.evals.report import save_reports
     from promptbot.evals.report.answers import render_csv
     from promptbot.evals.report.markdown import render_markdown
     from promptbot.evals.summary import summarise
 
-    summary = summarise(find_run(run))
+    folder = find_run(run)
+    if load_manifest(folder).get("kind") == PICKS:
+        _report_picks(folder, as_json=as_json, as_markdown=as_markdown, as_csv=as_csv)
+        return
+    summary = summarise(folder)
     save_reports(summary)
     if as_json:
         print(json.dumps(summary.to_dict(), ensure_ascii=False))
@@ -43,6 +47,26 @@ def report(
         print(render_csv(summary), end="")
     else:
         print_summary(summary)
+
+
+def _report_picks(folder: Path, *, as_json: bool, as_markdown: bool, as_csv: bool) -> None:
+    """Show what a person's picks between two variants say, and write the report's files anew."""
+    import json
+
+    from promptbot.cli.blind import show_picks
+    from promptbot.evals.report import picks
+    from promptbot.picks import summarise_picks
+
+    summary = summarise_picks(folder)
+    picks.save_pick_reports(summary)
+    if as_json:
+        print(json.dumps(summary.to_dict(), ensure_ascii=False))
+    elif as_markdown:
+        print(picks.render_picks_markdown(summary), end="")
+    elif as_csv:
+        print(picks.render_picks_csv(summary), end="")
+    else:
+        show_picks(summary)
 
 
 def runs() -> None:

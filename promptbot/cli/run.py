@@ -35,6 +35,12 @@ def run(
         ),
     ] = None,
     variant: Annotated[str | None, typer.Option(help="One of the bot's variants.")] = None,
+    ab: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--ab", metavar="A B", help="Two variants answer unseen; pick, and see which wins."
+        ),
+    ] = None,
     session: Annotated[
         str | None, typer.Option(metavar="NAME", help="Continue or begin a stored conversation.")
     ] = None,
@@ -50,6 +56,9 @@ def run(
 ) -> None:
     """Talk to a bot, or send it messages through a pipe, one a line.
 
+    With --ab, each message is answered by both variants in random order, and you pick: 1, 2, = for
+    neither, or s to skip. In a pipe a line with the pick follows each line with a message.
+
     Conversations at a terminal are kept; those of --once and of pipes only with --session.
     """
     from promptbot.bot.folder import load_bot
@@ -64,6 +73,19 @@ def run(
         )
     if session is not None:
         session = check_session_name(session)
+    if ab is not None:
+        others = {"--once": once, "--json": as_json or None, "--variant": variant}
+        others |= {"--session": session, "--db": db, "--transcript": transcript}
+        if given := [name for name, value in others.items() if value is not None]:
+            raise InputError(
+                f"it does not go together with {', '.join(given)}.",
+                place="--ab",
+                expected="Two variants are compared, and the picks are kept as a run.",
+                hint=f"As in: promptbot run {bot} --ab {ab[0]} {ab[1]}",
+            )
+        from promptbot.cli.ab import hold
+
+        raise typer.Exit(hold(bot, ab, model=model, seed=seed, at_terminal=_is_terminal()))
     loaded = load_bot(bot, variant)
     turns = TurnFile(transcript) if transcript else None
     at_terminal = once is None and not as_json and _is_terminal()

@@ -28,6 +28,7 @@ from promptbot.evals.records import (
     RUNS,
     Record,
     RecordFile,
+    check_is_evaluation,
     load_manifest,
     load_records,
     new_folder,
@@ -218,6 +219,7 @@ def resume(
         InputError: Something that decides the predictions has changed since.
     """
     manifest = load_manifest(folder)
+    check_is_evaluation(manifest, folder)
     suite = load_suite(manifest["path"], **manifest["options"])
     now = _identity(suite, plan(suite))
     changed = [name for name in now if now[name] != manifest.get(name, OLDER.get(name))]

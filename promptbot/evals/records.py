@@ -29,6 +29,9 @@ from promptbot.types import Message, Note, Prediction, Sample
 RUNS = Path("runs")
 """Where runs are kept."""
 
+PICKS = "picks"
+"""The ``kind`` in the manifest of a run of `promptbot.picks`."""
+
 
 class Key(NamedTuple):
     """What a record answers."""
@@ -325,6 +328,16 @@ def load_manifest(folder: Path) -> dict[str, Any]:
             hint="Give the folder of a run, as promptbot runs lists them.",
         )
     return values
+
+
+def check_is_evaluation(manifest: Mapping[str, Any], folder: Path) -> None:
+    """Raise InputError where a run holds what people picked, not answers to samples."""
+    if manifest.get("kind") == PICKS:
+        raise InputError(
+            "this run holds a person's picks between two variants, not answers to samples.",
+            place=str(folder),
+            hint=f"See them with: promptbot report {folder.name}",
+        )
 
 
 def draws_of(manifest: Mapping[str, Any]) -> list[tuple[int, int]]:

@@ -21,6 +21,7 @@ from promptbot.evals.metrics.registry import METRICS, Metric, Outcome, Value
 from promptbot.evals.records import (
     Key,
     Record,
+    check_is_evaluation,
     draws_of,
     load_manifest,
     load_records,
@@ -205,6 +206,7 @@ def summarise(folder: Path) -> Summary:
         DataError: Its files cannot be read.
     """
     manifest = load_manifest(folder)
+    check_is_evaluation(manifest, folder)
     samples, records = load_samples(folder), load_records(folder, with_shown=True)
     columns = shown_names(manifest)
     metrics = tuple(manifest["metrics"])

@@ -242,10 +242,11 @@ def test_two_variants_are_compared_unseen(folder: Path) -> None:
         screen.send("7" + ENTER)
         screen.expect("Which is better?", count=2)
         screen.send("2" + ENTER)
-        screen.expect("So far: ")
+        screen.expect("e-value 1.0")
         screen.write("/quit")
         assert screen.wait() == 0
-    (pick,) = [json.loads(line) for line in (folder / "kiosk/picks.jsonl").read_text().splitlines()]
+    (run,) = (folder / "runs/kiosk-ab").iterdir()
+    (pick,) = [json.loads(line) for line in (run / "picks.jsonl").read_text().splitlines()]
     assert set(pick["replies"]) == {"default", "zero_shot"}
     assert pick["replies"][pick["winner"]] == "Another way."
     assert pick["winner"] == list(pick["replies"])[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptbot.evals.metrics.registry import METRICS
 from promptbot.evals.records import Key, draws_of
@@ -24,6 +24,9 @@ from promptbot.evals.report.forest import forest_plot
 from promptbot.evals.report.ledger import ABOUT, HEAD, ledger_rows
 from promptbot.evals.summary import Summary
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 COSTS = (("prompt_tokens", "tokens read per answer"), ("seconds_p50", "seconds per answer, median"))
 """Metrics against which the first one is drawn."""
 
@@ -34,58 +37,68 @@ def render_html(summary: Summary) -> str:
     Texts of users and models are escaped by Jinja, or travel as JSON and are written with
     ``textContent``, so that none of them can become markup.
     """
+    names = shown_metrics(summary)
+    return (
+        make_environment()
+        .get_template("report.html.j2")
+        .render(
+            summary=summary,
+            verdict_words=VERDICT_WORDS,
+            curve_picture=curve_picture(summary.curve) if summary.curve else "",
+            curve_tables=list(markdown_lines(summary.curve)) if summary.curve else [],
+            curve_about=about(summary.curve) if summary.curve else "",
+            differences={c.name: difference(c, summary.scale) for c in summary.comparisons},
+            p_values={c.name: p_value(c.p_adjusted) for c in summary.comparisons},
+            forest=forest_plot(summary.comparisons, summary.scale),
+            costs=[
+                chart for cost, caption in COSTS if (chart := cost_chart(summary, cost, caption))
+            ],
+            calibrations=calibration_charts(summary),
+            matrices=[
+                (column, matrix)
+                for column in (summary.columns if summary.labels else ())
+                if (matrix := confusion_matrix(summary, column))
+            ],
+            ledger=ledger_rows(summary),
+            ledger_head=HEAD,
+            ledger_about=ABOUT,
+            binary=summary.metric.unit == "share",
+            metrics=[(name, METRICS[name].about) for name in names],
+            cells={
+                column: [estimate(name, summary.values[column][name]) for name in names]
+                for column in summary.columns
+            },
+            slices={
+                name: [
+                    (
+                        word,
+                        kind_size(row),
+                        [estimate(summary.metric.name, row[column]) for column in summary.columns],
+                    )
+                    for word, row in rows.items()
+                ]
+                for name, rows in summary.slices.items()
+            },
+            labels=_labels(summary),
+            method=method(summary),
+            rows=_json(_rows(summary)),
+            columns=_json(list(summary.columns)),
+            prompts=_packed(_prompts(summary)),
+            manifest=json.dumps(dict(summary.manifest), ensure_ascii=False, indent=1),
+        )
+    )
+
+
+def make_environment() -> Environment:
+    """Return what renders the pages beside this module; every text is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("promptbot.evals.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    names = shown_metrics(summary)
-    return environment.get_template("report.html.j2").render(
-        summary=summary,
-        verdict_words=VERDICT_WORDS,
-        curve_picture=curve_picture(summary.curve) if summary.curve else "",
-        curve_tables=list(markdown_lines(summary.curve)) if summary.curve else [],
-        curve_about=about(summary.curve) if summary.curve else "",
-        differences={c.name: difference(c, summary.scale) for c in summary.comparisons},
-        p_values={c.name: p_value(c.p_adjusted) for c in summary.comparisons},
-        forest=forest_plot(summary.comparisons, summary.scale),
-        costs=[chart for cost, caption in COSTS if (chart := cost_chart(summary, cost, caption))],
-        calibrations=calibration_charts(summary),
-        matrices=[
-            (column, matrix)
-            for column in (summary.columns if summary.labels else ())
-            if (matrix := confusion_matrix(summary, column))
-        ],
-        ledger=ledger_rows(summary),
-        ledger_head=HEAD,
-        ledger_about=ABOUT,
-        binary=summary.metric.unit == "share",
-        metrics=[(name, METRICS[name].about) for name in names],
-        cells={
-            column: [estimate(name, summary.values[column][name]) for name in names]
-            for column in summary.columns
-        },
-        slices={
-            name: [
-                (
-                    word,
-                    kind_size(row),
-                    [estimate(summary.metric.name, row[column]) for column in summary.columns],
-                )
-                for word, row in rows.items()
-            ]
-            for name, rows in summary.slices.items()
-        },
-        labels=_labels(summary),
-        method=method(summary),
-        rows=_json(_rows(summary)),
-        columns=_json(list(summary.columns)),
-        prompts=_packed(_prompts(summary)),
-        manifest=json.dumps(dict(summary.manifest), ensure_ascii=False, indent=1),
     )
 
 

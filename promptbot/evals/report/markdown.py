@@ -29,29 +29,29 @@ def render_markdown(summary: Summary) -> str:
 
 
 def _lines(summary: Summary) -> Iterator[str]:
-    yield f"# {_escape(summary.suite)}: {_escape(summary.headline)}"
+    yield f"# {escape(summary.suite)}: {escape(summary.headline)}"
     yield ""
     for warning in summary.warnings:
-        yield f"> **Warning:** {_escape(warning)}"
+        yield f"> **Warning:** {escape(warning)}"
         yield ">"
     if summary.curve:
         yield f"![{CURVE_ALT}]({CURVE_FILE})"
         yield ""
         for head, cells in markdown_lines(summary.curve):
-            yield from _table(head, cells)
+            yield from table_lines(head, cells)
         yield about(summary.curve)
         yield ""
     for comparison in summary.comparisons:
-        yield f"- {_escape(comparison.sentence)}"
+        yield f"- {escape(comparison.sentence)}"
     yield ""
     if summary.gate:
         yield f"Gate: **{'met' if summary.gate_met else 'not met'}**"
         yield ""
         for result in summary.gate:
-            yield f"- `{result.text}`: {_escape(result.reason)}"
+            yield f"- `{result.text}`: {escape(result.reason)}"
         yield ""
     if summary.comparisons:
-        yield from _table(
+        yield from table_lines(
             [f"{summary.metric.name} against {summary.columns[0]}", "difference", "verdict",
              "p (Holm)", "only it higher", "only reference higher"],
             [
@@ -67,12 +67,12 @@ def _lines(summary: Summary) -> Iterator[str]:
             ],
         )  # fmt: skip
     names = shown_metrics(summary)
-    yield from _table(
+    yield from table_lines(
         ["", *names],
         [[column, *(_cell(summary, column, name) for name in names)] for column in summary.columns],
     )
     for name, rows in summary.slices.items():
-        yield from _table(
+        yield from table_lines(
             [f"{summary.metric.name} by {name}", "n", *summary.columns],
             [
                 [
@@ -86,7 +86,7 @@ def _lines(summary: Summary) -> Iterator[str]:
     if ledger := ledger_rows(summary):
         yield ABOUT
         yield ""
-        yield from _table(HEAD, ledger)
+        yield from table_lines(HEAD, ledger)
     yield method(summary)
     yield ""
     manifest = summary.manifest
@@ -102,15 +102,17 @@ def _cell(summary: Summary, column: str, name: str) -> str:
     return f"{value} ({bounds})" if bounds else value
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(map(_escape, head)) + " |"
+def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a table, and an empty one."""
+    yield "| " + " | ".join(map(escape, head)) + " |"
     yield "|" + " --- |" * len(head)
     for row in rows:
-        yield "| " + " | ".join(map(_escape, row)) + " |"
+        yield "| " + " | ".join(map(escape, row)) + " |"
     yield ""
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Return a text on one line in which no mark means anything."""
     for mark in "\\`*_<|":
         text = text.replace(mark, "\\" + mark)
     return " ".join(text.split())
