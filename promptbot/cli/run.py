@@ -74,7 +74,11 @@ def run(
     if session is not None:
         session = check_session_name(session)
     if ab is not None:
-        others = {"--once": once, "--json": as_json or None, "--variant": variant}
+        others: dict[str, object] = {
+            "--once": once,
+            "--json": as_json or None,
+            "--variant": variant,
+        }
         others |= {"--session": session, "--db": db, "--transcript": transcript}
         if given := [name for name, value in others.items() if value is not None]:
             raise InputError(

@@ -118,7 +118,7 @@ def test_at_a_terminal_nothing_tells_who_is_who_before_the_pick(shop: str, tmp_p
     ]  # fmt: skip
     with Screen(command, columns=70, rows=60, cwd=tmp_path) as screen:
         screen.expect("Ctrl-D leaves.")
-        screen.send("hello" + ENTER)
+        screen.write("hello")
         screen.expect("reply 2")
         screen.expect("Which is better?")
         assert "was default" not in screen.text
@@ -126,6 +126,7 @@ def test_at_a_terminal_nothing_tells_who_is_who_before_the_pick(shop: str, tmp_p
         screen.expect("Which is better?", count=2)
         screen.send("2" + ENTER)
         screen.expect("e-value 1.0")
+        screen.ready()
         screen.send("\x04")
         screen.expect("report.html")
         assert screen.wait() == 0
