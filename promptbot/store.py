@@ -390,6 +390,8 @@ class Store:
             file.touch(mode=0o600)  # conversations are nobody else's business
         try:
             url = make_url(self._url if self._url is not None else f"sqlite:///{_default_file()}")
+            if url.drivername == "postgresql":  # SQLAlchemy 2.0 would look for psycopg2
+                url = url.set(drivername="postgresql+psycopg")
             sqlite = url.get_backend_name() == "sqlite"
             arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_S} if sqlite else {}
             engine = create_engine(url, connect_args=arguments)
@@ -401,10 +403,11 @@ class Store:
                 hint="Correct it, or leave --db out.",
             ) from None
         except ModuleNotFoundError as error:
+            package = "promptbot[postgres]" if error.name == "psycopg" else error.name
             raise StoreError(
                 f"this database needs the package {error.name}.",
                 place=f"--db {self.place}",
-                hint=f"Install it with: pip install {error.name}",
+                hint=f'Install it with: pip install "{package}"',
             ) from None
         if sqlite:
             event.listen(engine, "connect", _set_up_sqlite)

@@ -229,3 +229,42 @@ def test_conversations_are_listed_resumed_renamed_and_saved(shop: str, tmp_path:
     ]
     assert len(Store().load("my-talk")) == 2
     assert "All right." in (tmp_path / "talk.md").read_text()
+
+
+def test_a_pasted_block_is_one_message(shop: str, script: ScriptMaker) -> None:
+    script("Read it.")
+    command = [*PROMPTBOT, "run", "./shop", "--model", "scripted:script.jsonl", "--session", "p"]
+    with Screen(command, cwd=Path(shop).parent) as screen:
+        screen.ready()
+        screen.send("\x1b[200~first line\n\n  third line\x1b[201~")
+        screen.expect("third line")
+        assert "Read it." not in screen.text
+        screen.send(ENTER)
+        screen.expect("Read it.")
+        screen.write("/quit")
+        assert screen.wait() == 0
+    assert Store().load("p")[0] == Message("user", "first line\n\n  third line")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "שלום וברוכים הבאים לחנות שלנו " * 4,
+        "مرحبا بكم في متجرنا الصغير " * 4,
+        "欢迎光临我们的小店，" * 12,
+    ],
+    ids=["hebrew", "arabic", "chinese"],
+)
+def test_no_word_of_another_script_is_lost_in_a_narrow_window(
+    shop: str, script: ScriptMaker, reply: str
+) -> None:
+    script(reply.strip())
+    command = [*PROMPTBOT, "run", "./shop", "--model", "scripted:script.jsonl"]
+    with Screen(command, columns=40, cwd=Path(shop).parent) as screen:
+        answer = screen.shown("hi")
+        # Wide characters take two cells; pyte leaves the second one empty.
+        told = "".join(line.replace("\x00", "") for line in answer if "turn 1" not in line)
+        assert told.replace(" ", "").startswith(reply.replace(" ", ""))
+        assert len([line for line in answer if line.strip()]) > 2, "nothing was wrapped"
+        screen.send(CTRL_D)
+        assert screen.wait() == 0
