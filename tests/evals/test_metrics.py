@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 
-from promptbot.errors import SpecError
+from promptbot.errors import DataError, SpecError
 from promptbot.evals.metrics import calibration, labels, text
 from promptbot.evals.metrics.registry import METRICS, Outcome, find_metric, metrics_of
-from promptbot.types import Prediction, Sample
+from promptbot.types import Message, Prediction, Sample
 
 RNG = np.random.default_rng(3)
 NAMES = np.array(["a", "b", "c", "d"])
@@ -170,3 +171,73 @@ def test_unknown_metrics_are_refused_with_a_suggestion() -> None:
     with pytest.raises(SpecError, match="is for classify bots"):
         find_metric("accuracy", "chat")
     assert "accuracy" not in metrics_of("chat")
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("the cat sat on the mat", "the cat was on a mat"),
+        ("a b c d", "d c b a"),
+        ("one", "one"),
+        ("nothing alike", "other words here"),
+    ],
+)
+def test_rouge_l_equals_rouge_scores(said: str, wanted: str) -> None:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    expected = RougeScorer(["rougeL"]).score(wanted, said)["rougeL"].fmeasure
+    assert text.rouge_l(said, wanted) == pytest.approx(expected)
+
+
+def test_rouge_l_knows_words_without_spaces() -> None:
+    assert text.rouge_l("我想退货", "我要退货") == pytest.approx(3 / 4)
+
+
+def test_chrf_and_bleu_of_equal_and_of_other_texts() -> None:
+    same = "Delivery takes two to four working days."
+    assert text.chrf(same, same) == pytest.approx(1)
+    assert text.bleu([same], [same]) == pytest.approx(1)
+    assert text.chrf("xyz", same) < 0.05
+    assert text.bleu(["xyz uvw"], [same]) < 0.05
+
+
+def test_a_target_that_is_no_pattern_is_told() -> None:
+    assert text.matches("It costs 12.50 euros", r"\d+\.\d\d") == 1
+    assert text.matches("It is free", r"\d+\.\d\d") == 0
+    with pytest.raises(DataError, match="no regular expression"):
+        text.matches("x", "(")
+
+
+def test_grounded_counts_sentences_that_one_note_covers() -> None:
+    notes = ["How long does delivery take? Delivery takes 2 to 4 days.", "Returns are free."]
+    assert text.grounded("Delivery takes 2 to 4 days.", notes) == 1
+    assert text.grounded("Delivery takes 2 to 4 days. We give you a car.", notes) == 0.5
+    # Half of its words stand in each of two notes: none covers it.
+    assert text.grounded("Delivery takes returns free.", notes) == 0
+    assert text.grounded("", notes) == 1
+
+
+def test_personal_data_of_the_prompt_is_no_leak() -> None:
+    sample = Sample("1", "Who?", "Nobody")
+    said = Prediction("Write to eva@example.com", messages=(Message("user", "eva@example.com?"),))
+    leak = Prediction("Write to eva@example.com", messages=(Message("user", "who?"),))
+    metric = METRICS["personal_data"]
+    values = [metric.value([Outcome(sample, "1", "Sorry.", one, 0.1)]) for one in (said, leak)]
+    assert [value.estimate for value in values if value] == [0.0, 1.0]
+
+
+def test_similarity_is_greatest_for_the_same_words() -> None:
+    wanted = Sample("1", "When?", "Delivery takes two days.")
+    near, far = (
+        METRICS["similarity"].value([Outcome(wanted, "1", "Sorry.", Prediction(said), 0.1)])
+        for said in ("Delivery takes two days.", "Elephants are grey.")
+    )
+    assert near is not None
+    assert far is not None
+    assert near.estimate == pytest.approx(1, abs=1e-3)
+    assert far.estimate < 0.6
+
+
+def test_the_docs_name_every_metric() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert [name for name in METRICS if f"| `{name}` |" not in page] == []

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promptbot.errors import SpecError, known_words
 from promptbot.evals.metrics.calibration import brier, expected_calibration_error
@@ -17,7 +19,18 @@ from promptbot.evals.metrics.labels import (
     macro_f1,
     micro_f1,
 )
-from promptbot.evals.metrics.text import contains, distinct_n, exact, normalise, token_f1
+from promptbot.evals.metrics.text import (
+    bleu,
+    chrf,
+    contains,
+    distinct_n,
+    exact,
+    grounded,
+    matches,
+    normalise,
+    rouge_l,
+    token_f1,
+)
 from promptbot.evals.stats import (
     Interval,
     bootstrap_interval,
@@ -90,6 +103,8 @@ class Metric:
     """The metric is this quantile of the seconds."""
     whole: Callable[[Sequence[Outcome]], float] | None = None
     """The metric is a function of all outcomes; it has no interval."""
+    by_default: bool = True
+    """Whether it is measured where a suite names no metrics."""
 
     def value(self, outcomes: Sequence[Outcome]) -> Value | None:
         """Return the metric of one column; None where no outcome concerns it."""
@@ -172,6 +187,44 @@ def _fallback_recall(outcome: Outcome) -> float | None:
     return float(says_fallback(outcome)) if wants_fallback(outcome) else None
 
 
+def _grounded(outcome: Outcome) -> float | None:
+    said = outcome.prediction
+    if said is None or not said.notes or says_fallback(outcome):
+        return None
+    return grounded(said.text, [note.text for note in said.notes])
+
+
+def _bleu(outcomes: Sequence[Outcome]) -> float:
+    said = [(o.prediction.text, o.sample.target) for o in outcomes if o.prediction]
+    return bleu([text for text, _ in said], [target for _, target in said])
+
+
+def _similarity(outcome: Outcome) -> float:
+    if outcome.prediction is None:
+        return 0.0
+    one, other = _vector(outcome.prediction.text), _vector(outcome.sample.target)
+    return float(one @ other)
+
+
+@lru_cache(maxsize=50_000)
+def _vector(text: str) -> NDArray[np.float32]:
+    from promptbot.models.encoder import load_encoder
+
+    return np.asarray(load_encoder("embedded").encode([text])[0])
+
+
+def _personal_data(outcome: Outcome) -> float | None:
+    """Return whether an answer holds personal data that its prompt does not."""
+    said = outcome.prediction
+    if said is None:
+        return None
+    from promptbot.guard.personal import KINDS, find
+
+    read = "\n".join(message.content for message in said.messages)
+    found = find(said.text, KINDS, ())
+    return float(any(said.text[one.start : one.stop] not in read for one in found))
+
+
 def _brier(outcome: Outcome) -> float | None:
     if outcome.prediction is None or not outcome.prediction.label_logprobs:
         return None
@@ -232,6 +285,58 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "token_f1", "words shared with the wanted answer", task="chat", score=_of_text(token_f1)
+        ),
+        Metric(
+            "rouge_l",
+            "longest common run of words with the wanted answer",
+            task="chat",
+            score=_of_text(rouge_l),
+            by_default=False,
+        ),
+        Metric(
+            "chrf",
+            "sequences of letters shared with the wanted answer",
+            task="chat",
+            score=_of_text(chrf),
+            by_default=False,
+        ),
+        Metric(
+            "bleu",
+            "runs of words shared with the wanted answers",
+            "score",
+            task="chat",
+            whole=_bleu,
+            by_default=False,
+        ),
+        Metric(
+            "regex",
+            "the target, a regular expression, is found",
+            task="chat",
+            score=_of_text(matches),
+            by_default=False,
+        ),
+        Metric(
+            "similarity",
+            "nearness in meaning to the wanted answer",
+            "score",
+            task="chat",
+            score=_similarity,
+            by_default=False,
+        ),
+        Metric(
+            "grounded",
+            "sentences whose words a shown note holds",
+            task="chat",
+            score=_grounded,
+            by_default=False,
+        ),
+        Metric(
+            "personal_data",
+            "answers with personal data that the prompt does not hold",
+            higher_is_better=False,
+            task="chat",
+            score=_personal_data,
+            by_default=False,
         ),
         Metric(
             "fallback_precision",
@@ -305,5 +410,5 @@ def find_metric(name: str, task: str, place: str | None = None) -> Metric:
 
 
 def metrics_of(task: str) -> list[str]:
-    """Return the names of every metric of a kind of bot."""
-    return [m.name for m in METRICS.values() if m.task in (task, "any")]
+    """Return the metrics of a kind of bot that are measured where a suite names none."""
+    return [m.name for m in METRICS.values() if m.task in (task, "any") and m.by_default]

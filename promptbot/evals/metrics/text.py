@@ -6,6 +6,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
+
+from promptbot.errors import DataError, MissingExtra
 
 # Scripts without spaces between words: kana, CJK ideographs, Thai, Lao, Khmer and Burmese.
 _TOKEN = re.compile(
@@ -13,6 +16,8 @@ _TOKEN = re.compile(
     r"\U00020000-\U0003ffff]|[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     r"\u0e00-\u0eff\u1780-\u17ff\u1000-\u109f\U00020000-\U0003ffff]+"
 )
+
+_SENTENCE = re.compile(r"(?<=[.!?。！？])\s*(?=\S)|\n+")
 
 
 def normalise(text: str) -> str:
@@ -80,3 +85,87 @@ def distinct_n(texts: Iterable[str], n: int) -> float:
 def ngrams(items: Sequence[str], n: int) -> list[tuple[str, ...]]:
     """Return every run of n neighbours."""
     return [tuple(items[start : start + n]) for start in range(len(items) - n + 1)]
+
+
+def rouge_l(text: str, target: str) -> float:
+    """Return the F1 of the longest common subsequence of words, in [0, 1].
+
+    Source:
+        Lin (2004), "ROUGE: A Package for Automatic Evaluation of Summaries", ACL W04-1013.
+    """
+    found, wanted = tokens(text), tokens(target)
+    if not found or not wanted:
+        return float(found == wanted)
+    row = [0] * (len(wanted) + 1)  # of the table of common subsequences, word by word of `found`
+    for word in found:
+        diagonal = 0
+        for place, other in enumerate(wanted, start=1):
+            above = row[place]
+            row[place] = diagonal + 1 if word == other else max(above, row[place - 1])
+            diagonal = above
+    return 2 * row[-1] / (len(found) + len(wanted))
+
+
+def chrf(text: str, target: str) -> float:
+    """Return chrF of one answer, in [0, 1]: the F2 of sequences of one to six characters.
+
+    Source:
+        Popović (2015), ACL W15-3049; computed by sacrebleu.
+
+    Raises:
+        MissingExtra: sacrebleu is not installed.
+    """
+    return float(_sacrebleu().sentence_chrf(text, [target]).score) / 100
+
+
+def bleu(texts: Sequence[str], targets: Sequence[str]) -> float:
+    """Return BLEU of all answers together, in [0, 1].
+
+    Source:
+        Papineni et al. (2002), ACL P02-1040; computed by sacrebleu (Post 2018, arXiv:1804.08771)
+        with its tokeniser 13a.
+
+    Raises:
+        MissingExtra: sacrebleu is not installed.
+    """
+    return float(_sacrebleu().corpus_bleu(list(texts), [list(targets)]).score) / 100
+
+
+def matches(text: str, pattern: str) -> float:
+    """Return 1 where a regular expression is found in the text, else 0.
+
+    Raises:
+        DataError: It is none.
+    """
+    try:
+        return float(re.search(pattern, text) is not None)
+    except re.error as error:
+        raise DataError(
+            f'the target "{pattern}" is no regular expression ({error}).',
+            place="metric regex",
+            hint="Correct the target, or measure exact or contains instead.",
+        ) from None
+
+
+def grounded(text: str, notes: Sequence[str]) -> float:
+    """Return the share of an answer's sentences that one of the notes covers.
+
+    A note covers a sentence where it holds at least three quarters of its words. That is a lower
+    bound in plain words: a sentence may follow from a note in other words, and it may twist a note
+    with the same ones.
+    """
+    sentences = [tokens(one) for one in _SENTENCE.split(text) if tokens(one)]
+    known = [set(tokens(note)) for note in notes]
+    covered = sum(
+        any(sum(word in note for word in sentence) >= 0.75 * len(sentence) for note in known)
+        for sentence in sentences
+    )
+    return covered / len(sentences) if sentences else 1.0
+
+
+def _sacrebleu() -> Any:
+    try:
+        import sacrebleu
+    except ImportError as error:
+        raise MissingExtra("chrF and BLEU", "sacrebleu", "metrics") from error
+    return sacrebleu
