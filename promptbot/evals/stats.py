@@ -11,7 +11,7 @@ conversation. Whole clusters are resampled and flipped, never single samples out
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -30,6 +30,9 @@ give an interval of width zero. `paired_interval` then counts with Bonett and Pr
 
 _EXACT_FLIPS = 12
 """Up to this many clusters that differ, all their sign flips are enumerated."""
+
+_MOST_KEPT = 64_000_000
+"""Bytes of draws that are kept for the next column at most."""
 
 _CHUNK = 4_000_000
 """Numbers drawn at once: bounds memory to about 32 MB."""
@@ -222,13 +225,14 @@ def bootstrap_interval(
     mean, m = clusters.mean, len(clusters.sums)
     if len(pairs) == 1:
         return Interval(mean, mean, confidence)
-    rng = np.random.default_rng(seed)
-    means = np.concatenate(
-        [
-            (draws @ pairs[:, 0]) / (draws @ pairs[:, 1])
-            for draws in _multinomial(rng, m, counts / m, n_resamples)
-        ]
-    )
+    if len(pairs) * 8 > m:  # hardly any two clusters are alike: draws of single ones are cheaper,
+        # and the same for every column of a report
+        drawn, many = np.column_stack([clusters.sums, clusters.sizes]), _draws(m, n_resamples, seed)
+    else:
+        rng = np.random.default_rng(seed)
+        drawn, many = pairs, _multinomial(rng, m, counts / m, n_resamples)
+    totals = np.concatenate([draws.astype(np.float64) @ drawn for draws in many])
+    means = totals[:, 0] / totals[:, 1]
     below = (np.sum(means < mean) + np.sum(means == mean) / 2) / n_resamples
     z0 = float(ndtri(np.clip(below, 1 / (n_resamples + 1), n_resamples / (n_resamples + 1))))
     # Jackknife: leave out one cluster of each distinct kind.
@@ -449,10 +453,30 @@ def resample_weights(
     For metrics that are no means, as macro F1: compute them with these weights.
     """
     names, index = np.unique(np.asarray(groups), return_inverse=True)
-    rng, m = np.random.default_rng(seed), len(names)
-    for draws in _multinomial(rng, m, np.full(m, 1 / m), n_resamples):
+    for draws in _draws(len(names), n_resamples, seed):
         for draw in draws:
             yield draw[index].astype(np.float64)
+
+
+def _draws(m: int, n_rows: int, seed: int) -> Iterable[NDArray[np.uint8]]:
+    """Return how often each of m clusters is drawn, in chunks of resamples.  # (n, m)
+
+    The columns of a report have the same clusters, so that draws that fit are kept.
+    """
+    return _kept_draws(m, n_rows, seed) if m * n_rows <= _MOST_KEPT else _new_draws(m, n_rows, seed)
+
+
+@lru_cache(maxsize=2)
+def _kept_draws(m: int, n_rows: int, seed: int) -> tuple[NDArray[np.uint8], ...]:
+    return tuple(_new_draws(m, n_rows, seed))
+
+
+def _new_draws(m: int, n_rows: int, seed: int) -> Iterator[NDArray[np.uint8]]:
+    rng = np.random.default_rng(seed)
+    for size in _chunks(n_rows, m):
+        drawn = rng.integers(0, m, size=(size, m)) + np.arange(size)[:, None] * m
+        counts = np.bincount(drawn.ravel(), minlength=size * m).reshape(size, m)
+        yield counts.astype(np.uint8)  # once on average: 256 times never happens
 
 
 def _z(confidence: float) -> float:
