@@ -225,6 +225,7 @@ def bootstrap_interval(
     mean, m = clusters.mean, len(clusters.sums)
     if len(pairs) == 1:
         return Interval(mean, mean, confidence)
+    many: Iterable[NDArray[np.integer]]
     if len(pairs) * 8 > m:  # hardly any two clusters are alike: draws of single ones are cheaper,
         # and the same for every column of a report
         drawn, many = np.column_stack([clusters.sums, clusters.sizes]), _draws(m, n_resamples, seed)
