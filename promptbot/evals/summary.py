@@ -17,7 +17,7 @@ from promptbot.evals.curve import LearningCurve, learning_curve
 from promptbot.evals.gate import GateResult, judge
 from promptbot.evals.ledger import Ledger, make_ledger
 from promptbot.evals.metrics.labels import confusion, count_labels
-from promptbot.evals.metrics.registry import METRICS, Metric, Outcome, Value
+from promptbot.evals.metrics.registry import Metric, Outcome, Value, known_metric
 from promptbot.evals.records import (
     Key,
     Record,
@@ -94,7 +94,7 @@ class Summary:
     @property
     def metric(self) -> Metric:
         """The metric that decides the verdict."""
-        return METRICS[self.metrics[0]]
+        return known_metric(self.metrics[0])
 
     @property
     def kinds(self) -> Mapping[str, Mapping[str, Value | None]]:
@@ -234,7 +234,7 @@ def summarise(folder: Path) -> Summary:
         column: _outcomes(column, samples, records, draws, str(manifest["fallback"]))
         for column in columns
     }
-    metric = METRICS[metrics[0]]
+    metric = known_metric(metrics[0])
     groups = [item.group for item in samples]
     tables = {}
     for column in columns:
@@ -351,7 +351,7 @@ def _measure(
         for name in metrics:
             value = None
             try:
-                value = METRICS[name].value(found)
+                value = known_metric(name).value(found)
             except Exception as error:  # one metric must not cost the report
                 problems.setdefault(name, f"{type(error).__name__}: {error} (in {column})")
             values[column][name] = value

@@ -11,7 +11,7 @@ from sklearn import metrics as sklearn
 
 from promptbot.errors import DataError, SpecError
 from promptbot.evals.metrics import calibration, labels, text
-from promptbot.evals.metrics.registry import METRICS, Outcome, find_metric, metrics_of
+from promptbot.evals.metrics.registry import METRICS, Outcome, find_metric, known_metric, metrics_of
 from promptbot.types import Message, Prediction, Sample
 
 RNG = np.random.default_rng(3)
@@ -241,3 +241,40 @@ def test_similarity_is_greatest_for_the_same_words() -> None:
 def test_the_docs_name_every_metric() -> None:
     page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
     assert [name for name in METRICS if f"| `{name}` |" not in page] == []
+
+
+def test_an_installed_package_brings_its_own_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "polite.py").write_text(
+        "from promptbot.evals.metrics.registry import Metric\n"
+        "def score(outcome):\n"
+        "    return float('please' in outcome.prediction.text)\n"
+        "politeness = Metric('politeness', 'says please', task='chat', score=score)\n"
+        "wrong = 7\n",
+        encoding="utf-8",
+    )
+    info = tmp_path / "polite-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: polite\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[promptbot.metrics]\npoliteness = polite:politeness\n"
+        "wrong = polite:wrong\nabsent = polite:absent\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    metric = find_metric("politeness", "chat")
+    said = Outcome(Sample("1", "a", "b"), "1", "Sorry.", Prediction("Yes, please."), 0.1)
+    value = metric.value([said])
+    assert value is not None
+    assert value.estimate == 1
+    with pytest.raises(SpecError, match="is for chat bots"):
+        find_metric("politeness", "classify")
+    with pytest.raises(SpecError, match="package polite: its entry point"):
+        find_metric("wrong", "chat")
+    with pytest.raises(SpecError, match="cannot be loaded"):
+        find_metric("absent", "chat")
+
+
+def test_a_run_with_a_metric_of_a_package_that_is_gone_says_so() -> None:
+    with pytest.raises(SpecError, match="not known here"):
+        known_metric("politeness")

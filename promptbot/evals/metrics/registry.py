@@ -389,6 +389,41 @@ COMPARED = {"classify": "accuracy", "chat": "exact"}
 """The metric that decides the verdict where a suite names none."""
 
 
+ENTRY_POINTS = "promptbot.metrics"
+"""The group in which installed packages name metrics of their own."""
+
+
+def metric_named(name: str) -> Metric | None:
+    """Return a metric of ours, or of an installed package; None where there is none.
+
+    Raises:
+        SpecError: A package names one of this name, and it cannot be used.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=ENTRY_POINTS, name=name):
+        place = f"the package {point.dist.name if point.dist else point.value}"
+        try:
+            metric = point.load()
+        except Exception as error:  # another's module may raise anything
+            raise SpecError(
+                f'its metric "{name}" cannot be loaded ({type(error).__name__}: {error}).',
+                place=place,
+                hint="Install the package again, or take the metric out of the suite.",
+            ) from error
+        if not isinstance(metric, Metric) or metric.name != name:
+            raise SpecError(
+                f'its entry point "{name}" is {metric!r}.',
+                place=place,
+                expected=f'Expected a promptbot.evals.metrics.registry.Metric named "{name}".',
+                hint="Correct the package.",
+            )
+        return metric
+    return None
+
+
 def find_metric(name: str, task: str, place: str | None = None) -> Metric:
     """Return a metric by name.
 
@@ -396,17 +431,34 @@ def find_metric(name: str, task: str, place: str | None = None) -> Metric:
         SpecError: There is none, or it is for another kind of bot.
     """
     fitting = [m.name for m in METRICS.values() if m.task in (task, "any")]
-    if name not in METRICS:
+    metric = metric_named(name)
+    if metric is None:
         raise SpecError(
             f'unknown metric "{name}".', place=place, hint=known_words("Known", name, fitting)
         )
-    if name not in fitting:
+    if metric.task not in (task, "any"):
         raise SpecError(
-            f'metric "{name}" is for {METRICS[name].task} bots; this is a {task} bot.',
+            f'metric "{name}" is for {metric.task} bots; this is a {task} bot.',
             place=place,
             hint=known_words("Metrics of this bot", name, fitting),
         )
-    return METRICS[name]
+    return metric
+
+
+def known_metric(name: str) -> Metric:
+    """Return a metric that a run names.
+
+    Raises:
+        SpecError: It is of a package that is not installed here.
+    """
+    metric = metric_named(name)
+    if metric is None:
+        raise SpecError(
+            f'the run names the metric "{name}", which is not known here.',
+            place="the run's manifest",
+            hint="Install the package that brings it, in the version that made the run.",
+        )
+    return metric
 
 
 def metrics_of(task: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from promptbot.evals.metrics.registry import METRICS, Metric, Value
+from promptbot.evals.metrics.registry import Metric, Value, known_metric
 from promptbot.evals.summary import Summary
 from promptbot.evals.verdict import Comparison, Scale
 
@@ -22,7 +22,7 @@ def estimate(name: str, value: Value | None) -> tuple[str, str]:
     """Return a metric's estimate and its interval; empty texts where there is none."""
     if value is None:
         return "", ""
-    metric = METRICS[name]
+    metric = known_metric(name)
     interval = value.interval
     bounds = (
         f"{number(metric, interval.low)} to {number(metric, interval.high)}" if interval else ""

@@ -7,7 +7,7 @@ import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
-from promptbot.evals.metrics.registry import METRICS
+from promptbot.evals.metrics.registry import known_metric
 from promptbot.evals.records import Key, draws_of
 from promptbot.evals.report.cells import (
     VERDICT_WORDS,
@@ -63,7 +63,7 @@ def render_html(summary: Summary) -> str:
             ledger_head=HEAD,
             ledger_about=ABOUT,
             binary=summary.metric.unit == "share",
-            metrics=[(name, METRICS[name].about) for name in names],
+            metrics=[(name, known_metric(name).about) for name in names],
             cells={
                 column: [estimate(name, summary.values[column][name]) for name in names]
                 for column in summary.columns
