@@ -60,7 +60,25 @@ def test_a_message_that_repeats_a_word_without_end_is_read() -> None:
         "I want a chest x-ray appointment",
         "My daughter ate breakfast, may she still have the blood test?",
         "I'd like to talk to the doctor",
+        "I cannot see you tomorrow, can we talk on the phone?",
+        "My face is burning after a day in the sun",
     ],
 )
 def test_the_clinics_rules_leave_everyday_questions_to_the_model(text: str) -> None:
     assert first_match(text, load_bot("clinic").spec.guard.emergency) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "my dad can't breathe",
+        "I think grandma is having a stroke",
+        "she is bleeding a lot",
+        "the baby turned blue",
+        "he swallowed bleach",
+        "he cannot lift his left arm",
+        "I feel like killing myself",
+    ],
+)
+def test_the_clinics_rules_answer_emergencies(text: str) -> None:
+    assert first_match(text, load_bot("clinic").spec.guard.emergency)
