@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -54,8 +55,8 @@ is no module, the form alone decides."""
 
 _LOCAL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}\Z")
 _DOMAIN = re.compile(r"[^\W_](?:[\w-]{0,61}[^\W_])?(?:\.[^\W_](?:[\w-]{0,61}[^\W_])?){1,8}")
-_CARD = re.compile(r"(?<![\w.-])[2-6](?:[ -]?\d){12,18}(?![\w-])")
-_IBAN = re.compile(r"(?<![^\W_])[A-Za-z]{2}\d{2}(?=(?: ?[A-Za-z0-9]){11,30})")
+_CARD = re.compile(r"(?<![\w.-])[2-6](?:[ .-]?\d){12,18}(?![\w-])")
+_IBAN = re.compile(r"(?<![^\W_])[A-Za-z]{2}\d{2}(?=(?:[ .-]?[A-Za-z0-9]){11,30})")
 _IP = re.compile(
     r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|(?=[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:)[0-9A-Fa-f:.]{3,45})(?![\w:])"
 )
@@ -94,13 +95,42 @@ def find(text: str, kinds: Sequence[PersonalKind], regions: Sequence[str]) -> li
         regions: Two-letter codes: whose national ids, and whose phone numbers without a country
             code.
     """
+    plain, places = _plain(text)
     found: list[Found] = []
     for kind in KINDS:
         if kind in kinds:
-            for start, stop in _FINDERS[kind](text, regions):
-                if not any(start < other.stop and other.start < stop for other in found):
-                    found.append(Found(kind, start, stop))
+            for start, stop in _FINDERS[kind](plain, regions):
+                first, last = places[start], places[stop - 1]
+                if not any(first < other.stop and other.start <= last for other in found):
+                    found.append(Found(kind, first, last + 1))
     return sorted(found, key=lambda one: one.start)
+
+
+def _plain(text: str) -> tuple[str, Sequence[int]]:
+    """Return a text in plain digits, letters and spaces, and the place of each of its characters.
+
+    Full-width and other scripts' digits, unusual spaces and hyphens become ASCII's; what has no
+    width is left out, so that it hides nothing.
+    """
+    if text.isascii():
+        return text, range(len(text))
+    kept: list[str] = []
+    places: list[int] = []
+    for place, character in enumerate(text):
+        category = unicodedata.category(character)
+        if category == "Cf":
+            continue
+        if category == "Nd":
+            character = str(unicodedata.digit(character))
+        elif category == "Zs":
+            character = " "
+        elif category == "Pd":
+            character = "-"
+        elif len(alike := unicodedata.normalize("NFKC", character)) == 1:
+            character = alike
+        kept.append(character)
+        places.append(place)
+    return "".join(kept), places
 
 
 def _emails(text: str, regions: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -124,12 +154,12 @@ def _ibans(text: str, regions: Sequence[str]) -> Iterator[tuple[int, int]]:
             if text[stop].isascii() and text[stop].isalnum():
                 n += 1
                 ends.append(stop + 1)
-            elif text[stop] != " ":
+            elif text[stop] not in " .-":
                 break
             stop += 1
         for end in reversed(ends[14:]):
             whole = end == len(text) or not text[end].isalnum()
-            if whole and iban.is_valid(text[match.start() : end]):
+            if whole and iban.is_valid(text[match.start() : end].replace(".", " ")):
                 yield match.start(), end
                 break
 
