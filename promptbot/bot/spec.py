@@ -513,25 +513,7 @@ def _contradictions(spec: BotSpec, base: Source, variant: Source | None) -> Iter
     yield from _useless_scoring(spec, base, variant)
     yield from _useless_samples(spec, base, variant)
     yield from _wrong_output(spec, base, variant)
-    if spec.task == "classify":
-        for key in ("emergency", "max_turns"):
-            if getattr(spec.guard, key):
-                yield SpecError(
-                    f"guard.{key} answers with a sentence, but task is classify: answers are "
-                    "labels.",
-                    place=place_of(("guard", key), base, variant),
-                    hint="Set task: chat, or take it out.",
-                )
-    for number, rule in enumerate(spec.guard.emergency):
-        for pattern in rule.patterns:
-            if any(not part.strip("*") for word in pattern.split() for part in word.split("|")):
-                yield SpecError(
-                    f'the pattern "{pattern}" holds a word without letters, which any message '
-                    "would meet.",
-                    place=place_of(("guard", "emergency", number), base, variant),
-                    expected="Expected words, as: chest pain|tight*",
-                    hint="Take the empty alternative or the lone * out.",
-                )
+    yield from _wrong_guard(spec, base, variant)
     if spec.memory.patterns and spec.memory.kind != "facts":
         yield SpecError(
             f"patterns are given, but the memory is {spec.memory.kind}.",
@@ -692,6 +674,29 @@ def _wrong_output(spec: BotSpec, base: Source, variant: Source | None) -> Iterab
             place=place_of(("output", "wrong_language"), base, variant),
             hint="Take one of them out.",
         )
+
+
+def _wrong_guard(spec: BotSpec, base: Source, variant: Source | None) -> Iterable[SpecError]:
+    """Yield rules that the bot cannot say, or that any message would meet."""
+    if spec.task == "classify":
+        for key in ("emergency", "max_turns"):
+            if getattr(spec.guard, key):
+                yield SpecError(
+                    f"guard.{key} answers with a sentence, but task is classify: answers are "
+                    "labels.",
+                    place=place_of(("guard", key), base, variant),
+                    hint="Set task: chat, or take it out.",
+                )
+    for number, rule in enumerate(spec.guard.emergency):
+        for pattern in rule.patterns:
+            if any(not part.strip("*") for word in pattern.split() for part in word.split("|")):
+                yield SpecError(
+                    f'the pattern "{pattern}" holds a word without letters, which any message '
+                    "would meet.",
+                    place=place_of(("guard", "emergency", number), base, variant),
+                    expected="Expected words, as: chest pain|tight*",
+                    hint="Take the empty alternative or the lone * out.",
+                )
 
 
 RESERVED_VARIABLES = frozenset(

@@ -343,6 +343,8 @@ def _likeliest(logprobs: Mapping[str, float]) -> list[tuple[str, float]]:
 def _cost(trace: Trace) -> list[str]:
     """Return time and tokens of a reply, a line each."""
     seconds, completion = trace.seconds, trace.completion
+    if completion.stop_reason == "rule":
+        return ["no model was asked"]
     asked = trace.prompt.memory is not None and trace.prompt.memory.n_asked > 0
     rows = [
         [
@@ -361,8 +363,6 @@ def _cost(trace: Trace) -> list[str]:
     tokens = [f"read {trace.prompt.n_tokens}"]
     if completion.n_cached_tokens:
         tokens.append(f"{completion.n_cached_tokens} of them from the cache")
-    if completion.stop_reason == "rule":
-        return ["no model was asked"]
     if completion.stop_reason == "scored":
         tokens.append("labels scored, nothing written")
     else:

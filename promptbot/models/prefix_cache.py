@@ -164,11 +164,11 @@ class PrefixCache:
             return
         self._last = sequence
         path, n_known = self._walk(sequence.ids)
-        above = path[-1] if path else self._root
-        n_above = sum(len(node.ids) for node in path[:-1])
-        if path and n_known < n_above + len(above.ids) and n_known < len(sequence.ids):
-            above = self._split(above, n_known - n_above)
         if n_known < len(sequence.ids):
+            above = path[-1] if path else self._root
+            n_above = sum(len(node.ids) for node in path[:-1])
+            if n_known < n_above + len(above.ids):
+                above = self._split(above, n_known - n_above)
             rest = sequence.key_values.part(n_known, len(sequence.ids))
             self._add(_Node(sequence.ids[n_known:], rest, above))
         while self.n_bytes > self._max_bytes and self._nodes:
@@ -193,38 +193,34 @@ class PrefixCache:
         return path, n_known
 
     def _split(self, node: _Node, n: int) -> _Node:
-        """Divide a node after its first n tokens; return the new upper one."""
+        """Move a node's first n tokens into a new one above it; return that one."""
         assert node.above is not None
-        upper = _Node(node.ids[:n], node.key_values.part(0, n), node.above)
-        lower = _Node(node.ids[n:], node.key_values.part(n, len(node.ids)), upper, node.below)
-        for below in lower.below.values():
-            below.above = lower
-        node.below = {}
-        self._forget(node)
-        self._add(lower)
-        self._add(upper)
+        upper = _Node(node.ids[:n], node.key_values.part(0, n), node.above, {node.ids[n]: node})
+        node.above.below[node.ids[0]] = upper
+        self.n_bytes += upper.key_values.n_bytes - node.key_values.n_bytes
+        node.key_values = node.key_values.part(n, len(node.ids))
+        node.ids, node.above = node.ids[n:], upper
+        self.n_bytes += node.key_values.n_bytes
+        self._nodes[upper] = None
         return upper
 
     def _add(self, node: _Node) -> None:
-        """Hang a node below the one above it, and make both, and all above, the most recent."""
+        """Hang a node below the one above it, and make it, and then all above, the most recent."""
         above = node.above
         assert above is not None
         above.below[node.ids[0]] = node
         self.n_bytes += node.key_values.n_bytes
         self._nodes[node] = None
-        while above is not None and above is not self._root:
-            if above in self._nodes:
-                self._nodes.move_to_end(above)
+        while above.above is not None:  # the root is no part of any branch
+            self._nodes.move_to_end(above)
             above = above.above
 
     def _forget(self, node: _Node) -> None:
-        """Take a node out of the tree."""
+        """Take the end of a branch out of the tree."""
         assert node.above is not None
         assert not node.below
-        del self._nodes[node]
+        del self._nodes[node], node.above.below[node.ids[0]]
         self.n_bytes -= node.key_values.n_bytes
-        if node.above.below.get(node.ids[0]) is node:
-            del node.above.below[node.ids[0]]
 
 
 def common_length(one: Sequence[int] | str, other: Sequence[int] | str) -> int:

@@ -157,7 +157,7 @@ class TorchNetwork:
                 if "logits_to_keep" not in self._accepted:
                     logits = logits[rows]
                 return np.asarray(logits.float().cpu().numpy())
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+        except RuntimeError as error:  # the GPU's OutOfMemoryError is one, too
             if not _is_memory(error):
                 raise
             past.restore(n_past)

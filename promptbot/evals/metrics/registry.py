@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,9 @@ from promptbot.evals.stats import (
     share_interval,
 )
 from promptbot.types import Prediction, Sample
+
+if TYPE_CHECKING:
+    from promptbot.interfaces import Encoder
 
 N_LABEL_RESAMPLES = 999
 """Bootstrap resamples of metrics that are computed anew for each."""
@@ -208,9 +211,14 @@ def _similarity(outcome: Outcome) -> float:
 
 @lru_cache(maxsize=50_000)
 def _vector(text: str) -> NDArray[np.float32]:
+    return np.asarray(_encoder().encode([text])[0])
+
+
+@cache
+def _encoder() -> Encoder:
     from promptbot.models.encoder import load_encoder
 
-    return np.asarray(load_encoder("embedded").encode([text])[0])
+    return load_encoder("embedded")
 
 
 def _personal_data(outcome: Outcome) -> float | None:

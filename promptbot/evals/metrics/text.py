@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from promptbot.errors import DataError, MissingExtra
+from promptbot.prompt.leave_out import sentences as sentence_places
 
 # Scripts without spaces between words: kana, CJK ideographs, Thai, Lao, Khmer and Burmese.
 _TOKEN = re.compile(
@@ -16,8 +17,6 @@ _TOKEN = re.compile(
     r"\U00020000-\U0003ffff]|[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     r"\u0e00-\u0eff\u1780-\u17ff\u1000-\u109f\U00020000-\U0003ffff]+"
 )
-
-_SENTENCE = re.compile(r"(?<=[.!?。！？])\s*(?=\S)|\n+")
 
 
 def normalise(text: str) -> str:
@@ -154,7 +153,7 @@ def grounded(text: str, notes: Sequence[str]) -> float:
     bound in plain words: a sentence may follow from a note in other words, and it may twist a note
     with the same ones.
     """
-    sentences = [tokens(one) for one in _SENTENCE.split(text) if tokens(one)]
+    sentences = [found for i, k in sentence_places(text) if (found := tokens(text[i:k]))]
     known = [set(tokens(note)) for note in notes]
     covered = sum(
         any(sum(word in note for word in sentence) >= 0.75 * len(sentence) for note in known)
