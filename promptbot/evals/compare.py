@@ -128,12 +128,21 @@ def compare_runs(before: Summary, now: Summary) -> RunComparison:
         if run.n_failed[name] == len(run.samples) * len(draws_of(run.manifest))
     }
     columns = [name for name in columns if name not in silent] or columns
+    told = [
+        name
+        for name in columns
+        if any(
+            before.scores[name][i] == before.scores[name][i]
+            and now.scores[name][j] == now.scores[name][j]
+            for i, j in places
+        )
+    ]
     pairs = [
         (
             Scores("before", [before.scores[name][i] for i, _ in places]),
             Scores(name, [now.scores[name][j] for _, j in places]),
         )
-        for name in columns
+        for name in told
     ]
     return RunComparison(
         before=before,
@@ -232,7 +241,7 @@ def _flips(
     found: dict[bool, list[Flip]] = {True: [], False: []}
     for i, j in places:
         old, new = before.scores[column][i], now.scores[column][j]
-        if abs(old - new) < 1e-12:
+        if not abs(old - new) >= 1e-12:  # also where either is nan
             continue
         is_gain = (new > old) == now.metric.higher_is_better
         if len(found[is_gain]) < MAX_FLIPS:

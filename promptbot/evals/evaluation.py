@@ -24,6 +24,7 @@ from promptbot.data import content_hash
 from promptbot.errors import DataError, InputError
 from promptbot.evals.columns import Workshop
 from promptbot.evals.leaks import Leak, find_leaks
+from promptbot.evals.measures import measure_own, not_measured, save_measured
 from promptbot.evals.records import (
     RUNS,
     Record,
@@ -39,7 +40,7 @@ from promptbot.evals.report import save_reports
 from promptbot.evals.runner import run_jobs
 from promptbot.evals.stats import cluster
 from promptbot.evals.suite import ColumnSpec, Suite, load_suite, shown_columns, sorted_budgets
-from promptbot.evals.summary import Summary, summarise
+from promptbot.evals.summary import Summary, shown_names, summarise
 from promptbot.evals.verdict import detectable_before
 from promptbot.models.call_cache import default_cache
 
@@ -197,6 +198,7 @@ def evaluate(
         "task": suite.task,
         "fallback": suite.fallback,
         "models": {},
+        "measures": not_measured(suite.own_metrics.values(), folder),
         "leaks": [asdict(pair) for pair in planned.leaks],
         "allow_leaks": allow_leaks,
         "path": str(suite.path.resolve()),
@@ -261,9 +263,19 @@ def _run(suite: Suite, folder: Path, progress: Progress, throughput: Throughput)
                 on_record=progress.on_record,
                 on_stop=progress.on_stop,
             )
+        _keep_scores(suite, folder)
     summary = summarise(folder)
     save_reports(summary)
     return summary
+
+
+def _keep_scores(suite: Suite, folder: Path) -> None:
+    """Make the scores that reports only read, and keep them in the run's folder."""
+    if not suite.own_metrics:
+        return
+    manifest, records = load_manifest(folder), load_records(folder, with_shown=True)
+    columns = shown_names(manifest)
+    save_measured(folder, measure_own(suite, records, manifest, columns))
 
 
 def _note_baseline(folder: Path, name: str, made: Baseline) -> None:

@@ -129,8 +129,16 @@ def _judge_pair(
     if absent := [column for column in condition.names if column not in scores]:
         reason = f"not met: {absent[0]} has no scores, so nothing is certain about it"
         return GateResult(condition.text, False, reason)
-    differences = [a - b for a, b in zip(scores[name], scores[other], strict=True)]
-    interval = paired_interval(differences, groups, bounded=scale.bounded)
+    triples = [
+        (a - b, group)
+        for a, b, group in zip(scores[name], scores[other], groups, strict=True)
+        if a == a and b == b  # not nan: the metric concerns the sample in both columns
+    ]
+    if not triples:
+        reason = f"not met: no sample has a score in both {name} and {other}"
+        return GateResult(condition.text, False, reason)
+    differences = [difference for difference, _ in triples]
+    interval = paired_interval(differences, [group for _, group in triples], bounded=scale.bounded)
     if not scale.higher_is_better:
         interval = Interval(-interval.high, -interval.low, interval.confidence)
     met = interval.low > -condition.number

@@ -24,7 +24,8 @@ from promptbot.evals.gate import parse_condition
 from promptbot.evals.hub import scan_hub
 from promptbot.evals.leaks import find_leaks
 from promptbot.evals.matrix import Cell, expand, nested
-from promptbot.evals.metrics.registry import COMPARED, find_metric, metrics_of
+from promptbot.evals.metrics.registry import COMPARED, Metric, find_metric, metrics_of
+from promptbot.evals.own_metrics import is_own, load_own_metric
 from promptbot.evals.verdict import MARGIN
 from promptbot.learn.spec import BaselineSpec, named_baselines
 from promptbot.types import Sample
@@ -135,7 +136,8 @@ class SuiteSpec(Settings):
     reference: Text | None = None
     """The column that others are compared with; the first one if unset."""
     metrics: Annotated[list[Text], Field(min_length=1)] | None = None
-    """What is measured; the first one decides the verdict. Every metric of the task if unset."""
+    """What is measured; the first one decides the verdict. Every metric of the task if unset.
+    ``FILE.py:FUNCTION`` is one of the user's own, from a file beside the suite."""
     margin: Annotated[float, Field(gt=0)] = MARGIN
     """The smallest difference that matters, in the unit of the first metric; 0.05 is 5 points."""
     seeds: Annotated[list[int], Field(min_length=1)] = Field(default=[0])
@@ -164,6 +166,8 @@ class EvalSample:
     """Line of its file, from 1."""
     slices: Mapping[str, str] = field(default_factory=dict)
     """Values of the fields that the suite names as slices; without those that the row lacks."""
+    facts: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Fields of the row that metrics of the suite read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +221,8 @@ class Suite:
     """What is measured; the first one decides the verdict."""
     samples: tuple[EvalSample, ...]
     """On what."""
+    own_metrics: Mapping[str, Metric] = field(default_factory=dict)
+    """Metrics from Python files beside the suite, by name."""
     models_of_user: frozenset[str] = frozenset()
     """Models that the user named, and not a file: only these may be on a server of choice."""
 
@@ -224,7 +230,7 @@ class Suite:
     def data_hash(self) -> str:
         """Content hash of the samples; 16 hexadecimal digits."""
         rows = [asdict(sample) for sample in self.samples]
-        # Without slices the hash is that of a suite that knows none.
+        # Without slices and facts the hash is that of a suite that knows none.
         return content_hash([{k: v for k, v in row.items() if v != {}} for row in rows])
 
     @cached_property
@@ -339,11 +345,17 @@ def load_suite(
         names = {column.name for column in columns}
         kept = [c for c in spec.gate if c in gate or set(parse_condition(c).names) <= names]
         spec = spec.model_copy(update={"gate": kept})
-    metrics = tuple(dict.fromkeys(_metrics(spec, bot_spec.task, source)))
+    found = _metrics(spec, bot_spec.task, source)
+    metrics = tuple(found)
     _check_gate(spec, columns, metrics, source)
     target = "label" if bot_spec.task == "classify" else "output"
     samples = read_samples(
-        spec.data, path.parent, target, limit=spec.data.limit, slices=spec.slices
+        spec.data,
+        path.parent,
+        target,
+        limit=spec.data.limit,
+        slices=spec.slices,
+        facts=[name for metric in found.values() for name in metric.fields],
     )
     _check_slices(spec, samples, source)
     return Suite(
@@ -355,6 +367,11 @@ def load_suite(
         columns=columns,
         metrics=metrics,
         samples=samples,
+        own_metrics={
+            name: metric
+            for name, metric in found.items()
+            if spec.metrics and name not in spec.metrics
+        },
         models_of_user=frozenset(models),
     )
 
@@ -565,26 +582,32 @@ def _check_baselines(spec: SuiteSpec, task: str, source: Source) -> None:
             )
 
 
-def _metrics(spec: SuiteSpec, task: str, source: Source) -> list[str]:
+def _metrics(spec: SuiteSpec, task: str, source: Source) -> dict[str, Metric]:
+    """Return what a suite measures by name, the metric that decides the verdict first."""
     if spec.metrics is None:
-        first = COMPARED[task]
-        return [first, *(name for name in metrics_of(task) if name != first)]
+        names = [COMPARED[task], *metrics_of(task)]
+        return {name: find_metric(name, task) for name in names}
+    found: dict[str, Metric] = {}
     for number, name in enumerate(spec.metrics):
-        find_metric(name, task, source.place(("metrics", number)))
-    first_metric = find_metric(spec.metrics[0], task)
-    if first_metric.score is None or first_metric.name.startswith("fallback_"):
-        able = [
-            name
-            for name in metrics_of(task)
-            if find_metric(name, task).score and not name.startswith("fallback_")
-        ]
+        place = source.place(("metrics", number))
+        if is_own(name):
+            metric = load_own_metric(name, source.path.parent, task, place)
+        else:
+            metric = find_metric(name, task, place)
+        found[metric.name] = metric
+    first = next(iter(found.values()))
+    if not _can_decide(first):
+        able = [name for name in metrics_of(task) if _can_decide(find_metric(name, task))]
         raise SpecError(
-            f'metric "{first_metric.name}" cannot decide the verdict: it has no score for '
-            "each sample.",
+            f'metric "{first.name}" cannot decide the verdict: it has no score for each sample.',
             place=source.place(("metrics", 0)),
             hint=f"Put one of these first: {', '.join(able)}.",
         )
-    return spec.metrics
+    return found
+
+
+def _can_decide(metric: Metric) -> bool:
+    return metric.has_scores and metric.decides
 
 
 def _check_gate(
@@ -618,6 +641,7 @@ def read_samples(
     *,
     limit: int | None = None,
     slices: Sequence[str] = (),
+    facts: Sequence[str] = (),
 ) -> tuple[EvalSample, ...]:
     """Return the samples of a file or data set.
 
@@ -626,7 +650,8 @@ def read_samples(
         base: The folder at which paths start.
         default_target: The field of the target where `spec` names none.
         limit: Samples at most, spread evenly, so that a file sorted by label gives all labels.
-        slices: Fields that are kept with each sample.
+        slices: Fields that are kept with each sample, as text.
+        facts: Fields that are kept with each sample as they are.
 
     Raises:
         DataError: There is no such data, it has no rows, or a row lacks a field.
@@ -652,7 +677,8 @@ def read_samples(
         group = _text(row.values, fields.group, place) if fields.group else f"#{number}"
         found = {name: row.values[name] for name in slices if name in row.values}
         said = {name: str(value) for name, value in found.items() if value not in (None, "")}
-        samples.append(EvalSample(sample, str(kind or ""), group, row.line, said))
+        known = {name: row.values[name] for name in facts if name in row.values}
+        samples.append(EvalSample(sample, str(kind or ""), group, row.line, said, known))
     return tuple(samples)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from promptbot.errors import InputError
 from promptbot.evals.curve import LearningCurve, learning_curve
 from promptbot.evals.gate import GateResult, judge
 from promptbot.evals.ledger import Ledger, make_ledger
+from promptbot.evals.measures import KeptScore, MeasureFailed, load_kept, run_metric
 from promptbot.evals.metrics.labels import confusion, count_labels
-from promptbot.evals.metrics.registry import Metric, Outcome, Value, known_metric
+from promptbot.evals.metrics.registry import Metric, Outcome, Value
+from promptbot.evals.outcomes import outcomes_of
 from promptbot.evals.records import (
     Key,
     Record,
@@ -65,7 +67,8 @@ class Summary:
     values: Mapping[str, Mapping[str, Value | None]]
     """Metrics by column and name."""
     scores: Mapping[str, tuple[float, ...]]
-    """Scores of the first metric by column, in the samples' order, averaged over `draws_of`."""
+    """Scores of the first metric by column, in the samples' order, averaged over `draws_of`; nan
+    where the metric does not concern the answers to a sample."""
     n_failed: Mapping[str, int]
     """Answers that failed, by column."""
     problems: Mapping[str, str]
@@ -83,6 +86,8 @@ class Summary:
     """Where the spread of each column's scores comes from; empty with one seed and one repeat."""
     gate: tuple[GateResult, ...]
     """The conditions, judged."""
+    kept: Mapping[Key, Mapping[str, KeptScore]] = field(default_factory=dict)
+    """Scores that were made when the run ended, by answer and metric."""
     curve: LearningCurve | None = None
     """Accuracy by budget and what the prompts are worth; None in suites without budgets."""
 
@@ -94,7 +99,11 @@ class Summary:
     @property
     def metric(self) -> Metric:
         """The metric that decides the verdict."""
-        return known_metric(self.metrics[0])
+        return self.metric_named(self.metrics[0])
+
+    def metric_named(self, name: str) -> Metric:
+        """Return a metric of the run."""
+        return run_metric(self.manifest, name)
 
     @property
     def kinds(self) -> Mapping[str, Mapping[str, Value | None]]:
@@ -230,24 +239,30 @@ def summarise(folder: Path) -> Summary:
             place=str(folder),
             hint=f"Go on with it: promptbot eval --resume {folder}",
         )
+    kept = load_kept(folder)
+    scored = {key: {name: one.score for name, one in row.items()} for key, row in kept.items()}
     outcomes = {
-        column: _outcomes(column, samples, records, draws, str(manifest["fallback"]))
-        for column in columns
+        column: outcomes_of(column, samples, records, manifest, scored) for column in columns
     }
-    metric = known_metric(metrics[0])
-    groups = [item.group for item in samples]
+    metric = run_metric(manifest, metrics[0])
+    set_of = metric.set_of or (lambda outcome: outcome.group)
+    groups = [str(set_of(outcome)) for outcome in outcomes[columns[0]][: len(samples)]]
     tables = {}
     for column in columns:
         # A metric of the user's that raises is told as a problem of its value, below.
         with contextlib.suppress(Exception):
             tables[column] = _score_table(metric, outcomes[column], len(draws))
-    scores = {column: tuple(table.mean(axis=0).tolist()) for column, table in tables.items()}
-    values, problems = _measure(metrics, outcomes)
+    scores = {column: tuple(_mean_draws(table).tolist()) for column, table in tables.items()}
+    values, problems = _measure(manifest, metrics, outcomes)
     scale = scale_of(metric)
     # Two columns that failed alike would look equal: one without any answer is not compared.
     silent = {c for c in columns if all(o.prediction is None for o in outcomes[c])}
     silent |= {column for column in columns if column not in scores}
-    compared = [c for c in columns[1:] if not silent & {c, columns[0]}]
+    compared = [
+        c
+        for c in columns[1:]
+        if not silent & {c, columns[0]} and _share_samples(scores[c], scores[columns[0]])
+    ]
     comparisons = compare_all(
         Scores(columns[0], scores.get(columns[0], ())),
         [Scores(column, scores[column]) for column in compared],
@@ -275,6 +290,7 @@ def summarise(folder: Path) -> Summary:
         labels={c: _label_rows(outcomes[c]) for c in columns} if classify else {},
         confusions={c: _confusions(outcomes[c]) for c in columns} if classify else {},
         curve=learning_curve(manifest, samples, records),
+        kept=kept,
         ledgers=_ledgers(tables, manifest),
         gate=tuple(
             judge(
@@ -322,26 +338,8 @@ def _is(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
 
 
-def _outcomes(
-    column: str,
-    samples: Sequence[EvalSample],
-    records: Mapping[Key, Record],
-    draws: Sequence[tuple[int, int]],
-    fallback: str,
-) -> list[Outcome]:
-    """Return a column's outcomes, all samples of the first seed first."""
-    found = []
-    for draw in draws:
-        for item in samples:
-            record = records[Key(column, item.sample.id, *draw)]
-            found.append(
-                Outcome(item.sample, item.group, fallback, record.prediction, record.seconds)
-            )
-    return found
-
-
 def _measure(
-    metrics: Sequence[str], outcomes: Mapping[str, Sequence[Outcome]]
+    manifest: Mapping[str, Any], metrics: Sequence[str], outcomes: Mapping[str, Sequence[Outcome]]
 ) -> tuple[dict[str, dict[str, Value | None]], dict[str, str]]:
     """Return the metrics by column and name, and why some of them could not be computed."""
     values: dict[str, dict[str, Value | None]] = {}
@@ -351,7 +349,9 @@ def _measure(
         for name in metrics:
             value = None
             try:
-                value = known_metric(name).value(found)
+                value = run_metric(manifest, name).value(found)
+            except MeasureFailed as error:
+                problems.setdefault(name, str(error))
             except Exception as error:  # one metric must not cost the report
                 problems.setdefault(name, f"{type(error).__name__}: {error} (in {column})")
             values[column][name] = value
@@ -365,20 +365,40 @@ def _ledgers(
     if len(seeds) * n_repeats < 2:
         return {}
     return {
-        column: make_ledger(table.reshape(len(seeds), n_repeats, -1), seeds)
+        column: make_ledger(whole.reshape(len(seeds), n_repeats, -1), seeds)
         for column, table in tables.items()
+        if (whole := table[:, ~np.isnan(table).any(axis=0)]).size
     }
 
 
 def _score_table(metric: Metric, outcomes: Sequence[Outcome], n_draws: int) -> NDArray[np.float64]:
-    """Return the score of every call.  # (n_draws, n_samples)"""
-    assert metric.score is not None, "the suite refuses such a first metric"
+    """Return the score of every call; nan where it concerns none.  # (n_draws, n_samples)"""
     # A failed answer without a score of its own (tokens, seconds) must not count in its favour.
-    scores = [metric.score(outcome) for outcome in outcomes]
+    scores = metric.score_all(outcomes)
     found = [score for score in scores if score is not None]
     worst = 0.0 if metric.higher_is_better else max(found, default=0.0)
-    table = np.array([worst if score is None else score for score in scores], np.float64)
+    table = np.array(
+        [
+            score if score is not None else worst if outcome.prediction is None else np.nan
+            for score, outcome in zip(scores, outcomes, strict=True)
+        ],
+        np.float64,
+    )
     return table.reshape(n_draws, -1)
+
+
+def _mean_draws(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each sample's mean over the draws that concern it, else nan.  # (n_samples,)"""
+    n = (~np.isnan(table)).sum(axis=0)
+    means: NDArray[np.float64] = np.where(
+        n > 0, np.nansum(table, axis=0) / np.maximum(n, 1), np.nan
+    )
+    return means
+
+
+def _share_samples(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Tell whether the first metric concerns any sample in both columns."""
+    return any(a == a and b == b for a, b in zip(one, other, strict=True))
 
 
 def _value(metric: Metric, outcomes: Sequence[Outcome]) -> Value | None:

@@ -121,7 +121,8 @@ def compare_all(
     """Return every column compared with the reference, the whole family together.
 
     Args:
-        reference: Scores of the reference.
+        reference: Scores of the reference; nan where a sample has none. A sample enters those
+            comparisons in which both columns have a score; there must be one in each.
         others: Scores of the columns, on the same samples in the same order.
         groups: The conversation of each sample; None where every sample stands alone.
         scale: What a score means; points of a hundred when None.
@@ -156,8 +157,8 @@ def compare_pairs(
     See `compare_all`, where all pairs share their first column.
     """
     scale = scale or Scale()
-    pairs = [_differences(other, reference) for reference, other in columns]
-    tests = [_test(values, groups, scale, seed) for values in pairs]
+    pairs = [_differences(other, reference, groups) for reference, other in columns]
+    tests = [_test(pair.differences, pair.groups, scale, seed) for pair in pairs]
     adjusted = holm([p for _, p in tests])
     order = sorted(range(len(tests)), key=lambda i: tests[i][1])
     comparisons = []
@@ -171,8 +172,8 @@ def compare_pairs(
             _compare(
                 other,
                 reference,
-                pairs[index],
-                groups,
+                pairs[index].differences,
+                pairs[index].groups,
                 scale=scale,
                 margin=margin,
                 alpha=alpha,
@@ -205,7 +206,13 @@ def detectable_before(
     return detectable_share(n, discordance, alpha=alpha / max(n_comparisons, 1), power=POWER)
 
 
-def _differences(other: Scores, reference: Scores) -> NDArray[np.float64]:
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    differences: NDArray[np.float64]
+    groups: Sequence[str] | None
+
+
+def _differences(other: Scores, reference: Scores, groups: Sequence[str] | None) -> _Pair:
     if len(other.values) != len(reference.values):
         raise ValueError(
             f"{other.name} has {len(other.values)} scores, "
@@ -215,7 +222,10 @@ def _differences(other: Scores, reference: Scores) -> NDArray[np.float64]:
     differences: NDArray[np.float64] = np.round(
         np.asarray(other.values, np.float64) - np.asarray(reference.values, np.float64), 12
     )
-    return differences
+    there = ~np.isnan(differences)
+    if groups is not None and not there.all():
+        groups = [group for group, is_there in zip(groups, there, strict=True) if is_there]
+    return _Pair(differences[there], groups)
 
 
 def _test(

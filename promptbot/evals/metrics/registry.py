@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,14 @@ class Outcome:
     """The answer; None where the predictor failed."""
     seconds: float
     """Wall-clock time of the answer."""
+    seed: int = 0
+    """Seed of everything random."""
+    repeat: int = 0
+    """Which of several equal calls, from 0."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the sample's row that a metric of the suite reads; see `Metric.fields`."""
+    kept: Mapping[str, float | None] = field(default_factory=dict)
+    """Scores that were made when the run ended, by metric; see `promptbot.evals.measures`."""
 
     @property
     def label(self) -> str | None:
@@ -86,7 +94,7 @@ Score = Callable[[Outcome], float | None]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric; exactly one of `score`, `of_labels`, `quantile` and `whole` says how."""
+    """One metric; one of `score`, `scores`, `of_labels`, `quantile` and `whole` says how."""
 
     name: str
     """How suites and gates call it."""
@@ -100,6 +108,10 @@ class Metric:
     """For which bots."""
     score: Score | None = None
     """The metric is the mean of these."""
+    scores: Callable[[Sequence[Outcome]], Sequence[float | None]] | None = None
+    """The same where the score of one outcome depends on the others of its column."""
+    set_of: Callable[[Outcome], Hashable] | None = None
+    """What outcomes are kept together by, where that is not the conversation."""
     of_labels: Callable[[LabelCounts], float] | None = None
     """The metric is a function of how labels were counted."""
     quantile: float | None = None
@@ -108,10 +120,32 @@ class Metric:
     """The metric is a function of all outcomes; it has no interval."""
     by_default: bool = True
     """Whether it is measured where a suite names no metrics."""
+    fields: tuple[str, ...] = ()
+    """Fields that the suite's rows must have for it; they come as `Outcome.facts`."""
+    decides: bool = True
+    """Whether its scores may decide a verdict: those of a precision or a recall may not, since
+    which samples they concern depends on the answers."""
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether it has a score for each sample."""
+        return self.score is not None or self.scores is not None
+
+    def score_all(self, outcomes: Sequence[Outcome]) -> list[float | None]:
+        """Return the score of every outcome of a column; None where it does not concern one.
+
+        Raises:
+            ValueError: It has no scores.
+        """
+        if self.scores:
+            return list(self.scores(outcomes))
+        if self.score is None:
+            raise ValueError(f"{self.name} has no score for each sample")
+        return [self.score(outcome) for outcome in outcomes]
 
     def value(self, outcomes: Sequence[Outcome]) -> Value | None:
         """Return the metric of one column; None where no outcome concerns it."""
-        if self.score:
+        if self.has_scores:
             return self._mean(outcomes)
         if self.of_labels:
             return self._of_labels(outcomes)
@@ -127,10 +161,10 @@ class Metric:
         return None if np.isnan(estimate) else Value(estimate, None, len(answered))
 
     def _mean(self, outcomes: Sequence[Outcome]) -> Value | None:
-        assert self.score is not None
-        scored = [(self.score(outcome), outcome) for outcome in outcomes]
+        scored = list(zip(self.score_all(outcomes), outcomes, strict=True))
         values = [score for score, _ in scored if score is not None]
-        groups = [outcome.group for score, outcome in scored if score is not None]
+        of = self.set_of or (lambda outcome: outcome.group)
+        groups = [str(of(outcome)) for score, outcome in scored if score is not None]
         if not values:
             return None
         of_interval = share_interval if self.unit == "share" else bootstrap_interval
@@ -351,12 +385,14 @@ METRICS: dict[str, Metric] = {
             "of the fallbacks said, those that were right",
             task="chat",
             score=_fallback_precision,
+            decides=False,
         ),
         Metric(
             "fallback_recall",
             "of the questions that need the fallback, those that got it",
             task="chat",
             score=_fallback_recall,
+            decides=False,
         ),
         Metric("distinct_1", "different words among all", "score", task="chat", whole=_distinct(1)),
         Metric(

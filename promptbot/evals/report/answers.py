@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 
 from promptbot.evals.summary import Summary
 
@@ -16,21 +17,22 @@ HEAD = (
 def render_csv(summary: Summary) -> str:
     """Return the answers of the columns that a report shows as CSV, in the samples' order.
 
-    `score` is the first metric's, averaged over the seeds and repeats of the sample.
+    `score` is the first metric's, averaged over the seeds and repeats of the sample; empty where
+    the metric does not concern it.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(HEAD)
     for column in summary.columns:
         for place, item, record in summary.answers(column):
-            prediction = record.prediction
+            prediction, score = record.prediction, summary.scores[column][place]
             writer.writerow(
                 [
                     record.column, record.sample, record.seed, record.repeat, item.kind,
                     item.sample.input, item.sample.target,
                     prediction.text if prediction else "",
                     (prediction.label if prediction else None) or "",
-                    round(summary.scores[column][place], 6),
+                    "" if math.isnan(score) else round(score, 6),
                     record.error or "",
                     round(record.seconds, 6),
                     prediction.n_prompt_tokens if prediction else "",

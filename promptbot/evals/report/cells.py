@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from promptbot.evals.metrics.registry import Metric, Value, known_metric
+from promptbot.evals.metrics.registry import Metric, Value
 from promptbot.evals.summary import Summary
 from promptbot.evals.verdict import Comparison, Scale
 
@@ -18,11 +18,10 @@ def number(metric: Metric, value: float) -> str:
     return f"{value:.3f}"
 
 
-def estimate(name: str, value: Value | None) -> tuple[str, str]:
+def estimate(metric: Metric, value: Value | None) -> tuple[str, str]:
     """Return a metric's estimate and its interval; empty texts where there is none."""
     if value is None:
         return "", ""
-    metric = known_metric(name)
     interval = value.interval
     bounds = (
         f"{number(metric, interval.low)} to {number(metric, interval.high)}" if interval else ""

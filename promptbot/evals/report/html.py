@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
-from promptbot.evals.metrics.registry import known_metric
 from promptbot.evals.records import Key, draws_of
 from promptbot.evals.report.cells import (
     VERDICT_WORDS,
@@ -63,9 +63,12 @@ def render_html(summary: Summary) -> str:
             ledger_head=HEAD,
             ledger_about=ABOUT,
             binary=summary.metric.unit == "share",
-            metrics=[(name, known_metric(name).about) for name in names],
+            metrics=[(name, summary.metric_named(name).about) for name in names],
             cells={
-                column: [estimate(name, summary.values[column][name]) for name in names]
+                column: [
+                    estimate(summary.metric_named(name), summary.values[column][name])
+                    for name in names
+                ]
                 for column in summary.columns
             },
             slices={
@@ -73,7 +76,7 @@ def render_html(summary: Summary) -> str:
                     (
                         word,
                         kind_size(row),
-                        [estimate(summary.metric.name, row[column]) for column in summary.columns],
+                        [estimate(summary.metric, row[column]) for column in summary.columns],
                     )
                     for word, row in rows.items()
                 ]
@@ -128,6 +131,7 @@ def _rows(summary: Summary) -> list[dict[str, Any]]:
         answers = []
         for column in summary.columns:
             texts, prompts = [], []
+            score = summary.scores[column][place]
             for draw in draws:
                 record = summary.records[Key(column, item.sample.id, *draw)]
                 if record.shown:
@@ -139,7 +143,8 @@ def _rows(summary: Summary) -> list[dict[str, Any]]:
             answers.append(
                 {
                     "t": list(dict.fromkeys(texts)),
-                    "s": round(summary.scores[column][place], 3),
+                    # JSON knows no nan.
+                    "s": None if math.isnan(score) else round(score, 3),
                     "p": list(dict.fromkeys(prompts)),
                 }
             )

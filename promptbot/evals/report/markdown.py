@@ -78,7 +78,7 @@ def _lines(summary: Summary) -> Iterator[str]:
                 [
                     kind,
                     str(kind_size(row)),
-                    *(estimate(summary.metric.name, row[c])[0] for c in summary.columns),
+                    *(estimate(summary.metric, row[c])[0] for c in summary.columns),
                 ]
                 for kind, row in rows.items()
             ],
@@ -98,7 +98,7 @@ def _lines(summary: Summary) -> Iterator[str]:
 
 
 def _cell(summary: Summary, column: str, name: str) -> str:
-    value, bounds = estimate(name, summary.values[column][name])
+    value, bounds = estimate(summary.metric_named(name), summary.values[column][name])
     return f"{value} ({bounds})" if bounds else value
 
 

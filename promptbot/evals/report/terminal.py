@@ -68,7 +68,7 @@ def _table(summary: Summary) -> Table:
     for name in shown_metrics(summary):
         cells = []
         for column in summary.columns:
-            value, bounds = estimate(name, summary.values[column][name])
+            value, bounds = estimate(summary.metric_named(name), summary.values[column][name])
             cells.append(Text.assemble(value, (f"\n{bounds}" if bounds else "", "dim")))
         table.add_row(name, *cells)
     return table
@@ -81,6 +81,6 @@ def _slice(summary: Summary, name: str) -> Table:
     for column in summary.columns:
         table.add_column(column, overflow="fold")
     for kind, row in summary.slices[name].items():
-        cells = [estimate(summary.metric.name, row[column])[0] for column in summary.columns]
+        cells = [estimate(summary.metric, row[column])[0] for column in summary.columns]
         table.add_row(kind, str(kind_size(row)), *cells)
     return table
