@@ -52,6 +52,8 @@ LAYERS = [
         "promptbot.evals.gate",
         "promptbot.evals.estimate",
         "promptbot.evals.hub",
+        "promptbot.evals.judge",
+        "promptbot.evals.judging",
         "promptbot.evals.leaks",
         "promptbot.evals.lines",
         "promptbot.evals.matrix",

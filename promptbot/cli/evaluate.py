@@ -42,6 +42,9 @@ def evaluate(
     seed: Annotated[
         list[int] | None, typer.Option(help="Of everything random; may be repeated.")
     ] = None,
+    judge: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="The suite's judges are this model.")
+    ] = None,
     gate: Annotated[
         list[str] | None,
         typer.Option(metavar="CONDITION", help='As "exact(k8) >= 0.8"; may be repeated.'),
@@ -83,6 +86,7 @@ def evaluate(
         "limit": limit,
         "seeds": list(seed or ()),
         "gate": list(gate or ()),
+        "judge": judge,
     }
     given = suite or any(options.values()) or dry_run or allow_leaks
     if (resume is None) == (suite is None) or (resume and given):
@@ -140,6 +144,7 @@ def print_summary(summary: Summary) -> None:
 
 
 def _say_plan(suite: Suite, planned: Plan) -> None:
+    from promptbot.evals.judging import count_questions
     from promptbot.evals.verdict import ASSUMED_DISCORDANCE, POWER
 
     seeds = f" x {planned.n_seeds} seeds" if planned.n_seeds > 1 else ""
@@ -163,6 +168,9 @@ def _say_plan(suite: Suite, planned: Plan) -> None:
         lines.append(
             f"{planned.n_left_out} rows of the pool equal a sample, or nearly, and are left out."
         )
+    for judge in suite.judges.values():
+        n = count_questions(judge, planned.n_answers, planned.n_columns)
+        lines.append(f"Judge {judge.name}, {judge.spec.model}: asked at most {n:,} times.")
     print("\n".join(lines), file=sys.stderr)
 
 
@@ -256,13 +264,18 @@ def _progress(folders: list[Path]) -> Iterator[Progress]:
             failed=f"{n_failed} failed" if n_failed else "",
         )
 
+    def on_judge(name: str, n_questions: int) -> None:
+        if n_questions:
+            print(f"Judging: {name} is asked {n_questions:,} questions.", file=sys.stderr)
+            bar.update(task, total=(bar.tasks[0].total or 0) + n_questions)
+
     def on_stop(n_under_way: int) -> None:
         bar.console.print(
             f"Stopping: {n_under_way} answers are under way. Ctrl-C again to leave them."
         )
 
     with bar:
-        yield Progress(on_start=on_start, on_record=on_record, on_stop=on_stop)
+        yield Progress(on_start=on_start, on_record=on_record, on_judge=on_judge, on_stop=on_stop)
     if n_cached:
         print(
             f"{n_cached:,} of {n_new:,} answers came from the cache; "

@@ -15,9 +15,8 @@ from promptbot.errors import ContextOverflow, UserError
 from promptbot.evals.matrix import nested
 from promptbot.evals.remember import RememberingEncoder
 from promptbot.evals.runner import Job
-from promptbot.evals.suite import Budget, ColumnSpec, EvalSample, Suite
+from promptbot.evals.suite import Budget, ColumnSpec, EvalSample, Suite, is_remote_model
 from promptbot.models.call_cache import CachedModel, CallCache
-from promptbot.models.providers import PROVIDERS
 from promptbot.types import Example
 
 if TYPE_CHECKING:
@@ -156,8 +155,7 @@ class Workshop:
 
 def is_remote(column: ColumnSpec) -> bool:
     """Return whether a column's model runs elsewhere."""
-    provider = column.model.partition(":")[0].replace("-", "_").lower()
-    return not column.baseline and provider in PROVIDERS
+    return not column.baseline and is_remote_model(column.model)
 
 
 def derived_seed(seed: int, repeat: int) -> int:

@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 from promptbot.data import content_hash
 from promptbot.errors import DataError, InputError
 from promptbot.evals.columns import Workshop
+from promptbot.evals.judging import Asking, ask_judges, check_judges
 from promptbot.evals.leaks import Leak, find_leaks
 from promptbot.evals.measures import measure_own, not_measured, save_measured
+from promptbot.evals.outcomes import outcomes_of
 from promptbot.evals.records import (
     RUNS,
     Record,
@@ -112,7 +114,9 @@ class Progress:
     on_start: Callable[[Path, int, int], None] = lambda folder, n_done, n_answers: None
     """Called once with the run's folder, the answers that exist already, and all of them."""
     on_record: Callable[[Record], None] = lambda record: None
-    """Called with each new record."""
+    """Called with each new record, of judges too."""
+    on_judge: Callable[[str, int], None] = lambda name, n_questions: None
+    """Called with each judge's name, and the questions that it is still asked."""
     on_stop: Callable[[int], None] = lambda n_under_way: None
     """Called when a run is stopped, with the number of answers that it still waits for."""
 
@@ -198,7 +202,10 @@ def evaluate(
         "task": suite.task,
         "fallback": suite.fallback,
         "models": {},
-        "measures": not_measured(suite.own_metrics.values(), folder),
+        "measures": not_measured(
+            [*suite.own_metrics.values(), *(judge.metric for judge in suite.judges.values())],
+            folder,
+        ),
         "leaks": [asdict(pair) for pair in planned.leaks],
         "allow_leaks": allow_leaks,
         "path": str(suite.path.resolve()),
@@ -236,6 +243,7 @@ def resume(
 
 
 def _run(suite: Suite, folder: Path, progress: Progress, throughput: Throughput) -> Summary:
+    check_judges(suite)
     cache = default_cache() if throughput.use_cache else None
     workshop = Workshop(
         suite,
@@ -248,34 +256,48 @@ def _run(suite: Suite, folder: Path, progress: Progress, throughput: Throughput)
         for column, seed in schedule(suite)
         for repeat in range(suite.spec.repeats)
     ]
-    with RecordFile(folder) as file:
+    with RecordFile(folder) as file, closing(cache) if cache else nullcontext():
         done = load_records(folder)
         n_done = sum(record.prediction is not None for record in done.values())
         progress.on_start(folder, n_done, len(suite.samples) * len(jobs))
-        with closing(cache) if cache else nullcontext():
-            run_jobs(
-                jobs,
-                suite.samples,
-                file,
-                done,
-                n_parallel=throughput.n_parallel,
-                per_minute=throughput.per_minute,
-                on_record=progress.on_record,
-                on_stop=progress.on_stop,
-            )
-        _keep_scores(suite, folder)
+        run_jobs(
+            jobs,
+            suite.samples,
+            file,
+            done,
+            n_parallel=throughput.n_parallel,
+            per_minute=throughput.per_minute,
+            on_record=progress.on_record,
+            on_stop=progress.on_stop,
+        )
+        asking = Asking(
+            cache,
+            throughput.n_parallel,
+            throughput.per_minute,
+            on_model=lambda name, revision: _note_model(folder, f"judge {name}", revision),
+            on_start=progress.on_judge,
+            on_record=progress.on_record,
+            on_stop=progress.on_stop,
+        )
+        _keep_scores(suite, folder, asking)
     summary = summarise(folder)
     save_reports(summary)
     return summary
 
 
-def _keep_scores(suite: Suite, folder: Path) -> None:
+def _keep_scores(suite: Suite, folder: Path, asking: Asking) -> None:
     """Make the scores that reports only read, and keep them in the run's folder."""
-    if not suite.own_metrics:
+    if not suite.own_metrics and not suite.judges:
         return
     manifest, records = load_manifest(folder), load_records(folder, with_shown=True)
-    columns = shown_names(manifest)
-    save_measured(folder, measure_own(suite, records, manifest, columns))
+    outcomes = {
+        column: outcomes_of(column, suite.samples, records, manifest)
+        for column in shown_names(manifest)
+    }
+    measured = measure_own(suite, outcomes)
+    if suite.judges:
+        measured += ask_judges(suite, folder, outcomes, asking)
+    save_measured(folder, measured)
 
 
 def _note_baseline(folder: Path, name: str, made: Baseline) -> None:

@@ -16,15 +16,13 @@ from typing import Any
 from promptbot.errors import DataError
 from promptbot.evals.lines import whole_lines
 from promptbot.evals.metrics.registry import Metric, Outcome, known_metric
-from promptbot.evals.outcomes import outcomes_of
 from promptbot.evals.records import (
     Key,
-    Record,
     load_manifest,
     save_json,
     save_text,
 )
-from promptbot.evals.suite import EvalSample, Suite
+from promptbot.evals.suite import Suite
 
 SCORES = "scores.jsonl"
 """The file in a run's folder."""
@@ -61,31 +59,16 @@ class Measured:
     """Why it could not be measured."""
 
 
-def measure_own(
-    suite: Suite, records: Mapping[Key, Record], manifest: Mapping[str, Any], columns: Sequence[str]
-) -> list[Measured]:
-    """Return what the metrics of the suite's Python files say of a run's answers."""
-    return [
-        _measure(metric, suite.samples, records, manifest, columns)
-        for metric in suite.own_metrics.values()
-    ]
+def measure_own(suite: Suite, outcomes: Mapping[str, Sequence[Outcome]]) -> list[Measured]:
+    """Return what the metrics of the suite's Python files say of a run's answers, by column."""
+    return [_measure(metric, outcomes) for metric in suite.own_metrics.values()]
 
 
-def _measure(
-    metric: Metric,
-    samples: Sequence[EvalSample],
-    records: Mapping[Key, Record],
-    manifest: Mapping[str, Any],
-    columns: Sequence[str],
-) -> Measured:
+def _measure(metric: Metric, outcomes: Mapping[str, Sequence[Outcome]]) -> Measured:
     found: list[KeptScore] = []
     values: list[float | None] = []
-    for column in columns:
-        answered = [
-            outcome
-            for outcome in outcomes_of(column, samples, records, manifest)
-            if outcome.prediction is not None
-        ]
+    for column, of_column in outcomes.items():
+        answered = [outcome for outcome in of_column if outcome.prediction is not None]
         try:
             scored = metric.score_all(answered)
         except Exception as error:  # the user's code; it must not cost the run

@@ -22,12 +22,14 @@ from promptbot.data import Row, content_hash, scan_rows
 from promptbot.errors import DataError, PromptbotError, SpecError, did_you_mean, known_words
 from promptbot.evals.gate import parse_condition
 from promptbot.evals.hub import scan_hub
+from promptbot.evals.judge import Judge, JudgeSpec, load_judge
 from promptbot.evals.leaks import find_leaks
 from promptbot.evals.matrix import Cell, expand, nested
 from promptbot.evals.metrics.registry import COMPARED, Metric, find_metric, metrics_of
 from promptbot.evals.own_metrics import is_own, load_own_metric
 from promptbot.evals.verdict import MARGIN
 from promptbot.learn.spec import BaselineSpec, named_baselines
+from promptbot.models.providers import PROVIDERS
 from promptbot.types import Sample
 
 Limit = Annotated[int, Field(ge=1)]
@@ -138,6 +140,10 @@ class SuiteSpec(Settings):
     metrics: Annotated[list[Text], Field(min_length=1)] | None = None
     """What is measured; the first one decides the verdict. Every metric of the task if unset.
     ``FILE.py:FUNCTION`` is one of the user's own, from a file beside the suite."""
+    judges: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*$")], JudgeSpec] = Field(
+        default={}
+    )
+    """Models that judge answers, by name; each is a metric. See `promptbot.evals.judge`."""
     margin: Annotated[float, Field(gt=0)] = MARGIN
     """The smallest difference that matters, in the unit of the first metric; 0.05 is 5 points."""
     seeds: Annotated[list[int], Field(min_length=1)] = Field(default=[0])
@@ -223,6 +229,8 @@ class Suite:
     """On what."""
     own_metrics: Mapping[str, Metric] = field(default_factory=dict)
     """Metrics from Python files beside the suite, by name."""
+    judges: Mapping[str, Judge] = field(default_factory=dict)
+    """Models that judge answers, by name."""
     models_of_user: frozenset[str] = frozenset()
     """Models that the user named, and not a file: only these may be on a server of choice."""
 
@@ -294,6 +302,7 @@ def load_suite(
     limit: int | None = None,
     seeds: Sequence[int] = (),
     gate: Sequence[str] = (),
+    judge: str | None = None,
 ) -> Suite:
     """Return a suite, found by path or name, with its samples.
 
@@ -304,6 +313,7 @@ def load_suite(
         limit: Samples at most, in place of the suite's.
         seeds: In place of the suite's.
         gate: Further conditions.
+        judge: The model of every judge, in place of the suite's.
 
     Raises:
         SpecError: The suite, or its bot, is wrong; the message says file and line.
@@ -345,7 +355,8 @@ def load_suite(
         names = {column.name for column in columns}
         kept = [c for c in spec.gate if c in gate or set(parse_condition(c).names) <= names]
         spec = spec.model_copy(update={"gate": kept})
-    found = _metrics(spec, bot_spec.task, source)
+    judges = _judges(spec, judge, source)
+    found = _metrics(spec, bot_spec.task, judges, source)
     metrics = tuple(found)
     _check_gate(spec, columns, metrics, source)
     target = "label" if bot_spec.task == "classify" else "output"
@@ -370,9 +381,10 @@ def load_suite(
         own_metrics={
             name: metric
             for name, metric in found.items()
-            if spec.metrics and name not in spec.metrics
+            if spec.metrics and name not in spec.metrics and name not in judges
         },
-        models_of_user=frozenset(models),
+        judges=judges,
+        models_of_user=frozenset([*models, *([judge] if judge else [])]),
     )
 
 
@@ -544,6 +556,11 @@ def _reads_pool(spec: BotSpec) -> bool:
     return shows or spec.calibration.method == "domain" or spec.calibration.neighbours is not None
 
 
+def is_remote_model(spec: str) -> bool:
+    """Return whether a model runs elsewhere, so that asking it is mostly waiting."""
+    return spec.partition(":")[0].replace("-", "_").lower() in PROVIDERS
+
+
 def shown_columns(spec: SuiteSpec, columns: Sequence[ColumnSpec]) -> tuple[ColumnSpec, ...]:
     """Return the columns whose samples and verdicts a report shows, the reference first.
 
@@ -582,15 +599,35 @@ def _check_baselines(spec: SuiteSpec, task: str, source: Source) -> None:
             )
 
 
-def _metrics(spec: SuiteSpec, task: str, source: Source) -> dict[str, Metric]:
+def _judges(spec: SuiteSpec, model: str | None, source: Source) -> dict[str, Judge]:
+    found = {}
+    for name, judge in spec.judges.items():
+        place = source.place(("judges", name))
+        if spec.metrics is not None and name not in spec.metrics:
+            raise SpecError(
+                f'the judge "{name}" is not among the metrics.',
+                place=place,
+                hint=f"Add it, as  metrics: [{', '.join([*spec.metrics, name])}], or take it out.",
+            )
+        chosen = judge.model_copy(update={"model": model}) if model else judge
+        found[name] = load_judge(name, chosen, source.path.parent, place)
+    return found
+
+
+def _metrics(
+    spec: SuiteSpec, task: str, judges: Mapping[str, Judge], source: Source
+) -> dict[str, Metric]:
     """Return what a suite measures by name, the metric that decides the verdict first."""
+    judged = {name: judge.metric for name, judge in judges.items()}
     if spec.metrics is None:
         names = [COMPARED[task], *metrics_of(task)]
-        return {name: find_metric(name, task) for name in names}
+        return {name: find_metric(name, task) for name in names} | judged
     found: dict[str, Metric] = {}
     for number, name in enumerate(spec.metrics):
         place = source.place(("metrics", number))
-        if is_own(name):
+        if name in judged:
+            metric = judged[name]
+        elif is_own(name):
             metric = load_own_metric(name, source.path.parent, task, place)
         else:
             metric = find_metric(name, task, place)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from promptbot.errors import InputError
 from promptbot.evals.curve import LearningCurve, learning_curve
 from promptbot.evals.gate import GateResult, judge
+from promptbot.evals.judging import JudgeReport, load_reports
 from promptbot.evals.ledger import Ledger, make_ledger
 from promptbot.evals.measures import KeptScore, MeasureFailed, load_kept, run_metric
 from promptbot.evals.metrics.labels import confusion, count_labels
@@ -88,6 +89,8 @@ class Summary:
     """The conditions, judged."""
     kept: Mapping[Key, Mapping[str, KeptScore]] = field(default_factory=dict)
     """Scores that were made when the run ended, by answer and metric."""
+    judges: tuple[JudgeReport, ...] = ()
+    """What is to be known of the judges before they are believed."""
     curve: LearningCurve | None = None
     """Accuracy by budget and what the prompts are worth; None in suites without budgets."""
 
@@ -144,6 +147,12 @@ class Summary:
                     f"the first: {' '.join(first.split())[:200]}"
                 )
         said += [f"{name} could not be measured: {why}" for name, why in self.problems.items()]
+        said += [
+            f"{one.name}: {n} of {one.n_asked} judgements could not be read, or failed, and do not "
+            f"count; the first: {' '.join(one.first_problem.split())[:200]}"
+            for one in self.judges
+            if (n := one.n_unreadable + one.n_failed)
+        ]
         if waiting := self.manifest.get("seeds_missing"):
             said.append(
                 f"The run is not complete: what has seed {' or '.join(map(str, waiting))} is left "
@@ -185,6 +194,7 @@ class Summary:
                 }
                 for name in self.columns
             },
+            "judges": [asdict(judge) for judge in self.judges],
             "ledger": {name: asdict(ledger) for name, ledger in self.ledgers.items()},
             "slices": {
                 name: {
@@ -254,6 +264,10 @@ def summarise(folder: Path) -> Summary:
             tables[column] = _score_table(metric, outcomes[column], len(draws))
     scores = {column: tuple(_mean_draws(table).tolist()) for column, table in tables.items()}
     values, problems = _measure(manifest, metrics, outcomes)
+    judges = load_reports(folder)
+    for one in judges:
+        if one.kind == "pairwise":  # that the reference ties with itself says nothing
+            values[columns[0]][one.name] = None
     scale = scale_of(metric)
     # Two columns that failed alike would look equal: one without any answer is not compared.
     silent = {c for c in columns if all(o.prediction is None for o in outcomes[c])}
@@ -291,6 +305,7 @@ def summarise(folder: Path) -> Summary:
         confusions={c: _confusions(outcomes[c]) for c in columns} if classify else {},
         curve=learning_curve(manifest, samples, records),
         kept=kept,
+        judges=judges,
         ledgers=_ledgers(tables, manifest),
         gate=tuple(
             judge(

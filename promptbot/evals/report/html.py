@@ -21,6 +21,9 @@ from promptbot.evals.report.cells import (
 from promptbot.evals.report.charts import calibration_charts, confusion_matrix, cost_chart
 from promptbot.evals.report.curve import about, curve_picture, markdown_lines
 from promptbot.evals.report.forest import forest_plot
+from promptbot.evals.report.judges import ABOUT as JUDGE_ABOUT
+from promptbot.evals.report.judges import HEAD as JUDGE_HEAD
+from promptbot.evals.report.judges import judge_rows
 from promptbot.evals.report.ledger import ABOUT, HEAD, ledger_rows
 from promptbot.evals.summary import Summary
 
@@ -59,6 +62,9 @@ def render_html(summary: Summary) -> str:
                 for column in (summary.columns if summary.labels else ())
                 if (matrix := confusion_matrix(summary, column))
             ],
+            judges=judge_rows(summary),
+            judge_head=JUDGE_HEAD,
+            judge_about=JUDGE_ABOUT,
             ledger=ledger_rows(summary),
             ledger_head=HEAD,
             ledger_about=ABOUT,
@@ -130,10 +136,13 @@ def _rows(summary: Summary) -> list[dict[str, Any]]:
     for place, item in enumerate(summary.samples):
         answers = []
         for column in summary.columns:
-            texts, prompts = [], []
+            texts, prompts, judged = [], [], []
             score = summary.scores[column][place]
             for draw in draws:
-                record = summary.records[Key(column, item.sample.id, *draw)]
+                record = summary.records[key := Key(column, item.sample.id, *draw)]
+                judged += [
+                    [name, one.why] for name, one in summary.kept.get(key, {}).items() if one.why
+                ]
                 if record.shown:
                     prompts.append(record.shown)
                 if record.prediction is None:
@@ -147,6 +156,7 @@ def _rows(summary: Summary) -> list[dict[str, Any]]:
                     "s": None if math.isnan(score) else round(score, 3),
                     "p": list(dict.fromkeys(prompts)),
                 }
+                | ({"j": judged} if judged else {})
             )
         rows.append(
             {

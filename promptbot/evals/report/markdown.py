@@ -14,6 +14,9 @@ from promptbot.evals.report.cells import (
     shown_metrics,
 )
 from promptbot.evals.report.curve import about, markdown_lines
+from promptbot.evals.report.judges import ABOUT as JUDGE_ABOUT
+from promptbot.evals.report.judges import HEAD as JUDGE_HEAD
+from promptbot.evals.report.judges import judge_rows
 from promptbot.evals.report.ledger import ABOUT, HEAD, ledger_rows
 from promptbot.evals.summary import Summary
 
@@ -83,6 +86,10 @@ def _lines(summary: Summary) -> Iterator[str]:
                 for kind, row in rows.items()
             ],
         )
+    if judges := judge_rows(summary):
+        yield JUDGE_ABOUT
+        yield ""
+        yield from table_lines(JUDGE_HEAD, judges)
     if ledger := ledger_rows(summary):
         yield ABOUT
         yield ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -11,6 +12,9 @@ from rich.text import Text
 
 from promptbot.evals.report.cells import estimate, kind_size, method, p_value, shown_metrics
 from promptbot.evals.report.curve import terminal_parts
+from promptbot.evals.report.judges import ABOUT as JUDGE_ABOUT
+from promptbot.evals.report.judges import HEAD as JUDGE_HEAD
+from promptbot.evals.report.judges import judge_rows
 from promptbot.evals.report.ledger import ABOUT, HEAD, ledger_rows
 from promptbot.evals.summary import Summary
 from promptbot.evals.verdict import Comparison
@@ -41,13 +45,10 @@ def render_terminal(summary: Summary) -> RenderableType:
     parts += [Text(), _table(summary)]
     for name in summary.slices:
         parts += [Text(), _slice(summary, name)]
+    if judges := judge_rows(summary):
+        parts += [Text(), _rows(JUDGE_HEAD, judges), Text(JUDGE_ABOUT, style="dim")]
     if ledger := ledger_rows(summary):
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for name in HEAD:
-            table.add_column(name, overflow="fold")
-        for row in ledger:
-            table.add_row(*row)
-        parts += [Text(), table, Text(ABOUT, style="dim")]
+        parts += [Text(), _rows(HEAD, ledger), Text(ABOUT, style="dim")]
     parts += [Text(), Padding(Text(method(summary), style="dim"), (0, 0, 1, 0))]
     return Group(*parts)
 
@@ -58,6 +59,15 @@ def verdict_line(comparison: Comparison) -> Text:
     p = p_value(comparison.p_adjusted)
     told = Text(f"  p {p if p.startswith('<') else f'= {p}'}", style="dim")
     return Text.assemble(mark, comparison.sentence, told)
+
+
+def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in head:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _table(summary: Summary) -> Table:
