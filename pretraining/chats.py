@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from pretraining import wordings
 from pretraining.businesses import (
     Business,
     Note,
@@ -375,6 +376,8 @@ class Scene:
     facts: dict[str, str] = field(default_factory=dict)
     ending: str = ""
     """What every reply ends with, where the prompt asks for it."""
+    drawn: dict[str, wordings.Wording] = field(default_factory=dict)
+    """The wordings of facts about a drawn thing."""
 
     def reply(self, *pieces: Piece) -> Turn:
         """Return a target, with the ending that the prompt asks for."""
@@ -425,7 +428,9 @@ def fact_values(r: Random, world: World, b: Business) -> dict[str, str]:
     }
 
 
-def persona(r: Random, world: World, scene: Scene, n_facts: int) -> list[Piece]:
+def persona(
+    r: Random, world: World, scene: Scene, n_facts: int, n_things: int = 0, endings: float = 0.15
+) -> list[Piece]:
     """Return the opening of a system prompt: role, manner, facts, in varied wording."""
     b = scene.business
     values = fact_values(r, world, b)
@@ -443,8 +448,10 @@ def persona(r: Random, world: World, scene: Scene, n_facts: int) -> list[Piece]:
     elif x < 0.68:
         pieces = ["You are ", Mark(values["bot"], bot), f", {role} at ", Mark(b.name, company), "."]
         scene.facts.update(company=b.name, bot=values["bot"])
-    elif x < 0.78:
+    elif x < 0.72:
         pieces = [f"You are {role} at a {b.kind}."]
+    elif x < 0.8:
+        pieces = [wordings.pick(r, wordings.HELPING).replace("{}", b.kind)]
     elif x < 0.88:
         pieces = ["You are ", Mark(values["bot"], bot), ", "]
         pieces += [Mark(values["job"], FACTS["job"].asked[0]), "."]
@@ -456,14 +463,30 @@ def persona(r: Random, world: World, scene: Scene, n_facts: int) -> list[Piece]:
     for name in r.sample(names, min(n_facts, len(names))):
         scene.facts[name] = values[name]
         fact = FACTS[name]
-        extra.append(list(split_mark(r.choice(fact.said), values[name], fact.asked[0])))
+        said = r.choice(fact.said)
+        if r.random() < 0.6:
+            said = wordings.pick(r, wordings.MORE_FACTS[name][0])
+        extra.append(list(split_mark(said, values[name], fact.asked[0])))
     for manner in r.sample(MANNERS, r.choice((0, 1, 1, 2))):
         extra.append([manner])
-    if r.random() < 0.15:
+    if r.random() < endings:
         scene.ending = r.choice(ENDINGS)
-        if r.random() < 0.5:
-            scene.ending = " ".join(r.sample(world.words, r.randint(1, 4))).capitalize() + "."
-        extra.append(list(split_mark(r.choice(END_RULES), scene.ending)))
+        x = r.random()
+        if x < 0.3:
+            scene.ending = r.choice(world.sayings)
+        elif x < 0.7:
+            words = " ".join(r.sample(world.words, r.randint(1, 5)))
+            scene.ending = words.capitalize() + r.choice((".", "!", "?", ""))
+        rule = wordings.pick(r, wordings.END_RULES) if r.random() < 0.7 else r.choice(END_RULES)
+        extra.append(list(split_mark(rule, scene.ending)))
+    for i in range(n_things):
+        wording = wordings.drawn(r, world, r.choice(wordings.THINGS))
+        name, value = f"thing {i}", wordings.value(r, world, wording.values)
+        question = wordings.spread(wording.asked[0])[0]
+        if question in {wordings.spread(w.asked[0])[0] for w in scene.drawn.values()}:
+            continue
+        scene.facts[name], scene.drawn[name] = value, wording
+        extra.append(list(split_mark(wordings.pick(r, wording.said), value, question)))
     r.shuffle(extra)
     for sentence in extra:
         pieces += [*([" "] if pieces else []), *sentence]
@@ -614,12 +637,19 @@ def small_talk(r: Random, world: World, scene: Scene, known: dict[str, str]) -> 
     return [user(world.texts[row], row=row), scene.reply(reply)]
 
 
-def fact_turns(r: Random, scene: Scene) -> list[Turn]:
+def fact_turns(r: Random, scene: Scene, name: str = "") -> list[Turn]:
     """Return a question about a fact of the system prompt with its answer."""
-    name = r.choice(sorted(scene.facts))
+    name = name or r.choice(sorted(scene.facts))
+    if name in scene.drawn:
+        wording = scene.drawn[name]
+        question = as_written(r, wordings.pick(r, wording.asked))
+        return [user(question), scene.reply(*split_mark(wording.reply, scene.facts[name]))]
     fact = FACTS[name]
+    question = r.choice(fact.asked)
+    if r.random() < 0.6:
+        question = wordings.pick(r, wordings.MORE_FACTS[name][1])
     return [
-        user(as_written(r, r.choice(fact.asked))),
+        user(as_written(r, question)),
         scene.reply(*split_mark(r.choice(fact.replies[:2]), scene.facts[name])),
     ]
 
@@ -741,7 +771,7 @@ def talk(r: Random, world: World) -> list[Turn]:
     """Small talk and questions about the persona, without notes."""
     b = make_business(r, world.lists, n_notes=1)
     scene = Scene(b, fallback_sentence(r))
-    pieces = persona(r, world, scene, r.randint(0, 4))
+    pieces = persona(r, world, scene, r.randint(0, 4), endings=0.3)
     turns = [system(*pieces)] if pieces else []
     known: dict[str, str] = {}
     if r.random() < 0.4:
@@ -758,8 +788,8 @@ def talk(r: Random, world: World) -> list[Turn]:
 def banter(r: Random, world: World) -> list[Turn]:
     """A run of small talk alone: many replies in few tokens."""
     scene = Scene(make_business(r, world.lists, n_notes=1), fallback_sentence(r))
-    pieces = persona(r, world, scene, 0) if r.random() < 0.6 else [r.choice(MANNERS)]
-    turns = [system(*pieces)]
+    pieces = persona(r, world, scene, 0, endings=0.35)
+    turns = [system(*(pieces or [r.choice(MANNERS)]))]
     known: dict[str, str] = {}
     if r.random() < 0.3:
         examples, known = social_turns(r, world, scene, r.randint(1, 3))
@@ -769,35 +799,69 @@ def banter(r: Random, world: World) -> list[Turn]:
     return turns
 
 
+def stated(r: Random, world: World) -> list[Turn]:
+    """Facts of the system prompt asked one after the other: much reading in few tokens."""
+    scene = Scene(make_business(r, world.lists, n_notes=1), fallback_sentence(r))
+    pieces = persona(r, world, scene, r.randint(0, 5), n_things=r.randint(0, 4), endings=0.06)
+    turns = [system(*(pieces or [r.choice(MANNERS)]))]
+    names = sorted(scene.facts)
+    r.shuffle(names)
+    for name in names[: r.randint(3, 6)]:
+        turns += fact_turns(r, scene, name)
+        if r.random() < 0.12:
+            turns += small_talk(r, world, scene, {})
+    return turns if len(turns) > 1 else [*turns, *small_talk(r, world, scene, {})]
+
+
 def remember(r: Random, world: World) -> list[Turn]:
-    """Something the user said one to four turns before, asked for."""
+    """Things that the user said one to four turns before, asked for."""
     b = make_business(r, world.lists, n_notes=1)
     scene = Scene(b, fallback_sentence(r))
-    pieces = persona(r, world, scene, r.randint(0, 2))
-    turns = [system(*pieces)] if pieces and r.random() < 0.8 else []
+    pieces = persona(r, world, scene, r.randint(0, 2), endings=0.06)
+    turns = [system(*pieces)] if pieces and r.random() < 0.85 else []
     if not turns:
         scene.ending = ""
-    told: dict[str, str] = {}
-    for kind in r.sample(sorted(TOLD), r.choice((1, 1, 2, 3))):
-        says, replies, asks, _ = TOLD[kind]
-        value = told[kind] = told_value(r, world, kind)
-        reply = r.choice(replies)
-        if reply.startswith("{}"):
-            # A copied word at the start keeps its own capital.
-            reply = replies[1] if not replies[1].startswith("{}") else "I see, {}."
-        turns += [
-            user(*split_mark(r.choice(says), value, asks[0])),
-            scene.reply(*split_mark(reply, value)),
-        ]
+    told: dict[str, tuple[str, tuple[str, ...], str]] = {}
+    for _ in range(r.choice((1, 1, 2, 2, 3))):
+        if r.random() < 0.3:
+            kind = r.choice(sorted(TOLD))
+            says, replies, asks, later = TOLD[kind]
+            said, value = r.choice(says), told_value(r, world, kind)
+            heard, reply = r.choice(replies), later[0]
+        else:
+            wording = wordings.drawn(r, world, r.choice(wordings.MORE_TOLD))
+            said, value = wordings.pick(r, wording.said), wordings.value(r, world, wording.values)
+            asks, reply = wording.asked, wording.reply
+            heard = r.choice(("I see, {}.", "{}, I see.", "{}, good.", "Noted: {}.", "So {}."))
+        key = reply.partition("{}")[0]
+        if key in told:
+            continue
+        told[key] = (value, asks, reply)
+        # Mostly the answer does not repeat it: what is asked later stands in the user's words.
+        if r.random() < 0.75 or heard.startswith("{}"):
+            x = r.random()
+            heard = r.choice(wordings.HEARD) if x < 0.7 else r.choice(world.sayings)
+            heard = heard if x < 0.9 else r.choice(SOCIAL["greet"][1][:5])
+        said = wordings.told_wording(r, said, r.choice(wordings.BEFORE))
+        said = said.rstrip(".") + r.choice(wordings.AFTER)
+        question = wordings.spread(asks[0])[0]
+        turns += [user(*split_mark(said, value, question)), _heard(r, scene, heard, value)]
         for _ in range(r.choice((0, 0, 1, 1, 2))):
             turns += small_talk(r, world, scene, {})
-    for kind in r.sample(sorted(told), r.randint(1, len(told))):
-        _, _, asks, replies = TOLD[kind]
-        turns += [
-            user(as_written(r, r.choice(asks))),
-            scene.reply(*split_mark(replies[0], told[kind])),
-        ]
+    for key in r.sample(sorted(told), r.randint(1, len(told))):
+        value, asks, reply = told[key]
+        asked = wordings.pick(r, asks)
+        opening = r.choice(wordings.ASKING)
+        asked = opening + (asked[:1].lower() + asked[1:] if opening else asked)
+        turns += [user(as_written(r, asked)), scene.reply(*split_mark(reply, value))]
     return turns
+
+
+def _heard(r: Random, scene: Scene, heard: str, value: str) -> Turn:
+    """Return the bot's answer to what it was told; a free one is nothing to be learnt."""
+    if "{}" in heard or scene.ending:
+        return scene.reply(*split_mark(heard, value))
+    return shown(heard, weight=0.02)
 
 
 def detail(r: Random, world: World, kind: str) -> str:
@@ -837,45 +901,56 @@ def detail(r: Random, world: World, kind: str) -> str:
 
 
 def copying(r: Random, world: World) -> list[Turn]:
-    """A detail of the user's message inside a reply whose form examples or the prompt show."""
+    """Details of the user's message inside a reply whose form examples or the prompt show."""
     b = make_business(r, world.lists, n_notes=1)
     scene = Scene(b, fallback_sentence(r))
-    pieces = persona(r, world, scene, 0)
+    pieces = persona(r, world, scene, 0, endings=0.05)
     kind, says, replies = r.choice(COPIES)
-    pattern = r.choice(replies)
-    if r.random() < 0.4:
-        pattern = " ".join(r.sample(world.words, r.randint(1, 4))).capitalize()
-        pattern += r.choice((" {}.", ": {}", " {} " + r.choice(world.words) + ".", ", {}!"))
-    before, _, after = pattern.partition("{}")
-    by_rule = r.random() < 0.35
+    kinds = [kind]
+    pattern = r.choice(replies) if r.random() < 0.25 else wordings.sentence(r, world)
+    if r.random() < 0.15 and pattern.endswith((".", "!")):
+        # A second detail, in the order of the message.
+        pattern += " " + wordings.sentence(r, world)
+        kinds.append(r.choice(COPIES)[0])
+    parts = pattern.split("{}")
+    by_rule = r.random() < 0.25
     if by_rule:
         start, _, end = r.choice(COPY_RULES).partition("{}")
-        hole = r.choice(("NUMBER", "...", "X", "[detail]", kind.upper()))
-        pieces += [*([" "] if pieces else []), start, *(Mark(p) for p in (before,) if p), hole]
-        pieces += [*(Mark(p) for p in (after,) if p), end]
+        holes = [r.choice(("NUMBER", "...", "X", "[detail]", k.upper())) for k in kinds]
+        pieces += [*([" "] if pieces else []), start]
+        for part, hole in zip(parts, [*holes, ""], strict=True):
+            pieces += [*(Mark(p) for p in (part,) if p), *(p for p in (hole,) if p)]
+        pieces.append(end)
     turns = [system(*pieces)] if pieces else []
     if not turns:
         scene.ending = ""
+    x = r.random()
+    fixed = wordings.telling(r, world) if x < 0.4 else r.choice(says)
+    vary = r.random() < 0.4
 
     def pair(make: bool) -> list[Turn]:
-        value = detail(r, world, kind)
-        copied: list[Piece] = [*(Mark(p) for p in (before,) if p), Mark(value)]
-        copied += [Mark(p) for p in (after,) if p]
-        said = r.choice(says)
-        if r.random() < 0.3:
-            # Whatever stands around it: a detail is known by its form and by the reply's.
-            around = [" ".join(r.sample(world.words, r.randint(0, 5))) for _ in range(2)]
-            said = " {} ".join(around).strip()
-        question = user(*split_mark(said, value))
-        return [question, scene.reply(*copied) if make else shown(*copied)]
+        values = []
+        for k in kinds:
+            # Now and then any words: a detail is known by where it stands.
+            words = " ".join(r.sample(world.words, r.randint(1, 3)))
+            values.append(words if r.random() < 0.12 else detail(r, world, k))
+        copied: list[Piece] = []
+        for part, value in zip(parts, [*values, None], strict=True):
+            copied += [Mark(p) for p in (part,) if p]
+            copied += [Mark(v) for v in (value,) if v]
+        said = fixed
+        if vary:
+            said = r.choice(says) if r.random() < 0.5 else wordings.telling(r, world)
+        question: list[Piece] = list(split_mark(said, values[0]))
+        if len(values) > 1:
+            question += [r.choice((", ", " and ", " ", "; ", " for ")), Mark(values[1])]
+        return [user(*question), scene.reply(*copied) if make else shown(*copied)]
 
-    for i in range(0 if by_rule and r.random() < 0.6 else r.randint(1, 3)):
-        # Once one example showed the form, the next is a question of its own.
-        turns += pair(i > 0 or by_rule) if not scene.ending else []
-    if not by_rule and len(turns) < 2:
-        scene.ending = ""
-        turns += pair(False)
-    for _ in range(r.randint(2, 5)):
+    if not by_rule or r.random() < 0.3:
+        for i in range(r.choice((1, 1, 2, 2, 3))):
+            # Once one example showed the form, the next is a question of its own.
+            turns += pair(bool(scene.ending) or i > 0 and r.random() < 0.5)
+    for _ in range(r.randint(3, 6)):
         turns += pair(True)
     return turns
 
@@ -900,7 +975,10 @@ def one_word(r: Random, world: World) -> list[Turn]:
     things = r.sample([o for o in lists["objects"] if " " not in o], n)
     answers = r.sample(single, n)
     pieces: list[Piece] = [r.choice(MANNERS) + " "] if r.random() < 0.4 else []
-    pieces.append(r.choice(rules))
+    if r.random() < 0.3:
+        place = make_business(r, lists, n_notes=1).kind
+        pieces = [wordings.pick(r, wordings.HELPING).replace("{}", place) + " "]
+    pieces.append(wordings.pick(r, wordings.ONE_WORD) if r.random() < 0.6 else r.choice(rules))
     for thing, answer in zip(things, answers, strict=True):
         start, _, rest = said.partition("{}")
         middle, _, end = rest.partition("{}")

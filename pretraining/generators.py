@@ -19,6 +19,7 @@ from pretraining.chats import (
     remember,
     small_talk,
     social_turns,
+    stated,
     talk,
 )
 from pretraining.episodes import Mark, Piece, Turn, shown, system, target, user
@@ -59,9 +60,18 @@ MEDICAL: dict[str, tuple[str, ...]] = {
 
 def _pool(r: Random, world: World) -> tuple[str, list[str], int]:
     """Return where this episode's classes come from and how many there are."""
-    if r.random() < 0.4:
-        return "intent", world.intents, r.randint(5, 60)
+    if r.random() < 0.5:
+        return "intent", world.intents, r.randint(5, len(world.intents))
     return "pseudo", world.pseudo, r.randint(5, 120)
+
+
+def _classes(r: Random, world: World) -> tuple[str, list[str]]:
+    """Return the classes of an episode: any, or (what is hard) those nearest to one of them."""
+    kind, source, n = _pool(r, world)
+    n = min(n, len(source))
+    if kind == "pseudo" and r.random() < 0.6:
+        return kind, world.near_classes(r.choice(source), n)
+    return kind, r.sample(source, n)
 
 
 def _readable(label: str) -> str:
@@ -100,17 +110,16 @@ def retrieve(
 
 def classification(r: Random, world: World) -> list[Turn]:
     """Retrieved examples with their labels, then the message to label."""
-    kind, source, n = _pool(r, world)
-    classes = r.sample(source, min(n, len(source)))
+    kind, classes = _classes(r, world)
     names = label_names(r, world, kind, classes)
-    per_class, k = r.choice((1, 2, 3, 5, 10)), r.choice((3, 4, 5, 6, 8, 8, 8))
+    per_class, k = r.choice((1, 3, 5, 10, 10, 10)), r.choice((3, 5, 6, 8, 8, 8, 8))
     for _ in range(4):
         label = r.choice(classes)
         query = r.choice(world.classes[label])
         examples = retrieve(r, world, query, classes, per_class, k)
         if any(world.labels[i] == label for i in examples):
             break
-    if r.random() < 0.12:
+    if r.random() < 0.04:
         r.shuffle(examples)
     prompt = r.choice(CLASSIFY)
     if r.random() < 0.2:
@@ -118,11 +127,14 @@ def classification(r: Random, world: World) -> list[Turn]:
         prompt += " " + r.choice(("Labels: ", "Intents: ", "Choose from: ")) + ", ".join(options)
     turns = [system(prompt)]
     seen: set[str] = set()
+    # The last example is the nearest to the message, but none is so to the one after it: asked
+    # too often, those would teach that the nearest does not count.
+    also = r.random() < 0.25
     for i in examples:
         # A label that stood before is a question of its own: more to learn from one prompt.
         name = Mark(names[world.labels[i]])
         turns.append(user(world.texts[i], row=i))
-        turns.append(target(name, weight=0.7) if name.text in seen else shown(name, weight=0.05))
+        turns.append(target(name, weight=0.7) if also and name.text in seen else shown(name, weight=0.05))
         seen.add(name.text)
     return [*turns, user(world.texts[query], row=query), target(Mark(names[label]))]
 
@@ -268,16 +280,16 @@ EARLY: tuple[tuple[Generator, float], ...] = (
     (one_word, 0.05),
 )
 MIXTURE: tuple[tuple[Generator, float], ...] = (
-    (chat, 0.19),
-    (many_notes, 0.16),
-    (retrieved_notes, 0.11),
-    (medical_notes, 0.02),
-    (classification, 0.12),
-    (dense, 0.05),
-    (talk, 0.10),
+    (chat, 0.12),
+    (many_notes, 0.11),
+    (retrieved_notes, 0.09),
+    (medical_notes, 0.01),
+    (classification, 0.14),
+    (dense, 0.02),
+    (talk, 0.06),
     (banter, 0.05),
-    (remember, 0.06),
-    (copying, 0.10),
+    (stated, 0.11),
+    (remember, 0.11),
+    (copying, 0.15),
     (one_word, 0.03),
-    (dialogue, 0.01),
 )

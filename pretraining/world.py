@@ -69,6 +69,9 @@ class World:
     """Short sentences that can be a bot's own reply to small talk."""
     embed: Callable[[list[str]], np.ndarray] | None = None
     """Gives the teacher's vectors of texts that are not in the corpus."""
+    retrieval: np.ndarray | None = None
+    """The embedded encoder's unit vectors, by which examples are retrieved as deployed; without
+    them the teacher's are."""
     made: dict[str, np.ndarray] = field(default_factory=dict)
     """The vectors of made-up texts seen so far."""
 
@@ -113,6 +116,21 @@ class World:
     def pseudo(self) -> list[str]:
         """Pseudo-classes of at least five texts."""
         return sorted(c for c in self.classes if c[0] == "p" and len(self.classes[c]) >= 5)
+
+    @cached_property
+    def _centres(self) -> np.ndarray:
+        """The mean vectors of the pseudo-classes, as unit vectors."""
+        import numpy as np
+
+        rows = [self.vectors[self.classes[c]].astype(np.float32).mean(0) for c in self.pseudo]
+        return np.stack(rows) / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def near_classes(self, label: str, n: int) -> list[str]:
+        """Return a pseudo-class and the n - 1 nearest to it."""
+        import numpy as np
+
+        scores = self._centres @ self._centres[self.pseudo.index(label)]
+        return [self.pseudo[i] for i in np.argsort(-scores, kind="stable")[:n]]
 
     @cached_property
     def chitchat(self) -> list[str]:
@@ -166,7 +184,8 @@ class World:
         """Return the k texts of the pool nearest to the query, the nearest last."""
         import numpy as np
 
-        scores = self.vectors[pool].astype(np.float32) @ self.vectors[query].astype(np.float32)
+        vectors = self.vectors if self.retrieval is None else self.retrieval
+        scores = vectors[pool].astype(np.float32) @ vectors[query].astype(np.float32)
         order = np.argsort(scores, kind="stable")[-k:]
         return [pool[i] for i in order]
 
@@ -285,6 +304,11 @@ def load(data: Path, folder: Path) -> World:
 
     corpus = load_corpus(folder)
     vectors = np.load(folder / "teacher.npy")
+    if not (folder / "student.npy").exists():
+        from promptbot.models.encoder import load_encoder
+
+        found = load_encoder("embedded").encode([t.text for t in corpus.texts])
+        np.save(folder / "student.npy", found.astype(np.float16))
     labels = _pseudo_classes(corpus, vectors, folder)
     lists = _word_lists(data)
     shuffled = [t for t in corpus.texts if t.split == "train"]
@@ -307,6 +331,7 @@ def load(data: Path, folder: Path) -> World:
         labels=labels,
         held=[t.split == "held" for t in corpus.texts],
         vectors=vectors,
+        retrieval=np.load(folder / "student.npy"),
         answers=answers,
         dialogues=list(corpus.dialogues),
         words=lists["words"],
