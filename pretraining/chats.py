@@ -949,7 +949,7 @@ def copying(r: Random, world: World) -> list[Turn]:
     if not by_rule or r.random() < 0.3:
         for i in range(r.choice((1, 1, 2, 2, 3))):
             # Once one example showed the form, the next is a question of its own.
-            turns += pair(bool(scene.ending) or i > 0 and r.random() < 0.5)
+            turns += pair(bool(scene.ending) or (i > 0 and r.random() < 0.5))
     for _ in range(r.randint(3, 6)):
         turns += pair(True)
     return turns

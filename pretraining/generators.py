@@ -134,7 +134,9 @@ def classification(r: Random, world: World) -> list[Turn]:
         # A label that stood before is a question of its own: more to learn from one prompt.
         name = Mark(names[world.labels[i]])
         turns.append(user(world.texts[i], row=i))
-        turns.append(target(name, weight=0.7) if also and name.text in seen else shown(name, weight=0.05))
+        turns.append(
+            target(name, weight=0.7) if also and name.text in seen else shown(name, weight=0.05)
+        )
         seen.add(name.text)
     return [*turns, user(world.texts[query], row=query), target(Mark(names[label]))]
 

@@ -351,6 +351,17 @@ def fact_cases(world: World, n: int, seed: int = 4) -> list[Case]:
 HELD_ENDINGS = ('Put "{}" behind each reply.', 'Your replies all stop with the words "{}"')
 HELD_ONE_WORD = ("Say just one word.", "No more than one word, ever.")
 
+HELD_COPIES = (
+    ("My parcel has the number {}.", "Parcel {} is noted, one moment.", "number"),
+    ("please book me in under {}", "Done, the booking is under {}.", "name"),
+    ("would {} suit you?", "Yes, {} suits us well.", "date"),
+)
+HELD_TOLD = (
+    ("By the way, people call me {}.", "Nice to meet you!", "Can you still say who I am?", "first_names"),
+    ("I grew up in {} you know", "How nice.", "Which town did I grow up in?", "cities"),
+    ("At home I keep a {}", "That is sweet.", "Which animal do I keep?", "animals"),
+)  # fmt: skip
+
 
 def rule_cases(world: World, n: int, seed: int = 9) -> list[Case]:
     """Return greetings to be answered with a fixed ending, and facts asked for in one word.
@@ -383,16 +394,11 @@ def rule_cases(world: World, n: int, seed: int = 9) -> list[Case]:
 def copy_cases(world: World, n: int, seed: int = 6) -> list[Case]:
     """Return messages with a detail that the reply must hold, two examples showing the form."""
     r = Random(seed)
-    forms = (
-        ("My parcel has the number {}.", "Parcel {} is noted, one moment.", "number"),
-        ("please book me in under {}", "Done, the booking is under {}.", "name"),
-        ("would {} suit you?", "Yes, {} suits us well.", "date"),
-    )
     from pretraining.chats import detail
 
     cases = []
     for _ in range(n):
-        says, replies, kind = r.choice(forms)
+        says, replies, kind = r.choice(HELD_COPIES)
         turns = [system("You are the assistant of a camp site.")]
         for _ in range(2):
             value = detail(r, world, kind)
@@ -406,14 +412,9 @@ def copy_cases(world: World, n: int, seed: int = 6) -> list[Case]:
 def memory_cases(world: World, n: int, seed: int = 8) -> list[Case]:
     """Return questions about something said one to four turns earlier, in held-out wordings."""
     r = Random(seed)
-    forms = (
-        ("By the way, people call me {}.", "Nice to meet you!", "Can you still say who I am?", "first_names"),
-        ("I grew up in {} you know", "How nice.", "Which town did I grow up in?", "cities"),
-        ("At home I keep a {}", "That is sweet.", "Which animal do I keep?", "animals"),
-    )  # fmt: skip
     cases = []
     for _ in range(n):
-        says, reply, asks, kind = r.choice(forms)
+        says, reply, asks, kind = r.choice(HELD_TOLD)
         value = r.choice(world.lists[kind])
         turns = [system("You are a friendly assistant."), user(says.replace("{}", value))]
         turns.append(shown(reply))

@@ -14,7 +14,13 @@ from functools import cache
 from itertools import product
 from random import Random
 
+from pretraining.businesses import CURRENCIES, DAYS
 from pretraining.world import World
+
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+)  # fmt: skip
 
 
 @cache
@@ -230,11 +236,13 @@ DEEDS = (("buy", "bought"), ("lose", "lost"), ("find", "found"), ("break", "brok
 def value(r: Random, world: World, kind: str) -> str:
     """Return a value of a kind, drawn at random."""
     lists = world.lists
-    if kind in DRAWN and kind != "kind" and kind == "where":
+    if kind == "where":
         return r.choice(DRAWN["where"])
     if kind == "name":
         first, last = r.choice(lists["first_names"]), r.choice(lists["last_names"])
-        return r.choice((first, first, f"{first} {last}", f"{r.choice(('Mrs', 'Mr', 'Dr', 'Ms'))} {last}"))
+        return r.choice(
+            (first, first, f"{first} {last}", f"{r.choice(('Mrs', 'Mr', 'Dr', 'Ms'))} {last}")
+        )
     if kind == "first":
         return r.choice(lists["first_names"])
     if kind == "city":
@@ -244,18 +252,42 @@ def value(r: Random, world: World, kind: str) -> str:
         return f"{'an' if job[0] in 'aeiou' else 'a'} {job}"
     if kind == "code":
         letters = "".join(r.choice("ABCDEFGHKLMNPRSTUXYZ") for _ in range(r.randint(1, 3)))
-        return r.choice((str(r.randint(10, 99_999_999)), f"{letters}-{r.randint(10, 99999)}", f"{r.choice(world.words)}{r.randint(1, 99)}", r.choice(world.words), f"{r.randint(10, 999)}-{r.randint(100, 9999)}", f"{letters}{r.randint(1, 999)}"))
+        return r.choice(
+            (
+                str(r.randint(10, 99_999_999)),
+                f"{letters}-{r.randint(10, 99999)}",
+                f"{r.choice(world.words)}{r.randint(1, 99)}",
+                r.choice(world.words),
+                f"{r.randint(10, 999)}-{r.randint(100, 9999)}",
+                f"{letters}{r.randint(1, 999)}",
+            )
+        )
     if kind == "date":
-        months = "January,February,March,April,May,June,July,August,September,October,November,December".split(",")
-        days = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-        month, n = r.choice(months), r.randint(1, 30)
-        return r.choice((f"{n} {month}", f"{month} {n}", r.choice(days), f"{r.choice(days)}, {n} {month}", f"{n}.{r.randint(1, 12)}.20{r.randint(20, 39)}", f"{r.choice(days)} at {r.randint(1, 12)} {r.choice(('am', 'pm'))}", f"the {r.randint(4, 20)}th of {month}"))
+        month, n = r.choice(MONTHS), r.randint(1, 30)
+        return r.choice(
+            (
+                f"{n} {month}",
+                f"{month} {n}",
+                r.choice(DAYS),
+                f"{r.choice(DAYS)}, {n} {month}",
+                f"{n}.{r.randint(1, 12)}.20{r.randint(20, 39)}",
+                f"{r.choice(DAYS)} at {r.randint(1, 12)} {r.choice(('am', 'pm'))}",
+                f"the {r.randint(4, 20)}th of {month}",
+            )
+        )
     if kind == "price":
-        return f"{r.choice((r.randint(2, 99), r.randint(100, 3000), f'{r.randint(1, 60)}.{r.randint(10, 99)}'))} {r.choice(('euros', 'dollars', 'pounds', 'francs', 'crowns'))}"
+        cents = f"{r.randint(1, 60)}.{r.randint(10, 99)}"
+        amount = r.choice((str(r.randint(2, 99)), str(r.randint(100, 3000)), cents))
+        return f"{amount} {r.choice(CURRENCIES)}"
     if kind == "year":
         return str(r.randint(1930, 2035))
     if kind == "count":
-        return r.choice((str(r.randint(2, 400)), r.choice(("three", "four", "six", "nine", "twelve", "twenty", "forty"))))
+        return r.choice(
+            (
+                str(r.randint(2, 400)),
+                r.choice(("three", "four", "six", "nine", "twelve", "twenty", "forty")),
+            )
+        )
     source = {"color": "colors", "country": "countries", "instrument": "instruments", "sport": "sports", "object": "objects", "animal": "animals", "fruit": "fruits",
               "vegetable": "vegetables", "flower": "flowers", "bread": "breads", "gem": "gems"}[kind]  # fmt: skip
     found = r.choice(lists[source])
@@ -265,7 +297,11 @@ def value(r: Random, world: World, kind: str) -> str:
 def drawn(r: Random, world: World, wording: Wording) -> Wording:
     """Return a wording with its thing drawn: {role}, {item} and the like are filled."""
     do, did = r.choice(DEEDS)
-    fill = {"do": do, "did": did, "item": r.choice([o for o in world.lists["objects"] if o.count(" ") < 2]).lower()}
+    fill = {
+        "do": do,
+        "did": did,
+        "item": r.choice([o for o in world.lists["objects"] if o.count(" ") < 2]).lower(),
+    }
     fill |= {name: r.choice(found) for name, found in DRAWN.items()}
 
     def filled(text: str) -> str:
@@ -287,7 +323,9 @@ def sentence(r: Random, world: World) -> str:
         for part in (start, end):
             for i in range(len(part)):
                 part[i] += r.choice(("", "", "", "", ",", ":"))
-        return " ".join([*start, "{}", *end]).replace("{} ", r.choice(("{} ", "{} ", "{}, ", "{}: "))) + r.choice((".", "!", "?", ""))
+        return " ".join([*start, "{}", *end]).replace(
+            "{} ", r.choice(("{} ", "{} ", "{}, ", "{}: "))
+        ) + r.choice((".", "!", "?", ""))
     words = r.choice(world.note_answers if r.random() < 0.6 else world.sayings).split()
     if len(words) > 9:
         at = r.randrange(len(words) - 8)
@@ -330,6 +368,9 @@ HELPING = (
 
 
 def told_wording(r: Random, pattern: str, opening: str = "") -> str:
-    """Return how a user may type a statement: with or without an opening, a capital, an end."""
-    text = opening + (pattern[:1].lower() + pattern[1:] if opening and pattern[:2] != "I " and pattern[:2] != "I'" else pattern)
-    return text[:1].upper() + text[1:] if r.random() < 0.6 or text[:2] in ("I ", "I'") else text[:1].lower() + text[1:]
+    """Return how a user may type a statement: after an opening or not, with a capital or not."""
+    fixed = pattern.startswith(("I ", "I'", "{}"))
+    if opening:
+        text = opening + (pattern if fixed else pattern[:1].lower() + pattern[1:])
+        return text[:1].upper() + text[1:] if r.random() < 0.6 else text
+    return pattern if fixed or r.random() < 0.6 else pattern[:1].lower() + pattern[1:]

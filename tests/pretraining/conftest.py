@@ -59,7 +59,7 @@ def world() -> World:
     ]
     names = (
         "first_names last_names jobs animals objects clothing fruits dishes cities countries "
-        "colors instruments adjectives flowers gems words"
+        "colors instruments adjectives flowers gems words sports vegetables breads"
     )
     lists = {name: [f"{name[:3]}{w}" for w in words] for name in names.split()}
     condition = "What causes {} ?"

@@ -1,0 +1,85 @@
+"""Wordings are made by composition, read well, and are none of those that measure the model."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from pretraining import measure, wordings
+from pretraining.wordings import Wording, pick, spread, told_wording, value
+from pretraining.world import World
+
+EVERY = (*wordings.THINGS, *wordings.MORE_TOLD)
+PATTERNS = sorted(
+    {p for w in EVERY for p in (*w.said, *w.asked)}
+    | {p for both in wordings.MORE_FACTS.values() for part in both for p in part}
+    | {*wordings.END_RULES, *wordings.ONE_WORD, *wordings.HELPING}
+)
+HELD = (
+    *(said for said, _, _ in measure.HELD_FACTS),
+    *(asked for _, asks, _ in measure.HELD_FACTS for asked in asks),
+    *measure.HELD_ENDINGS,
+    *measure.HELD_ONE_WORD,
+    *(text for says, reply, _ in measure.HELD_COPIES for text in (says, reply)),
+    *(text for says, _, asks, _ in measure.HELD_TOLD for text in (says, asks)),
+)
+
+
+def test_a_pattern_stands_for_all_its_choices() -> None:
+    assert spread("[the |]{} is [here|there].") == (
+        "The {} is here.",
+        "The {} is there.",
+        "{} is here.",
+        "{} is there.",
+    )
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_every_bracket_is_closed_and_no_choice_leaves_two_spaces(pattern: str) -> None:
+    for text in spread(pattern):
+        assert "[" not in text
+        assert "]" not in text
+        assert "|" not in text
+        assert "  " not in text
+        assert text == text.strip()
+
+
+@pytest.mark.parametrize("wording", EVERY, ids=lambda w: w.reply)
+def test_statements_and_replies_hold_one_value_and_questions_none(
+    wording: Wording, world: World
+) -> None:
+    for seed in range(5):
+        known = wordings.drawn(Random(seed), world, wording)
+        assert all(t.count("{}") == 1 for p in known.said for t in spread(p))
+        assert all("{" not in t for p in known.asked for t in spread(p))
+        assert known.reply.count("{}") == 1
+        assert value(Random(seed), world, known.values)
+
+
+def _grams(text: str) -> set[str]:
+    plain = " " + "".join(c for c in text.lower() if c.isalnum() or c == " ") + " "
+    return {plain[i : i + 4] for i in range(len(plain) - 3)}
+
+
+def test_no_wording_is_near_to_one_that_measures_the_model() -> None:
+    made = {t: _grams(t) for p in PATTERNS for t in spread(p)}
+    for held in HELD:
+        grams = _grams(held)
+        near = [t for t, g in made.items() if len(g & grams) / len(g | grams) >= 0.7]
+        assert not near, (held, near)
+
+
+def test_a_statement_is_typed_with_or_without_an_opening() -> None:
+    typed = {told_wording(Random(seed), "My dog is {}", "so ") for seed in range(20)}
+    assert typed == {"so my dog is {}", "So my dog is {}"}
+    assert told_wording(Random(1), "I like {}", "oh, ")[4:] == "I like {}"
+
+
+def test_forms_have_one_place_for_the_detail_and_are_many(world: World) -> None:
+    r = Random(0)
+    forms = [wordings.sentence(r, world) for _ in range(200)]
+    assert all(f.count("{}") == 1 for f in forms)
+    assert len(set(forms)) > 100
+    assert all(wordings.telling(r, world).count("{}") == 1 for _ in range(50))
+    assert pick(r, wordings.END_RULES).count("{}") == 1
