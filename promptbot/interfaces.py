@@ -75,6 +75,19 @@ class History(Protocol):
         ...
 
 
+class CountsTokens(Protocol):
+    """What a prompt's size is measured with: a model, or its tokenizer alone."""
+
+    @property
+    def context_tokens(self) -> int | None:
+        """How many tokens prompt and answer may have together; None when unknown."""
+        ...
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return the tokens of these messages, role markers included, without an answer's."""
+        ...
+
+
 @runtime_checkable
 class FrozenModel(Protocol):
     """A pretrained model that answers and, where it can, scores; nothing ever trains it.

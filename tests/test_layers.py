@@ -28,6 +28,7 @@ LAYERS = [
         "promptbot.answer",
         "promptbot.chain",
         "promptbot.classify",
+        "promptbot.preview",
         "promptbot.bot.check",
         "promptbot.bot.scaffold",
     },

@@ -39,9 +39,9 @@ def show(
 
 
 def _show_prompt(bot: Bot, text: str, *, model: str | None, seed: int, as_json: bool) -> None:
-    from promptbot.chain import load_chain
+    from promptbot.preview import preview
 
-    prompt = load_chain(bot, model=model, seed=seed).compose(text)
+    prompt = preview(bot, text, model=model, seed=seed)
     if as_json:
         from dataclasses import asdict
 

@@ -90,11 +90,18 @@ class CausalEngine:
         past = self.network.new_key_values()  # such a text is no prompt's beginning: not cached
         size = max(1, min(CHUNK, MAX_LOGIT_BYTES // (4 * self.network.n_vocabulary)))
         logprobs: list[float] = []
-        for start in range(0, len(sequence) - 1, size):
-            read = np.array(sequence[start : start + size][: len(sequence) - 1 - start])
+        while (start := len(logprobs)) < len(sequence) - 1:
+            read = np.array(sequence[start : min(start + size, len(sequence) - 1)])
             rows = np.arange(len(read), dtype=np.int64)
-            with self.lock:
-                logits = self.network.forward(past, read, start + rows, None, rows)
+            try:
+                with self.lock:
+                    logits = self.network.forward(past, read, start + rows, None, rows)
+            except OutOfMemory:
+                if len(read) == 1:
+                    raise
+                size = len(read) // 2
+                tell_smaller(f"{size:,} tokens of a text at once in place of {len(read):,}")
+                continue
             following = sequence[start + 1 : start + 1 + len(read)]
             logprobs += log_softmax(logits)[rows, following].tolist()
         return logprobs

@@ -102,6 +102,10 @@ class ChatFormat:
         ids = self._with_affixes(self.codec.encode_marked(text))
         return EncodedPrompt(ids, text, plain=True)
 
+    def count(self, messages: Sequence[Message]) -> int:
+        """Return the tokens of these messages, role markers included, without an answer's."""
+        return len(self.encode(messages, answer=False).ids) if messages else 0
+
     def remember(self, prompt: EncodedPrompt, written: Sequence[int], answer: str) -> None:
         """Keep the ids that the model wrote, for the next turn of this conversation.
 

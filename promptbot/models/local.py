@@ -82,9 +82,7 @@ class LocalChatModel(BaseChatModel):
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the tokens of these messages, role markers included, without an answer's."""
-        if not messages:
-            return 0
-        return len(self.engine.chat_format.encode(messages, answer=False).ids)
+        return cast(int, self.engine.chat_format.count(messages))
 
     def score(
         self, messages: Sequence[Message], options: Sequence[str], *, end_of_turn: bool = True

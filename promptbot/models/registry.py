@@ -58,6 +58,25 @@ def load_model(spec: str, *, seed: int = 0) -> FrozenModel:
     raise _unknown(spec, folder)
 
 
+def hub_name(spec: str) -> str | None:
+    """Return the id on the Hugging Face hub that a spec names; None where it names none.
+
+    Raises:
+        ModelError: What follows ``hf:`` cannot be an id.
+    """
+    scheme, _, name = spec.partition(":")
+    if scheme.lower() != "hf":
+        return None
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
+        raise ModelError(
+            f'"{name}" is not the name of a model on the hub.',
+            place=spec,
+            expected="Expected hf:OWNER/NAME.",
+            hint="For a folder, write its path without hf:.",
+        )
+    return name
+
+
 def refuse_foreign_server(spec: str, place: str) -> None:
     """Raise ModelError where a spec names a server by address that is not on this machine.
 
@@ -109,17 +128,10 @@ def _load_folder(folder: Path, spec: str) -> FrozenModel:
 
 
 def _load_scheme(scheme: str, rest: str, spec: str, seed: int) -> FrozenModel:
-    if scheme == "hf":
-        if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", rest):
-            raise ModelError(
-                f'"{rest}" is not the name of a model on the hub.',
-                place=spec,
-                expected="Expected hf:OWNER/NAME.",
-                hint="For a folder, write its path without hf:.",
-            )
+    if (name := hub_name(spec)) is not None:
         from promptbot.models.transformers import load_transformers
 
-        return load_transformers(rest, spec)
+        return load_transformers(name, spec)
     if scheme == "scripted":
         from promptbot.models.scripted import load_scripted
 

@@ -44,19 +44,13 @@ def load_transformers(name_or_folder: str, spec: str, *, float32: bool = False) 
         UnsafeWeights: There are only weights that could run code when they are read.
         ModelError: Weights, tokenizer or configuration are missing, or of an unknown architecture.
     """
-    try:
-        import torch
-        import transformers  # noqa: F401
-    except ImportError as error:
-        missing = str(error.name or "torch").partition(".")[0]
-        raise MissingExtra("The Transformers engine", missing, "hf") from error
+    _refuse_missing()
+    import torch
+
     adapter = _adapter(name_or_folder, spec)
-    base = adapter.base if adapter else name_or_folder
-    is_folder = Path(base).is_dir()
-    if is_folder:
-        read_json(Path(base) / "config.json")
-        weight_files(Path(base))
-    source = _Source(base, spec, offline=is_folder or not _hub_is_reachable())
+    source = _source(adapter.base if adapter else name_or_folder, spec)
+    if source.is_folder:
+        weight_files(Path(source.name))
     with quiet():
         config = source.load("AutoConfig", "configuration")
         tokenizer = source.load("AutoTokenizer", "tokenizer")
@@ -68,6 +62,41 @@ def load_transformers(name_or_folder: str, spec: str, *, float32: bool = False) 
     model.eval().requires_grad_(False)
     model.to("cuda" if on_gpu else "cpu")
     return LocalChatModel(engine=_engine(model, tokenizer, spec), spec=spec)
+
+
+def load_chat_format_of(name_or_folder: str, spec: str) -> tuple[ChatFormat, int | None]:
+    """Return how messages become a checkpoint's tokens, and its context; no weights are read.
+
+    The end tokens are those of configuration and tokenizer.
+
+    Raises:
+        MissingExtra: torch is not installed.
+        ModelError: Tokenizer or configuration are missing, or of an unknown architecture.
+    """
+    _refuse_missing()
+    adapter = _adapter(name_or_folder, spec)
+    source = _source(adapter.base if adapter else name_or_folder, spec)
+    with quiet():
+        config = source.load("AutoConfig", "configuration")
+        tokenizer = source.load("AutoTokenizer", "tokenizer")
+    return _chat_format(config, None, tokenizer, spec), _context(config, tokenizer)
+
+
+def _refuse_missing() -> None:
+    try:
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        missing = str(error.name or "torch").partition(".")[0]
+        raise MissingExtra("The Transformers engine", missing, "hf") from error
+
+
+def _source(name: str, spec: str) -> _Source:
+    """Return where a checkpoint comes from; a folder without configuration is refused."""
+    is_folder = Path(name).is_dir()
+    if is_folder:
+        read_json(Path(name) / "config.json")
+    return _Source(name, spec, offline=is_folder or not _hub_is_reachable())
 
 
 @dataclass(frozen=True)
@@ -215,22 +244,7 @@ class _Source:
 def _engine(model: Any, tokenizer: Any, spec: str) -> Engine:
     """Return the engine for a loaded model."""
     config = model.config
-    ends = [
-        getattr(model.generation_config, "eos_token_id", None),
-        getattr(config, "eos_token_id", None),
-        tokenizer.eos_token_id,
-    ]
-    eos_ids = [
-        i for one in ends if one is not None for i in (one if isinstance(one, list) else [one])
-    ]
-    chat_format = ChatFormat(
-        _codec(tokenizer),
-        template=_template(tokenizer),
-        special={name: str(value) for name, value in tokenizer.special_tokens_map.items()},
-        eos_ids=list(dict.fromkeys(eos_ids)),
-        place=spec,
-        encoder_input=bool(config.is_encoder_decoder),
-    )
+    chat_format = _chat_format(config, model.generation_config, tokenizer, spec)
     if config.is_encoder_decoder:
         from promptbot.models.seq2seq import Seq2SeqEngine
 
@@ -241,6 +255,26 @@ def _engine(model: Any, tokenizer: Any, spec: str) -> Engine:
         TorchNetwork(model, _accepted(model)),
         chat_format,
         context_tokens=_context(config, tokenizer),
+    )
+
+
+def _chat_format(config: Any, generation_config: Any, tokenizer: Any, spec: str) -> ChatFormat:
+    """Return how messages become tokens; `generation_config` may be None."""
+    ends = [
+        getattr(generation_config, "eos_token_id", None),
+        getattr(config, "eos_token_id", None),
+        tokenizer.eos_token_id,
+    ]
+    eos_ids = [
+        i for one in ends if one is not None for i in (one if isinstance(one, list) else [one])
+    ]
+    return ChatFormat(
+        _codec(tokenizer),
+        template=_template(tokenizer),
+        special={name: str(value) for name, value in tokenizer.special_tokens_map.items()},
+        eos_ids=list(dict.fromkeys(eos_ids)),
+        place=spec,
+        encoder_input=bool(config.is_encoder_decoder),
     )
 
 

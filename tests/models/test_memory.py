@@ -59,6 +59,19 @@ def test_options_are_scored_in_halves_and_score_alike(
     assert found == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_text_is_read_in_halves_and_is_as_likely(model: LocalChatModel, limit: list[int]) -> None:
+    text = PROMPT[0].content
+    expected = model.loglikelihood(text)
+    limit[0] = 7
+    with pytest.warns(MemoryIsShort, match="tokens of a text at once"):
+        found = model.loglikelihood(text)
+    assert found.logprob == pytest.approx(expected.logprob, abs=1e-3)
+    assert found.n_tokens == expected.n_tokens
+    limit[0] = 0
+    with pytest.warns(MemoryIsShort), pytest.raises(OutOfMemory):
+        model.loglikelihood(text)
+
+
 def test_what_does_not_fit_at_all_is_an_error_and_the_model_goes_on(
     model: LocalChatModel, limit: list[int]
 ) -> None:
