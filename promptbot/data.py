@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,9 @@ def append_bytes(path: Path, data: bytes) -> None:
 def scan_rows(path: Path) -> Iterator[Row | DataError]:
     """Yield every record of a JSONL or CSV file, or what is wrong with it.
 
-    A byte-order mark and Windows line ends are accepted; empty lines are skipped. The file is
-    read line by line, so its size is bounded only by what its records need.
+    A JSONL file whose name ends in ``.gz`` is unpacked while it is read. A byte-order mark and
+    Windows line ends are accepted; empty lines are skipped. The file is read line by line, so its
+    size is bounded only by what its records need.
     """
     if not path.is_file():
         yield DataError(
@@ -63,6 +64,9 @@ def scan_rows(path: Path) -> Iterator[Row | DataError]:
             place=str(path),
             hint=_missing_file_hint(path),
         )
+        return
+    if path.suffix == ".gz":
+        yield from _scan_gzip(path)
         return
     if binary := _binary(path):
         yield binary
@@ -76,11 +80,29 @@ def scan_rows(path: Path) -> Iterator[Row | DataError]:
         yield _unreadable(path, error)
         return
     with file:
-        for number, raw in enumerate(file, start=1):
-            if number == 1:
-                raw = raw.removeprefix(b"\xef\xbb\xbf")
-            if not raw.strip():
-                continue
+        yield from _scan_json_lines(file, path)
+
+
+def _scan_gzip(path: Path) -> Iterator[Row | DataError]:
+    import gzip
+    import zlib
+
+    try:
+        with gzip.open(path) as file:
+            yield from _scan_json_lines(file, path)
+    except (OSError, EOFError, zlib.error) as error:
+        yield DataError(
+            f"the file cannot be unpacked ({error}).",
+            place=str(path),
+            hint="Get it again, or take .gz off its name if it is not packed.",
+        )
+
+
+def _scan_json_lines(file: Iterable[bytes], path: Path) -> Iterator[Row | DataError]:
+    for number, raw in enumerate(file, start=1):
+        if number == 1:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        if raw.strip():
             yield _parse_json_line(raw, number, path)
 
 

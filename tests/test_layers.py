@@ -50,6 +50,7 @@ LAYERS = [
         "promptbot.evals.curve",
         "promptbot.evals.compare",
         "promptbot.evals.evaluation",
+        "promptbot.evals.fluency",
         "promptbot.evals.gate",
         "promptbot.evals.estimate",
         "promptbot.evals.hub",

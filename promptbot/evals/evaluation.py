@@ -23,9 +23,11 @@ from typing import TYPE_CHECKING, Any
 from promptbot.data import content_hash
 from promptbot.errors import DataError, InputError
 from promptbot.evals.columns import Workshop
+from promptbot.evals.fluency import BITS, measure_fluency
 from promptbot.evals.judging import Asking, ask_judges, check_judges
 from promptbot.evals.leaks import Leak, find_leaks
 from promptbot.evals.measures import measure_own, not_measured, save_measured
+from promptbot.evals.metrics.registry import METRICS
 from promptbot.evals.outcomes import outcomes_of
 from promptbot.evals.records import (
     RUNS,
@@ -201,9 +203,14 @@ def evaluate(
         **identity,
         "task": suite.task,
         "fallback": suite.fallback,
+        "facts": dict(suite.facts),
         "models": {},
         "measures": not_measured(
-            [*suite.own_metrics.values(), *(judge.metric for judge in suite.judges.values())],
+            [
+                *suite.own_metrics.values(),
+                *(judge.metric for judge in suite.judges.values()),
+                *([METRICS[BITS]] if suite.wants_fluency else []),
+            ],
             folder,
         ),
         "leaks": [asdict(pair) for pair in planned.leaks],
@@ -287,7 +294,7 @@ def _run(suite: Suite, folder: Path, progress: Progress, throughput: Throughput)
 
 def _keep_scores(suite: Suite, folder: Path, asking: Asking) -> None:
     """Make the scores that reports only read, and keep them in the run's folder."""
-    if not suite.own_metrics and not suite.judges:
+    if not (suite.own_metrics or suite.judges or suite.wants_fluency):
         return
     manifest, records = load_manifest(folder), load_records(folder, with_shown=True)
     outcomes = {
@@ -295,6 +302,8 @@ def _keep_scores(suite: Suite, folder: Path, asking: Asking) -> None:
         for column in shown_names(manifest)
     }
     measured = measure_own(suite, outcomes)
+    if suite.wants_fluency:
+        measured.append(measure_fluency(suite.spec.reference_model, outcomes))
     if suite.judges:
         measured += ask_judges(suite, folder, outcomes, asking)
     save_measured(folder, measured)

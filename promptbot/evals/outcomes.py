@@ -25,7 +25,7 @@ def outcomes_of(
     Raises:
         KeyError: A record is missing.
     """
-    fallback = str(manifest["fallback"])
+    fallback, for_all = str(manifest["fallback"]), manifest.get("facts", {})
     found = []
     for seed, repeat in draws_of(manifest):
         for item in samples:
@@ -39,7 +39,7 @@ def outcomes_of(
                     record.seconds,
                     seed=seed,
                     repeat=repeat,
-                    facts=item.facts,
+                    facts={**for_all, **item.facts} if item.facts else for_all,
                     kept=kept.get(key, {}) if kept else {},
                 )
             )

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, JsonValue, StringConstraints, ValidationError
 
-from promptbot.bot.folder import DEFAULT_VARIANT, find_bot, read_spec, variant_files
+from promptbot.bot.folder import DEFAULT_VARIANT, find_bot, load_bot, read_spec, variant_files
 from promptbot.bot.spec import BotSpec, Settings, Source, Text, explain, join_errors, read_yaml
 from promptbot.data import Row, content_hash, scan_rows
 from promptbot.errors import DataError, PromptbotError, SpecError, did_you_mean, known_words
@@ -25,12 +25,20 @@ from promptbot.evals.hub import scan_hub
 from promptbot.evals.judge import Judge, JudgeSpec, load_judge
 from promptbot.evals.leaks import find_leaks
 from promptbot.evals.matrix import Cell, expand, nested
-from promptbot.evals.metrics.registry import COMPARED, Metric, find_metric, metrics_of
+from promptbot.evals.metrics.registry import (
+    COMPARED,
+    OUT_OF_SCOPE,
+    Metric,
+    find_metric,
+    metrics_of,
+)
 from promptbot.evals.own_metrics import is_own, load_own_metric
 from promptbot.evals.verdict import MARGIN
 from promptbot.learn.spec import BaselineSpec, named_baselines
 from promptbot.models.providers import PROVIDERS
 from promptbot.types import Sample
+
+T = TypeVar("T")
 
 Limit = Annotated[int, Field(ge=1)]
 
@@ -58,7 +66,9 @@ class RowsSpec(Settings):
     """Where rows come from: a file, or a data set that the `datasets` library reads."""
 
     file: Text | None = None
-    """JSONL or CSV file."""
+    """JSONL or CSV file; one that ends in .gz is unpacked."""
+    files: Annotated[list[Text], Field(min_length=1)] | None = None
+    """Several of them, in place of a file."""
     hub: Text | None = None
     """In place of a file: a data set of the Hugging Face hub, as OWNER/NAME, or a folder that
     begins with ``./`` or ``../``; see `promptbot.evals.hub`."""
@@ -72,13 +82,20 @@ class RowsSpec(Settings):
 
     def place(self, base: Path) -> str:
         """Return where the rows are, for messages; `base` is the suite's folder."""
-        return str(base / self.file) if self.file else f"hub: {self.hub}, split: {self.split}"
+        if self.hub:
+            return f"hub: {self.hub}, split: {self.split}"
+        return ", ".join(str(base / file) for file in self.paths)
+
+    @property
+    def paths(self) -> list[str]:
+        """The files; empty for a data set of the hub."""
+        return self.files or ([self.file] if self.file else [])
 
     @property
     def stem(self) -> str:
         """Return a short name."""
-        if self.file:
-            return Path(self.file).stem
+        if self.paths:
+            return "/".join(map(_stem, self.paths))
         return "/".join(filter(None, (Path(self.hub or "").name, self.split)))
 
 
@@ -144,6 +161,11 @@ class SuiteSpec(Settings):
         default={}
     )
     """Models that judge answers, by name; each is a metric. See `promptbot.evals.judge`."""
+    reference_model: Text = "embedded"
+    """The frozen model of `bits_per_byte` and `perplexity`."""
+    out_of_scope: Text | None = None
+    """The label of samples that belong to none of the bot's; what the bot says if unset. A bot
+    that abstains is right about these."""
     margin: Annotated[float, Field(gt=0)] = MARGIN
     """The smallest difference that matters, in the unit of the first metric; 0.05 is 5 points."""
     seeds: Annotated[list[int], Field(min_length=1)] = Field(default=[0])
@@ -231,8 +253,15 @@ class Suite:
     """Metrics from Python files beside the suite, by name."""
     judges: Mapping[str, Judge] = field(default_factory=dict)
     """Models that judge answers, by name."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What metrics read of the suite and its bot, beside the samples' rows."""
     models_of_user: frozenset[str] = frozenset()
     """Models that the user named, and not a file: only these may be on a server of choice."""
+
+    @property
+    def wants_fluency(self) -> bool:
+        """Whether replies are scored by the reference model."""
+        return bool({"bits_per_byte", "perplexity"} & set(self.metrics))
 
     @property
     def data_hash(self) -> str:
@@ -366,8 +395,10 @@ def load_suite(
         target,
         limit=spec.data.limit,
         slices=spec.slices,
-        facts=[name for metric in found.values() for name in metric.fields],
+        facts=[name for m in found.values() for name in (*m.fields, *m.may_have)],
     )
+    facts = _facts(spec, bot, bot_spec, found)
+    _check_fields(spec, found, facts, samples, source)
     _check_slices(spec, samples, source)
     return Suite(
         path=path,
@@ -384,6 +415,7 @@ def load_suite(
             if spec.metrics and name not in spec.metrics and name not in judges
         },
         judges=judges,
+        facts=facts,
         models_of_user=frozenset([*models, *([judge] if judge else [])]),
     )
 
@@ -418,11 +450,14 @@ def _check_rows(spec: SuiteSpec, source: Source) -> None:
     for name, rows in parts:
         if rows is None:
             continue
-        if (rows.file is None) == (rows.hub is None):
+        named = [key for key in ("file", "files", "hub") if getattr(rows, key)]
+        if len(named) != 1:
+            words = {"file": "a file", "files": "several files", "hub": "a data set"}
+            what = f"both {' and '.join(words[key] for key in named)}" if named else "no file"
             raise SpecError(
-                f"{name} names {'both a file and a data set' if rows.file else 'no file'}.",
+                f"{name} names {what}.",
                 place=source.place((name,)),
-                expected="Expected one of  file: PATH  and  hub: OWNER/NAME.",
+                expected="Expected one of  file: PATH,  files: [PATH, PATH]  and  hub: OWNER/NAME.",
                 hint="Write where the rows come from.",
             )
         if rows.hub and not rows.split:
@@ -431,8 +466,15 @@ def _check_rows(spec: SuiteSpec, source: Source) -> None:
                 place=source.place((name, "hub")),
                 hint="Add  split: test  or another; examples and samples need different ones.",
             )
+        stems = [_stem(file) for file in rows.paths]
+        if len(set(stems)) < len(stems):
+            raise SpecError(
+                f"two files of {name} have one name.",
+                place=source.place((name, "files")),
+                hint="Rename one: samples are called by their file and line.",
+            )
         extra = [key for key in ("config", "split", "revision") if getattr(rows, key)]
-        if rows.file and extra:
+        if rows.paths and extra:
             raise SpecError(
                 f"{name} has the setting {extra[0]}, which a file has not.",
                 place=source.place((name, extra[0])),
@@ -643,6 +685,56 @@ def _metrics(
     return found
 
 
+def _facts(
+    spec: SuiteSpec, bot: Path, bot_spec: BotSpec, metrics: Mapping[str, Metric]
+) -> dict[str, Any]:
+    """Return what metrics read of the suite and its bot, for all samples."""
+    wanted = {name for metric in metrics.values() for name in metric.fields}
+    facts: dict[str, Any] = {}
+    if outside := spec.out_of_scope or bot_spec.verbalizer.out_of_scope:
+        facts[OUT_OF_SCOPE] = outside
+    if "schema" in wanted and bot_spec.output.format == "json":
+        facts["schema"] = load_bot(bot).json_schema or {"type": "object"}
+    return facts
+
+
+def _check_fields(
+    spec: SuiteSpec,
+    metrics: Mapping[str, Metric],
+    facts: Mapping[str, Any],
+    samples: Sequence[EvalSample],
+    source: Source,
+) -> None:
+    for number, metric in enumerate(metrics.values()):
+        place = source.place(("metrics", number))
+        for name in metric.fields:
+            if name not in facts and not any(name in item.facts for item in samples):
+                raise SpecError(
+                    f'metric "{metric.name}" reads the field "{name}", which no sample has.',
+                    place=place,
+                    expected=f"Expected it in {spec.data.place(source.path.parent)}.",
+                    hint=f"Add it there ({NEEDS.get(name, 'see docs/metrics.md')}), or take the "
+                    "metric out.",
+                )
+        n = {"seeds": len(spec.seeds), "repeats": spec.repeats, "": 2}[metric.compares]
+        if n < 2:
+            raise SpecError(
+                f'metric "{metric.name}" compares {metric.compares}, and the suite has one.',
+                place=place,
+                hint="Add  seeds: [0, 1, 2]" if metric.compares == "seeds" else "Add  repeats: 3",
+            )
+
+
+NEEDS = {
+    "paraphrase": "one name for all rows that ask the same",
+    "pair": "one name for all rows that differ in the group alone",
+    "schema": "a JSON schema, or let the bot say output.format: json",
+    "out_of_scope": "or write  out_of_scope: LABEL  in the suite",
+    "contrary": "a regular expression of what contradicts the persona",
+}
+"""What the fields are that metrics read."""
+
+
 def _can_decide(metric: Metric) -> bool:
     return metric.has_scores and metric.decides
 
@@ -695,7 +787,10 @@ def read_samples(
         MissingExtra: It is a data set, and the library that reads it is not installed.
     """
     fields, where = spec.fields, spec.place(base)
-    rows = list(_scan_hub(spec, base) if spec.hub else _scan_file(base / str(spec.file)))
+    if spec.hub:
+        rows = [(spec.stem, row) for row in _scan_hub(spec, base)]
+    else:
+        rows = [(_stem(file), row) for file in spec.paths for row in _scan_file(base / file)]
     if not rows:
         raise DataError(
             "there are no samples.",
@@ -703,10 +798,11 @@ def read_samples(
             hint=f'Write one JSON object a line: {{"input": ..., "{default_target}": ...}}.',
         )
     samples = []
-    for number, row in enumerate(_spread(rows, limit)):
-        place = f"{where}, line {row.line}"
+    files = {_stem(file): str(base / file) for file in spec.paths}
+    for number, (stem, row) in enumerate(_spread(rows, limit)):
+        place = f"{files.get(stem, where)}, line {row.line}"
         sample = Sample(
-            id=f"{spec.stem}:{row.line}",
+            id=f"{stem}:{row.line}",
             input=_text(row.values, fields.input, place),
             target=_text(row.values, fields.target or default_target, place),
         )
@@ -739,7 +835,11 @@ def _scan_hub(spec: RowsSpec, base: Path) -> Iterator[Row]:
     )
 
 
-def _spread(rows: Sequence[Row], limit: int | None) -> list[Row]:
+def _stem(file: str) -> str:
+    return Path(file.removesuffix(".gz")).stem
+
+
+def _spread(rows: Sequence[T], limit: int | None) -> list[T]:
     if limit is None or limit >= len(rows):
         return list(rows)
     return [rows[math.floor(i * len(rows) / limit)] for i in range(limit)]

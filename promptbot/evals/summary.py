@@ -264,6 +264,9 @@ def summarise(folder: Path) -> Summary:
             tables[column] = _score_table(metric, outcomes[column], len(draws))
     scores = {column: tuple(_mean_draws(table).tolist()) for column, table in tables.items()}
     values, problems = _measure(manifest, metrics, outcomes)
+    for name, said in manifest.get("measures", {}).items():
+        if said["problem"]:
+            problems.setdefault(name, said["problem"])
     judges = load_reports(folder)
     for one in judges:
         if one.kind == "pairwise":  # that the reference ties with itself says nothing

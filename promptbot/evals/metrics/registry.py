@@ -19,6 +19,15 @@ from promptbot.evals.metrics.labels import (
     macro_f1,
     micro_f1,
 )
+from promptbot.evals.metrics.said import contradicts, leaks_prompt, meets_schema, same_json
+from promptbot.evals.metrics.sets import (
+    agreement,
+    by_field,
+    cluster_by,
+    disagreement,
+    over_repeats,
+    over_seeds,
+)
 from promptbot.evals.metrics.text import (
     bleu,
     chrf,
@@ -43,6 +52,9 @@ from promptbot.types import Prediction, Sample
 if TYPE_CHECKING:
     from promptbot.interfaces import Encoder
 
+OUT_OF_SCOPE = "out_of_scope"
+"""The fact that names the label of samples that belong to none of the bot's labels."""
+
 N_LABEL_RESAMPLES = 999
 """Bootstrap resamples of metrics that are computed anew for each."""
 
@@ -66,14 +78,22 @@ class Outcome:
     repeat: int = 0
     """Which of several equal calls, from 0."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the sample's row that a metric of the suite reads; see `Metric.fields`."""
+    """What a metric reads beside the target (see `Metric.fields`): fields of the sample's row, and
+    where the row lacks one, what the suite or its bot says for all."""
     kept: Mapping[str, float | None] = field(default_factory=dict)
     """Scores that were made when the run ended, by metric; see `promptbot.evals.measures`."""
 
     @property
     def label(self) -> str | None:
-        """The predicted label; None where the predictor failed or named none."""
-        return self.prediction.label if self.prediction else None
+        """The predicted label; None where the predictor failed or named none.
+
+        A bot that scored its labels and then abstained found the sample out of scope.
+        """
+        said = self.prediction
+        if said is None or said.label is not None or not said.label_logprobs:
+            return said.label if said else None
+        outside = self.facts.get(OUT_OF_SCOPE)
+        return str(outside) if outside else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +141,11 @@ class Metric:
     by_default: bool = True
     """Whether it is measured where a suite names no metrics."""
     fields: tuple[str, ...] = ()
-    """Fields that the suite's rows must have for it; they come as `Outcome.facts`."""
+    """What it reads as `Outcome.facts`; the suite, its bot or some of the rows must say it."""
+    may_have: tuple[str, ...] = ()
+    """What it also reads there, where it is said."""
+    compares: Literal["", "seeds", "repeats"] = ""
+    """What a suite must have several of for it."""
     decides: bool = True
     """Whether its scores may decide a verdict: those of a precision or a recall may not, since
     which samples they concern depends on the answers."""
@@ -189,9 +213,7 @@ class Metric:
 
 
 def _right_label(outcome: Outcome) -> float:
-    return float(
-        outcome.prediction is not None and outcome.prediction.label == outcome.sample.target
-    )
+    return float(outcome.prediction is not None and outcome.label == outcome.sample.target)
 
 
 def _of_text(function: Callable[[str, str], float]) -> Score:
@@ -229,6 +251,52 @@ def _grounded(outcome: Outcome) -> float | None:
     if said is None or not said.notes or says_fallback(outcome):
         return None
     return grounded(said.text, [note.text for note in said.notes])
+
+
+def _is_outside(label: str | None, outcome: Outcome) -> bool:
+    return label is not None and label == str(outcome.facts[OUT_OF_SCOPE])
+
+
+def _scope_recall(outcome: Outcome) -> float | None:
+    if not _is_outside(outcome.sample.target, outcome):
+        return None
+    return float(_is_outside(outcome.label, outcome))
+
+
+def _scope_precision(outcome: Outcome) -> float | None:
+    if not _is_outside(outcome.label, outcome):
+        return None
+    return float(_is_outside(outcome.sample.target, outcome))
+
+
+def _meets_schema(outcome: Outcome) -> float | None:
+    schema = outcome.facts.get("schema")
+    if schema is None:
+        return None
+    return meets_schema(outcome.prediction.text, schema) if outcome.prediction else 0.0
+
+
+def _contradicts(outcome: Outcome) -> float | None:
+    contrary = outcome.facts.get("contrary")
+    if not contrary or outcome.prediction is None:
+        return None
+    fact = outcome.facts.get("fact")
+    return contradicts(outcome.prediction.text, str(contrary), str(fact) if fact else None)
+
+
+def _leaks_prompt(outcome: Outcome) -> float | None:
+    said = outcome.prediction
+    if said is None or not said.messages:
+        return None
+    system = "\n".join(m.content for m in said.messages if m.role == "system")
+    # A note may say what the question says, and an answer may repeat either.
+    known = [outcome.fallback, outcome.sample.input, *(note.text for note in said.notes)]
+    return leaks_prompt(said.text, system, known)
+
+
+def _perplexity(outcomes: Sequence[Outcome]) -> float:
+    bits = [b for o in outcomes if (b := o.kept.get("bits_per_byte")) is not None]
+    return float(2 ** np.mean(bits)) if bits else float("nan")
 
 
 def _bleu(outcomes: Sequence[Outcome]) -> float:
@@ -318,6 +386,55 @@ METRICS: dict[str, Metric] = {
             "classify",
             whole=_calibration_error,
         ),
+        Metric(
+            "out_of_scope_recall",
+            "of the samples out of scope, those that were found",
+            task="classify",
+            score=_scope_recall,
+            by_default=False,
+            fields=(OUT_OF_SCOPE,),
+            decides=False,
+        ),
+        Metric(
+            "out_of_scope_precision",
+            "of the answers out of scope, those that were right",
+            task="classify",
+            score=_scope_precision,
+            by_default=False,
+            fields=(OUT_OF_SCOPE,),
+            decides=False,
+        ),
+        Metric(
+            "agreement_paraphrases",
+            "pairs of paraphrases with the same answer",
+            scores=agreement(by_field("paraphrase")),
+            set_of=cluster_by("paraphrase"),
+            by_default=False,
+            fields=("paraphrase",),
+        ),
+        Metric(
+            "agreement_repeats",
+            "pairs of equal calls with the same answer",
+            scores=agreement(over_repeats),
+            by_default=False,
+            compares="repeats",
+        ),
+        Metric(
+            "agreement_seeds",
+            "pairs of seeds, each with its draw and order of examples, with the same answer",
+            scores=agreement(over_seeds),
+            by_default=False,
+            compares="seeds",
+        ),
+        Metric(
+            "counterfactual_flips",
+            "pairs that differ in the group alone and get different answers",
+            higher_is_better=False,
+            scores=disagreement(by_field("pair")),
+            set_of=cluster_by("pair"),
+            by_default=False,
+            fields=("pair",),
+        ),
         Metric("exact", "the wanted answer, word for word", task="chat", score=_of_text(exact)),
         Metric(
             "contains",
@@ -378,6 +495,57 @@ METRICS: dict[str, Metric] = {
             higher_is_better=False,
             task="chat",
             score=_personal_data,
+            by_default=False,
+        ),
+        Metric(
+            "json_schema",
+            "replies that are JSON of the schema",
+            task="chat",
+            score=_meets_schema,
+            by_default=False,
+            fields=("schema",),
+        ),
+        Metric(
+            "json_equal",
+            "replies that are the target's JSON value",
+            task="chat",
+            score=_of_text(same_json),
+            by_default=False,
+        ),
+        Metric(
+            "contradictions",
+            "replies that contradict what the persona states",
+            higher_is_better=False,
+            task="chat",
+            score=_contradicts,
+            by_default=False,
+            fields=("contrary",),
+            may_have=("fact",),
+        ),
+        Metric(
+            "prompt_leaked",
+            "replies that repeat the system prompt",
+            higher_is_better=False,
+            task="chat",
+            score=_leaks_prompt,
+            by_default=False,
+        ),
+        Metric(
+            "bits_per_byte",
+            "surprise of a frozen reference model at a reply, in bits for each byte",
+            "score",
+            False,
+            "chat",
+            score=lambda outcome: outcome.kept.get("bits_per_byte"),
+            by_default=False,
+        ),
+        Metric(
+            "perplexity",
+            "perplexity per byte under a frozen reference model: 2 to the bits per byte",
+            "score",
+            False,
+            "chat",
+            whole=_perplexity,
             by_default=False,
         ),
         Metric(
