@@ -13,7 +13,8 @@ from collections import Counter
 from pathlib import Path
 
 from promptbot.evals.stats import wilson
-from promptbot.guard.personal import KINDS, REGIONS, find
+from promptbot.guard.numbers import regions_of
+from promptbot.guard.personal import KINDS, find
 
 TEXTS = Path(__file__).parent.parent / "tests" / "guard" / "texts.jsonl"
 
@@ -25,7 +26,7 @@ def main() -> None:
     missed: Counter[str] = Counter()
     rows = [json.loads(line) for line in TEXTS.read_text(encoding="utf-8").splitlines()]
     for row in rows:
-        found = Counter(one.kind for one in find(row["text"], KINDS, REGIONS[row["language"]]))
+        found = Counter(one.kind for one in find(row["text"], KINDS, regions_of(row["language"])))
         wanted = Counter(row["kinds"])
         right += found & wanted
         extra += found - wanted

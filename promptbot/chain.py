@@ -530,24 +530,31 @@ def load_chain(
 
 
 def _screened(answer: Answer, screen: Screen) -> Answer:
-    """Return an answer without personal data, also in the attempts that led to it."""
+    """Return an answer without personal data, also in the attempts that led to it.
+
+    What is taken out counts once for the answer, and once for each attempt that says other words.
+    """
+    text = screen.whole(answer.text)
+    cleaned = {answer.text: text}
+
+    def clean(said: str) -> str:
+        if said not in cleaned:
+            cleaned[said] = screen.whole(said)
+        return cleaned[said]
 
     def strings(value: Any) -> Any:
         if isinstance(value, str):
-            return screen.whole(value)
+            return screen.whole(value, counts=False)  # a part of the answer's text
         if isinstance(value, list):
             return [strings(one) for one in value]
         if isinstance(value, dict):
             return {key: strings(one) for key, one in value.items()}
         return value
 
-    text = screen.whole(answer.text)
-    if text == answer.text:
-        return answer
-    attempts = tuple(replace(one, text=screen.whole(one.text)) for one in answer.check.attempts)
+    attempts = tuple(replace(one, text=clean(one.text)) for one in answer.check.attempts)
     return Answer(
         text,
-        replace(answer.completion, text=screen.whole(answer.completion.text)),
+        replace(answer.completion, text=clean(answer.completion.text)),
         replace(answer.check, attempts=attempts),
         strings(answer.data),
     )

@@ -11,7 +11,7 @@ import promptbot
 PACKAGE = Path(promptbot.__file__).parent
 
 LAYERS = [
-    {"promptbot.types", "promptbot.errors"},
+    {"promptbot.types", "promptbot.errors", "promptbot.scripts"},
     {"promptbot.interfaces", "promptbot.data", "promptbot.bot.spec", "promptbot.bot.folder"},
     {
         "promptbot.guard",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -71,19 +72,21 @@ def _keep(talk: Talk, kind: Kind, reply: Reply, wanted: str) -> None:
             n_earlier=max(n_said - 2, 0),
         ),
         f"Kept as {'right' if kind == 'good' else 'corrected'}",
+        own=[reply.text, *(message.content for message in reply.trace.prompt.messages)],
     )
 
 
-def keep(talk: Talk, correction: Correction, said: str) -> None:
-    """Append a correction to the bot's review file and say so."""
+def keep(talk: Talk, correction: Correction, said: str, own: Sequence[str] = ()) -> None:
+    """Append a correction to the bot's review file and say so.
+
+    What a person typed loses its personal data, but not what stands in the bot's `own` texts, as
+    the shop's telephone number does; replies lost it when they were made.
+    """
     from promptbot.corrections import append_correction, review_file
 
-    correction = replace(
-        correction,
-        input=talk.hear(correction.input),
-        output=talk.hear(correction.output),
-        replied=talk.hear(correction.replied),
-    )
+    correction = replace(correction, input=talk.hear(correction.input))
+    if correction.kind != "good":
+        correction = replace(correction, output=talk.hear(correction.output, own))
     n_waiting = append_correction(review_file(talk.bot), correction)
     command = shlex.join(["promptbot", "review", talk.place])
     talk.tell(f"{said}; {n_waiting} to review: {command}")

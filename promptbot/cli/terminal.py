@@ -169,11 +169,14 @@ class Talk:
             self._show_below(screen.text)
         self._show_failures()
 
-    def hear(self, text: str) -> str:
-        """Return what the bot hears of a message, which is all that may be kept of it."""
+    def hear(self, text: str, own: Sequence[str] = ()) -> str:
+        """Return what the bot hears of a message, which is all that may be kept of it.
+
+        What stands in the texts that are the bot's `own` is kept.
+        """
         from promptbot.guard.guard import Guard
 
-        return Guard(self.bot.spec).hear(text).text
+        return Guard(self.bot.spec).hear(text, own).text
 
     def _note_turn(self, text: str, said: str, *, stopped: bool = False) -> None:
         """Count a turn that is over, and write it down."""

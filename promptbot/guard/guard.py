@@ -9,8 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from promptbot.guard.personal import REGIONS, find
+from promptbot.guard.numbers import regions_of
+from promptbot.guard.personal import find
 from promptbot.guard.rules import first_match
+from promptbot.scripts import HANGUL, UNSPACED, touches
 from promptbot.types import GuardEvent
 
 if TYPE_CHECKING:
@@ -18,10 +20,16 @@ if TYPE_CHECKING:
     from promptbot.types import Message
 
 _SECRET_NAME = re.compile(
-    r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:_|$)"
+    # Words that name a secret also as the end of a longer one, as in MYTOKEN; short ones and those
+    # that end other words (monkey, compass, the working directory) only by themselves.
+    r"(?:API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|SECRET_?KEY|SECRETS?|TOKEN|PASSWORT|PASSWORD|PASSWD"
+    r"|PASSPHRASE|CREDENTIALS?)(?:\d*$|\d*_)"
+    r"|(?:^|_)(?:KEY|PASS|AUTH|PAT)(?:\d*$|\d*_)|(?:_|DB|SQL)PW(?:D)?(?:\d*$|\d*_)"
 )
 MIN_SECRET = 12
 """Shorter values of the environment are no secrets but words that a message may hold."""
+MIN_MIXED_SECRET = 8
+"""The same for values of both letters and digits."""
 
 _CONTEXT = 60
 """Characters before a piece of a streamed reply that are looked at with it."""
@@ -50,19 +58,23 @@ class Guard:
     def __init__(self, spec: BotSpec) -> None:
         self._spec = spec.guard
         self._kinds = spec.guard.redact
-        language = spec.language.replace("_", "-").split("-")[0].casefold()
-        self._regions = tuple(spec.guard.regions) or REGIONS.get(language, ())
+        self._regions = tuple(spec.guard.regions) or regions_of(spec.language)
 
     @property
     def redacts(self) -> bool:
         """Whether personal data is taken out of messages and replies."""
         return bool(self._kinds)
 
-    def hear(self, text: str) -> Heard:
-        """Return a message without the environment's secrets and without personal data."""
+    def hear(self, text: str, own: Sequence[str] = ()) -> Heard:
+        """Return a message without the environment's secrets and without personal data.
+
+        Args:
+            text: The message.
+            own: Texts whose numbers and addresses are the bot's own, and stay.
+        """
         text, n_secrets = without_secrets(text)
         events = [GuardEvent("secret", "message", n_secrets)] if n_secrets else []
-        text, found = self._redact(text, ())
+        text, found = self._redact(text, own)
         return Heard(text, (*events, *_events(found, "message")))
 
     def answer(self, text: str, earlier: Sequence[Message]) -> tuple[str, GuardEvent] | None:
@@ -132,11 +144,17 @@ class Screen:
         shown, self._held = self._held, ""
         return self._clean(shown)
 
-    def whole(self, text: str) -> str:
-        """Return a reply that is complete, without personal data."""
-        shown = self.push(text) + self.finish()
-        self._before = ""
-        return shown
+    def whole(self, text: str, *, counts: bool = True) -> str:
+        """Return a reply that is complete, without personal data.
+
+        Args:
+            text: The reply, or what else came of the same prompt.
+            counts: Whether what is taken out stands in the `events`.
+        """
+        clean, found = self._guard._redact(text, self._own)
+        if counts:
+            self._counts += found
+        return clean
 
     @property
     def events(self) -> tuple[GuardEvent, ...]:
@@ -154,28 +172,42 @@ def without_secrets(text: str) -> tuple[str, int]:
     """Return a text without the values of environment variables whose names are those of keys."""
     n = 0
     for name, value in os.environ.items():
-        if len(value) >= MIN_SECRET and value in text and _SECRET_NAME.search(name.upper()):
+        if value in text and _may_be_secret(value) and _SECRET_NAME.search(name.upper()):
             n += text.count(value)
             text = text.replace(value, "[secret]")
     return text, n
 
 
+def _may_be_secret(value: str) -> bool:
+    is_mixed = any(c.isalpha() for c in value) and any(c.isdigit() for c in value)
+    return len(value) >= (MIN_MIXED_SECRET if is_mixed else MIN_SECRET)
+
+
+_WORD = re.compile(rf"[{UNSPACED}{HANGUL}]\s*|[^\s{UNSPACED}{HANGUL}]+\s*|^\s+")
+_JOINS = re.compile(
+    # Groups of four capitals are an IBAN's; the others write an address out, or belong to a card.
+    r"[A-Z]{2}|[A-Z]{4}|\W*(?:at|ät|arroba|dot|punkt|punto|exp\w*|cvv2?|cvc2?|cid|and|und)\W*"
+)
+_N_TOUCHING = 6
+"""Letters without spaces before an @ that may be the name of an address."""
+
+
 def _tail(text: str) -> str:
     """Return the end of a text in which a number or an address may have begun.
 
-    That is the last word, and all words before it that hold a digit, are groups of four capitals
-    (as in an IBAN), or have no letter at all; a comma or semicolon behind a word ends what it
-    belongs to.
+    That is the last word, the complete one before it (which may be followed by "(at)"), and all
+    words before them that hold a digit, have no letter at all, or join what stands beside them.
     """
     start = len(text)
-    for match in reversed(list(re.finditer(r"\S+\s*|^\s+", text[-_HELD:]))):
-        word = match.group()
-        is_over = word[-1:].isspace()
-        word = word.strip()
-        may_go_on = not any(c.isalpha() for c in word) or any(c.isdigit() for c in word)
-        may_go_on = may_go_on or re.fullmatch(r"[A-Z]{4}", word) is not None
-        if is_over and (word[-1:] in (",", ";") or not may_go_on):
+    joined = False
+    for n_words, match in enumerate(reversed(list(_WORD.finditer(text[-_HELD:])))):
+        word = match.group().strip()
+        joins = not any(c.isalpha() for c in word) or any(c.isdigit() for c in word)
+        joins = joins or _JOINS.fullmatch(word) is not None
+        n_free = _N_TOUCHING if touches(word) else 2
+        if not joins and not joined and n_words >= n_free:
             break
+        joined = joins
         start = max(0, len(text) - _HELD) + match.start()
     return text[start:]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
+from promptbot.scripts import HANGUL, UNSPACED
+
+_ALONE = f"[{UNSPACED}{HANGUL}]"
 _WORD = re.compile(
-    # One Chinese, Japanese or Korean character, or a run of other letters and digits; an
-    # apostrophe within a word belongs to it.
-    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]"
-    r"|(?:(?![\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff])\w)+"
-    r"(?:['’](?:(?![\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff])\w)+)*"
+    # One character of a script without spaces, or a run of other letters and digits; an apostrophe
+    # within a word belongs to it.
+    rf"{_ALONE}|(?:(?!{_ALONE})\w)+(?:['’](?:(?!{_ALONE})\w)+)*"
 )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from promptbot.corrections import Correction, append_correction
 from tests.cli.conftest import Cli, ScriptMaker
 from tests.cli.screen import ENTER, Screen
+from tests.conftest import BotMaker
 from tests.cli.test_terminal import PROMPTBOT
 
 
@@ -100,3 +101,24 @@ def test_from_a_correction_to_an_example_at_a_terminal(shop: str, script: Script
         screen.expect("Written: shop/examples.jsonl.")
         assert screen.wait() == 0
     assert Path(shop, "review.jsonl").read_text() == ""
+
+
+def test_a_right_reply_keeps_the_shops_own_number(make_bot: BotMaker, script: ScriptMaker) -> None:
+    said = "Call 020 7946 0018."
+    yaml = "name: shop\nguard: {redact: [phone]}\n"
+    files = {"bot.yaml": yaml, "system.j2": f"Say: {said}"}
+    folder = make_bot(files=files)
+    with Screen([*PROMPTBOT, "run", str(folder), "--model", script(said)]) as screen:
+        screen.write("Your number? Mine is 07911 123456.")
+        screen.expect("turn 1")
+        screen.write("/good")
+        screen.expect("Kept as right")
+        screen.write("/fix Ring 020 7946 0018, not 07911 123456.")
+        screen.expect("Kept as corrected")
+        screen.write("/quit")
+        assert screen.wait() == 0
+    lines = (folder / "review.jsonl").read_text(encoding="utf-8").splitlines()
+    good, fix = map(json.loads, lines)
+    assert good["output"] == good["replied"] == said
+    assert good["input"] == "Your number? Mine is [phone]."
+    assert fix["output"] == "Ring 020 7946 0018, not [phone]."

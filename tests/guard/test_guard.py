@@ -70,14 +70,24 @@ def test_a_reply_loses_what_is_not_the_bots_own(make_bot: BotMaker, streamed: bo
 @given(
     st.lists(
         st.sampled_from(
-            [MAIL, PHONE, "GB82 WEST 1234 5698 7654 32", "4111 1111 1111 1111", "hello", "7", "and"]
+            [
+                MAIL,
+                PHONE,
+                "GB82 WEST 1234 5698 7654 32",
+                "4111 1111 1111 1111",
+                "jane (at) example dot com",
+                "hello",
+                "7",
+                "and",
+                "我的电话",
+            ]
         ),
         max_size=8,
     ),
     st.integers(1, 9),
 )
 def test_a_streamed_reply_is_screened_as_the_whole_one(words: list[str], size: int) -> None:
-    text = ", ".join(words)
+    text = "; ".join(words)
     guard = Guard(BotSpec(name="x", guard=GuardSpec(redact=["email", "phone", "iban", "card"])))
     whole = guard.screen(()).whole(text)
     screen = guard.screen(())
@@ -85,6 +95,15 @@ def test_a_streamed_reply_is_screened_as_the_whole_one(words: list[str], size: i
     assert "".join([*pieces, screen.finish()]) == whole
     assert MAIL not in whole
     assert "4111" not in whole
+    assert "jane" not in whole
+
+
+def test_chinese_is_shown_while_it_is_written() -> None:
+    screen = Guard(BotSpec(name="x", guard=GuardSpec(redact=["email"]))).screen(())
+    text = "我们星期一到星期五开门，欢迎您随时光临本店。请写信给li@example.cn"
+    shown = [screen.push(character) for character in text]
+    assert len("".join(shown)) > 15
+    assert "".join(shown) + screen.finish() == text.replace("li@example.cn", "[email]")
 
 
 def test_secrets_of_the_environment_are_never_heard(
@@ -158,3 +177,56 @@ def test_transcripts_are_written_without_personal_data(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "[email]" in file.read_text(encoding="utf-8")
     assert MAIL not in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_secret"),
+    [
+        ("MYTOKEN", "abcdefghijklmnop", True),
+        ("my_token", "abcdefghijklmnop", True),
+        ("Github_Token_2", "abcdefghijklmnop", True),
+        ("DB_PASS", "hunter2-x", True),
+        ("db_pwd", "hunter2-x", True),
+        ("PGPASSWORD", "hunter2-x", True),
+        ("PASSWD", "correct-horse-battery", True),
+        ("AWS_SECRET_ACCESS_KEY", "abcdefghijklmnop", True),
+        ("OPENAI_APIKEY", "abcdefghijklmnop", True),
+        ("DB_PASS", "postgres", False),
+        ("OLDPWD", "/home/somebody/here", False),
+        ("SSH_ASKPASS", "/usr/bin/ssh-askpass", False),
+        ("TOKENIZERS_PARALLELISM", "false-and-so-on", False),
+        ("COMPASS", "north-by-northwest", False),
+    ],
+)
+def test_secrets_are_known_by_their_names(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, is_secret: bool
+) -> None:
+    monkeypatch.setenv(name, value)
+    said = "[secret]" if is_secret else value
+    assert without_secrets(f"it is {value}!")[0] == f"it is {said}!"
+
+
+def test_attempts_are_screened_also_where_the_taken_answer_is_clean(make_bot: BotMaker) -> None:
+    schema = '{"type": "object", "required": ["a"]}'
+    yaml = (
+        "name: shop\nguard: {redact: [email]}\n"
+        "output: {format: json, json_schema: schema.json, retries: 1}\n"
+    )
+    files = {"bot.yaml": yaml, "system.j2": "Be kind.", "schema.json": schema}
+    bot = load_bot(make_bot(files=files))
+    model = ScriptedModel(answers=[f'{{"b": "{MAIL}"}}', '{"a": "nobody"}'])
+    reply = Chain(bot, model).invoke("Who?")
+    assert reply.data == {"a": "nobody"}
+    assert "eva" not in str(reply.to_dict())
+    assert events(reply) == (GuardEvent("redacted email", "reply", 1),)
+    model = ScriptedModel(answers=[f'{{"a": "{MAIL}"}}'])
+    reply = Chain(bot, model).invoke("Who?")
+    assert reply.data == {"a": "[email]"}
+    assert events(reply) == (GuardEvent("redacted email", "reply", 1),)
+
+
+def test_what_a_person_corrects_keeps_the_bots_own_number() -> None:
+    guard = Guard(BotSpec(name="x", guard=GuardSpec(redact=["phone"])))
+    said = "Call 020 7946 0018, not 07911 123456."
+    heard = guard.hear(said, ["Our number is 020 7946 0018."])
+    assert heard.text == "Call 020 7946 0018, not [phone]."

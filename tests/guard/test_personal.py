@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptbot.guard.personal import KINDS, NATIONAL_IDS, REGIONS, find
+from promptbot.guard.numbers import NATIONAL_IDS, regions_of
+from promptbot.guard.personal import KINDS, find
 
 TEXTS = [
     json.loads(line)
@@ -20,7 +21,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("row", TEXTS, ids=lambda row: row["text"][:40])
 def test_what_a_text_holds_is_found_and_nothing_else(row: dict[str, Any]) -> None:
-    found = find(row["text"], KINDS, REGIONS[row["language"]])
+    found = find(row["text"], KINDS, regions_of(row["language"]))
     assert sorted(one.kind for one in found) == sorted(row["kinds"])
 
 
@@ -50,11 +51,45 @@ def test_every_regions_ids_have_a_module_that_exists() -> None:
     import importlib
 
     for forms in NATIONAL_IDS.values():
-        for module, _ in forms:
-            if module:
-                assert importlib.import_module(f"stdnum.{module}").is_valid
+        for one in forms:
+            if one.module:
+                assert importlib.import_module(f"stdnum.{one.module}").is_valid
 
 
 @pytest.mark.parametrize("unit", ["a.", "@", "1 ", "AB12 ", "a@", "1:", "1-", "é"])
 def test_long_texts_are_read_to_their_end(unit: str) -> None:
     assert find(unit * 20_000 + " eva@example.com", ["email", "iban", "card", "ip"], ["US"])[-1:]
+
+
+def test_a_card_goes_with_its_expiry_and_code_and_leaves_the_rest() -> None:
+    said = {
+        "pay 5425 2334 3010 9903 exp 12/27 cvv 831 today": "pay [] today",
+        "5425233430109903 831, thanks": "[], thanks",
+        "5425 2334 3010 9903 120 euros": "[] 120 euros",
+        "5425 2334 3010 9903\n12/27\n831": "[]",
+    }
+    for text, wanted in said.items():
+        for one in reversed(find(text, ["card"], [])):
+            text = f"{text[: one.start]}[]{text[one.stop :]}"
+        assert text == wanted
+
+
+def test_an_address_in_chinese_takes_nothing_of_the_sentence() -> None:
+    for text, wanted in (
+        ("请写信给li.wei@example.cn谢谢再见", "li.wei@example.cn"),
+        ("我的邮箱是李伟@example.cn", "李伟@example.cn"),
+        ("メールはsato@example.jpです", "sato@example.jp"),
+    ):
+        found = find(text, ["email"], [])
+        assert [text[one.start : one.stop].lstrip("是") for one in found] == [wanted]
+
+
+def test_half_of_an_account_is_no_telephone_number() -> None:
+    assert find("IBAN DE75 5121 0800\n1245 1261 99", ["phone"], ["DE", "US"]) == []
+
+
+def test_a_languages_tag_names_the_first_region() -> None:
+    assert regions_of("pt-BR") == ("BR", "PT")
+    assert regions_of("de_AT") == ("AT", "DE", "CH")
+    assert regions_of("zh-Hant-TW") == ("TW", "CN")
+    assert regions_of("tlh") == ()

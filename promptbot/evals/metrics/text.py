@@ -10,13 +10,9 @@ from typing import Any
 
 from promptbot.errors import DataError, MissingExtra
 from promptbot.prompt.leave_out import sentences as sentence_places
+from promptbot.scripts import UNSPACED
 
-# Scripts without spaces between words: kana, CJK ideographs, Thai, Lao, Khmer and Burmese.
-_TOKEN = re.compile(
-    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1780-\u17ff\u1000-\u109f"
-    r"\U00020000-\U0003ffff]|[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-    r"\u0e00-\u0eff\u1780-\u17ff\u1000-\u109f\U00020000-\U0003ffff]+"
-)
+_TOKEN = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 
 
 def normalise(text: str) -> str:
