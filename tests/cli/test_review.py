@@ -8,8 +8,8 @@ from pathlib import Path
 from promptbot.corrections import Correction, append_correction
 from tests.cli.conftest import Cli, ScriptMaker
 from tests.cli.screen import ENTER, Screen
-from tests.conftest import BotMaker
 from tests.cli.test_terminal import PROMPTBOT
+from tests.conftest import BotMaker
 
 
 def keep(shop: str, *pairs: tuple[str, str]) -> None:
