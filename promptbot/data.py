@@ -363,6 +363,12 @@ def check_k(k: int, n_examples: int, place: str = "examples.k") -> None:
     """
     if 0 <= k <= n_examples:
         return
+    if not n_examples:
+        raise DataError(
+            f"asks for k = {k} examples, the pool is empty.",
+            place=place,
+            hint="Add examples, or set k to 0 for a prompt without examples.",
+        )
     raise DataError(
         f"asks for k = {k} examples, the pool holds {n_examples}.",
         place=place,

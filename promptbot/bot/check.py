@@ -10,10 +10,10 @@ from typing import TypeVar
 from promptbot.bot.folder import (
     TemplateSource,
     bot_folders,
+    data_file,
     find_bot,
     find_memory_template,
     find_turn_template,
-    inside,
     place_of_schema,
     read_json_schema,
     read_partials,
@@ -77,6 +77,11 @@ def _check_variant(folder: Path, variant: str | None) -> Iterator[PromptbotError
     except PromptbotError as error:
         yield error
         return
+    for number, member in enumerate(spec.ensemble.variants):
+        key = ("ensemble", "variants", number)
+        problem = _attempt(partial(read_spec, folder, member), folder, variant, key)[1]
+        if problem:
+            yield problem
     yield from check_templates(folder, spec, variant)
     yield from _check_labels(folder, spec)
     yield from _check_output(folder, spec, variant)
@@ -192,7 +197,7 @@ def _check_output(folder: Path, spec: BotSpec, variant: str | None) -> Iterator[
 def _check_examples(folder: Path, spec: BotSpec, variant: str | None) -> Iterator[PromptbotError]:
     assert spec.examples is not None
     name = spec.examples.file
-    path, problem = _attempt(lambda: inside(folder, name), folder, variant, ("examples", "file"))
+    path, problem = _attempt(lambda: data_file(folder, name), folder, variant, ("examples", "file"))
     if path is None:
         assert problem is not None
         yield problem
@@ -235,7 +240,9 @@ def _check_examples(folder: Path, spec: BotSpec, variant: str | None) -> Iterato
 
 
 def _check_knowledge(folder: Path, name: str, variant: str | None) -> Iterator[PromptbotError]:
-    path, problem = _attempt(lambda: inside(folder, name), folder, variant, ("knowledge", "file"))
+    path, problem = _attempt(
+        lambda: data_file(folder, name), folder, variant, ("knowledge", "file")
+    )
     if path is None:
         assert problem is not None
         yield problem

@@ -20,7 +20,14 @@ from promptbot.bot.spec import (
     read_yaml,
 )
 from promptbot.data import check_k, content_hash, load_examples, load_notes
-from promptbot.errors import BotNotFound, DataError, SpecError, TemplateError, known_words
+from promptbot.errors import (
+    BotNotFound,
+    DataError,
+    SpecError,
+    TemplateError,
+    did_you_mean,
+    known_words,
+)
 from promptbot.types import Example, Note
 
 DEFAULT_VARIANT = "default"
@@ -241,13 +248,13 @@ def load_bot(
     examples: list[Example] = []
     if spec.examples:
         with said_by(folder, variant, ("examples", "file"), settings):
-            examples = load_examples(inside(folder, spec.examples.file), spec.labels)
+            examples = load_examples(data_file(folder, spec.examples.file), spec.labels)
         with said_by(folder, variant, ("examples", "k"), settings):
             check_k(spec.examples.k, len(examples), place=str(folder))
     notes: list[Note] = []
     if spec.knowledge:
         with said_by(folder, variant, ("knowledge", "file"), settings):
-            notes = load_notes(inside(folder, spec.knowledge.file))
+            notes = load_notes(data_file(folder, spec.knowledge.file))
     with said_by(folder, variant, ("template",), settings):
         system = read_template(folder, spec.template)
     with said_by(folder, variant, ("turn_template",), settings):
@@ -309,6 +316,23 @@ def inside(folder: Path, name: str) -> Path:
             f'"{name}" leads out of the bot\'s folder.',
             place=str(folder),
             hint="Put the file into the folder: a bot is complete in itself.",
+        )
+    return path
+
+
+def data_file(folder: Path, name: str) -> Path:
+    """Return the path of a bot's examples or knowledge.
+
+    Raises:
+        DataError: There is no such file, or the path leads out of the folder.
+    """
+    path = inside(folder, name)
+    if not path.exists():
+        near = did_you_mean(name, [file.name for file in sorted(folder.iterdir())])
+        raise DataError(
+            f'there is no file "{name}" in the folder.',
+            place=str(folder),
+            hint=near or "Create it, or correct the name here.",
         )
     return path
 

@@ -462,9 +462,12 @@ def join_errors(errors: list[SpecError]) -> SpecError:
 
 def _source(key: Key, base: Source, variant: Source | None) -> Source:
     """Return the file that says a setting: the variant's where it does, else bot.yaml."""
-    if variant and (key in variant.lines or (len(key) > 1 and key[:-1] in variant.lines)):
-        return variant
-    return base
+    if variant is None or key in variant.lines:
+        return variant or base
+    # Blocks of a variant are laid over those of bot.yaml, lists replace them.
+    if key in base.lines and not any(isinstance(part, int) for part in key):
+        return base
+    return variant if len(key) > 1 and key[:-1] in variant.lines else base
 
 
 def place_of(key: Key, base: Source, variant: Source | None) -> str:
@@ -491,6 +494,19 @@ def _contradictions(spec: BotSpec, base: Source, variant: Source | None) -> Iter
             f"examples.k is {examples.k}, but votek keeps {examples.keep} examples to choose from.",
             place=place_of(("examples", "k"), base, variant),
             hint="Lower examples.k, or raise examples.keep.",
+        )
+    # A variant may choose another selector over a base whose votek keeps some.
+    kept, chosen = ("examples", "keep"), ("examples", "selector")
+    if (
+        examples
+        and examples.selector != "votek"
+        and examples.keep != ExamplesSpec.model_fields["keep"].default
+        and _source(kept, base, variant) is _source(chosen, base, variant)
+    ):
+        yield SpecError(
+            f"examples.keep is for votek, but examples.selector is {examples.selector}.",
+            place=place_of(kept, base, variant),
+            hint="Set selector: votek, or take keep out.",
         )
     if knowledge and knowledge.retriever == "bm25" and knowledge.min_similarity is not None:
         yield SpecError(
@@ -633,6 +649,17 @@ def _useless_samples(spec: BotSpec, base: Source, variant: Source | None) -> Ite
             f"ensemble.variants are named, but ensemble.kind is {ensemble.kind}.",
             place=place_of(("ensemble", "variants"), base, variant),
             hint="Set kind: variants, or take variants out.",
+        )
+    named = ensemble.variants
+    if named and len(set(named)) < max(2, len(named)):
+        twice = next((name for name in named if named.count(name) > 1), None)
+        yield SpecError(
+            f'ensemble.variants names "{twice}" twice.'
+            if twice
+            else f'ensemble.variants names only "{named[0]}".',
+            place=place_of(("ensemble", "variants"), base, variant),
+            expected="Expected two or more different variants: of one alone there is no mean.",
+            hint="Name another one, or take ensemble out.",
         )
     if ensemble.kind != "self_consistency":
         return

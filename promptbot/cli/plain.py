@@ -20,8 +20,26 @@ def answer_once(
     session: Session, text: str, *, as_json: bool, transcript: TurnFile | None = None
 ) -> None:
     """Print the reply to one message as it is written, or as one line of JSON."""
+    _explain_command(text)
     _print_reply(session, text, as_json=as_json)
     _write_down(session, text, transcript)
+
+
+def _explain_command(text: str) -> None:
+    """Say where a message reads like a command that only a terminal knows; it is sent all the same.
+
+    Data may begin with a slash, so that nothing is done or left out because of it.
+    """
+    if not text.startswith("/"):
+        return
+    from promptbot.cli.commands import COMMANDS
+
+    word = text.split(maxsplit=1)[0]
+    if word.lower() in COMMANDS:
+        print(
+            f"{word} is a command at a terminal; here it goes to the bot as a message.",
+            file=sys.stderr,
+        )
 
 
 def _print_reply(session: Session, text: str, *, as_json: bool) -> None:
@@ -69,6 +87,7 @@ def answer_lines(
     """
     status = 0
     for text in lines:
+        _explain_command(text)
         try:
             reply = session.say(text)
         except PromptbotError as error:

@@ -117,12 +117,12 @@ def rm(
         str | None,
         typer.Option(metavar="AGE", help="All that were silent for so long: 30d, 12h, 8w."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask at a terminal.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: they are meant.")] = False,
     db: Db = None,
 ) -> None:
     """Delete a conversation, or all that are old, for good.
 
-    At a terminal --older-than asks first.
+    --older-than asks first; where nobody can be asked, in a script, it wants --yes.
     """
     from promptbot.errors import InputError
 
@@ -137,7 +137,7 @@ def rm(
     if older_than is not None:
         moment = datetime.now(UTC) - age(older_than)
         store = _store(context, db)
-        if not (yes or _is_meant(store, moment)):
+        if not (yes or _is_meant(store, moment, older_than)):
             print("Nothing was deleted.", file=sys.stderr)
             raise typer.Exit(1)
         deleted = store.delete_older(moment)
@@ -152,12 +152,25 @@ def rm(
         print("Nothing is that old.")
 
 
-def _is_meant(store: Store, moment: datetime) -> bool:
-    """Say whether the conversations before a moment are to be deleted; asks at a terminal."""
+def _is_meant(store: Store, moment: datetime, older_than: str) -> bool:
+    """Ask at a terminal whether the conversations before a moment are to be deleted.
+
+    Raises:
+        InputError: There are some, and nobody can be asked.
+    """
+    from promptbot.errors import InputError
+
     n_old = sum(session.updated < moment for session in store.sessions())
-    if not n_old or not sys.stdin.isatty():
+    if not n_old:
         return True
     things = "1 conversation" if n_old == 1 else f"{n_old} conversations"
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"{things} would be deleted for good, and nobody can be asked: standard input is no "
+            "terminal.",
+            place="rm",
+            hint=f"If they are meant: promptbot sessions rm --older-than {older_than} --yes",
+        )
     print(f"Delete {things} for good? yes/no › ", end="", flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from promptbot.bot.check import check_bot
-from promptbot.bot.folder import bot_folders
+from promptbot.bot.folder import bot_folders, load_bot
 from promptbot.errors import BotNotFound, UserError
 from tests.conftest import CLASSIFY_EXAMPLES, CLASSIFY_YAML, EXAMPLES, BotMaker
 
@@ -101,7 +101,7 @@ def test_empty_knowledge_is_found(make_bot: BotMaker) -> None:
 def test_missing_files_are_found(make_bot: BotMaker) -> None:
     found = problems(make_bot(files={"system.j2": None, "examples.jsonl": None}))
     assert 'there is no template "system.j2"' in found
-    assert "examples.jsonl: there is no such file" in found
+    assert found.count('there is no file "examples.jsonl"') == 1
 
 
 def test_empty_folder_is_no_bot(tmp_path: Path) -> None:
@@ -151,3 +151,44 @@ def test_wordings_that_read_alike_are_reported(make_classifier: BotMaker) -> Non
     problems = check_bot(make_classifier(files={"bot.yaml": text}))
     assert any('"lost card" and "Lost-card" of two labels read alike' in str(p) for p in problems)
     assert check_bot(make_classifier("fine")) == []
+
+
+def test_a_mixture_of_an_unknown_variant_is_found_where_it_is_named(
+    make_classifier: BotMaker,
+) -> None:
+    mix = "ensemble:\n  kind: variants\n  variants:\n    - default\n    - plian\n"
+    found = problems(make_classifier("a", {"variants/mix.yaml": mix, "variants/plain.yaml": ""}))
+    assert "mix.yaml, line 5" in found
+    assert 'Did you mean "plain"?' in found
+
+
+@pytest.mark.parametrize(("names", "told"), [("[a, a]", '"a" twice'), ("[a]", 'only "a"')])
+def test_a_mixture_of_one_variant_is_found(
+    make_classifier: BotMaker, names: str, told: str
+) -> None:
+    mix = f"ensemble: {{kind: variants, variants: {names}}}\n"
+    found = problems(make_classifier("a", {"variants/mix.yaml": mix, "variants/a.yaml": ""}))
+    assert f"mix.yaml, line 1: ensemble.variants names {told}." in found
+
+
+def test_keep_without_votek_is_found_in_the_file_that_says_both(make_bot: BotMaker) -> None:
+    both = "examples: {file: examples.jsonl, k: 1, selector: bm25, keep: 2}\n"
+    found = problems(make_bot("a", {"variants/both.yaml": both}))
+    assert "both.yaml, line 1: examples.keep is for votek, but examples.selector is bm25." in found
+
+
+def test_missing_data_of_a_variant_is_told_with_the_line_that_names_it(make_bot: BotMaker) -> None:
+    lost = "vars: {company: C}\nexamples:\n  file: exampels.jsonl\n  k: 1\n"
+    folder = make_bot("a", {"variants/lost.yaml": lost})
+    found = problems(folder)
+    assert 'lost.yaml, line 3: there is no file "exampels.jsonl" in the folder.' in found
+    assert 'Did you mean "examples.jsonl"?' in found
+    with pytest.raises(UserError) as loaded:
+        load_bot(folder, "lost")
+    assert str(loaded.value) in found
+
+
+def test_an_empty_pool_says_that_it_is_empty(make_bot: BotMaker) -> None:
+    found = problems(make_bot("a", {"examples.jsonl": ""}))
+    assert "examples, the pool is empty." in found
+    assert "Add examples, or set k to 0" in found

@@ -274,3 +274,14 @@ def test_an_ascii_terminal_gets_question_marks_not_a_traceback(
     done = subprocess.run([*command, script("您好 hi")], capture_output=True, text=True, env=env)
     assert done.stdout == "?? hi\n"
     assert done.returncode == 0
+
+
+def test_a_command_in_a_pipe_is_a_message_and_that_is_said(
+    cli: Cli, shop: str, script: ScriptMaker
+) -> None:
+    model = script("one", "two", "three")
+    arguments = ("run", shop, "--model", model)
+    result = cli(*arguments, stdin=b"/good\n/etc/hosts is wrong\nhello\n")
+    assert len(result.out.splitlines()) == 3
+    assert result.err.count("command at a terminal") == 1
+    assert "/good is a command at a terminal; here it goes to the bot as a message." in result.err

@@ -101,7 +101,12 @@ def test_only_what_is_old_is_deleted_by_age(cli: Cli, url: str, tmp_path: Path) 
             (long_ago.strftime("%Y-%m-%d %H:%M:%S.%f"),),
         )
     assert cli("sessions", "rm", "--older-than", "5w", "--db", url).out == "Nothing is that old.\n"
-    result = cli("sessions", "rm", "--older-than", "30d", "--db", url)
+    unasked = cli("sessions", "rm", "--older-than", "30d", "--db", url)
+    assert unasked.status == 2
+    assert "1 conversation would be deleted for good" in unasked.err
+    assert "promptbot sessions rm --older-than 30d --yes" in unasked.err
+    assert len(Store(url).sessions()) == 2
+    result = cli("sessions", "rm", "--older-than", "30d", "--yes", "--db", url)
     assert result.out == "Deleted monday, 2 messages.\n"
     assert [session.name for session in Store(url).sessions()] == ["tuesday"]
     assert Store(url).load("monday") == []

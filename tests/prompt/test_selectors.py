@@ -76,7 +76,7 @@ def test_an_empty_pool_gives_no_examples_and_an_error_beyond() -> None:
     for kind in SELECTORS:
         selector = make(kind, pool=[])
         assert selector.select("hello", 0) == []
-        with pytest.raises(DataError, match="the pool holds 0"):
+        with pytest.raises(DataError, match="the pool is empty"):
             selector.select("hello", 1)
 
 
