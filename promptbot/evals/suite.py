@@ -6,6 +6,7 @@ a wrong line of data is told before anything runs.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,9 +37,11 @@ from promptbot.evals.own_metrics import is_own, load_own_metric
 from promptbot.evals.verdict import MARGIN
 from promptbot.learn.spec import BaselineSpec, named_baselines
 from promptbot.models.providers import PROVIDERS
+from promptbot.prompt.template import Template
 from promptbot.types import Sample
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 Limit = Annotated[int, Field(ge=1)]
 
@@ -58,8 +61,9 @@ class FieldsSpec(Settings):
     """The wanted answer or label; ``output`` in chat bots, ``label`` in classify bots if unset."""
     kind: Text | None = "kind"
     """A word by which results are also told apart; rows may lack it."""
-    group: Text | None = None
-    """The conversation: samples of one are kept together by the statistics."""
+    group: Text | list[Text] | None = None
+    """The conversation: samples of one are kept together by the statistics. Several fields name
+    it together."""
 
 
 class RowsSpec(Settings):
@@ -79,6 +83,12 @@ class RowsSpec(Settings):
     revision: Text | None = None
     """Which commit, tag or branch of it; the newest if unset."""
     fields: FieldsSpec = FieldsSpec()
+    cross: Text | None = None
+    """A second file: each row is joined with every row of it; where both have a field, the first
+    file's counts. With a limit, the rows of both take turns."""
+    input_template: Text | None = None
+    """Jinja text that makes the input from a row's fields, and the suite's facts, in place of
+    ``fields: {input: ...}``."""
 
     def place(self, base: Path) -> str:
         """Return where the rows are, for messages; `base` is the suite's folder."""
@@ -166,6 +176,8 @@ class SuiteSpec(Settings):
     out_of_scope: Text | None = None
     """The label of samples that belong to none of the bot's; what the bot says if unset. A bot
     that abstains is right about these."""
+    facts: dict[Text, JsonValue] = Field(default={})
+    """What metrics read where a row does not say it, as ``{marker: AZURE}``."""
     margin: Annotated[float, Field(gt=0)] = MARGIN
     """The smallest difference that matters, in the unit of the first metric; 0.05 is 5 points."""
     seeds: Annotated[list[int], Field(min_length=1)] = Field(default=[0])
@@ -396,6 +408,7 @@ def load_suite(
         limit=spec.data.limit,
         slices=spec.slices,
         facts=[name for m in found.values() for name in (*m.fields, *m.may_have)],
+        for_all=spec.facts,
     )
     facts = _facts(spec, bot, bot_spec, found)
     _check_fields(spec, found, facts, samples, source)
@@ -690,7 +703,7 @@ def _facts(
 ) -> dict[str, Any]:
     """Return what metrics read of the suite and its bot, for all samples."""
     wanted = {name for metric in metrics.values() for name in metric.fields}
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = dict(spec.facts)
     if outside := spec.out_of_scope or bot_spec.verbalizer.out_of_scope:
         facts[OUT_OF_SCOPE] = outside
     if "schema" in wanted and bot_spec.output.format == "json":
@@ -730,6 +743,8 @@ NEEDS = {
     "pair": "one name for all rows that differ in the group alone",
     "schema": "a JSON schema, or let the bot say output.format: json",
     "out_of_scope": "or write  out_of_scope: LABEL  in the suite",
+    "marker": "or write  facts: {marker: WORD}  in the suite",
+    "secrets": "or write  facts: {secrets: [WORD]}  in the suite",
     "contrary": "a regular expression of what contradicts the persona",
 }
 """What the fields are that metrics read."""
@@ -771,6 +786,7 @@ def read_samples(
     limit: int | None = None,
     slices: Sequence[str] = (),
     facts: Sequence[str] = (),
+    for_all: Mapping[str, JsonValue] | None = None,
 ) -> tuple[EvalSample, ...]:
     """Return the samples of a file or data set.
 
@@ -781,6 +797,7 @@ def read_samples(
         limit: Samples at most, spread evenly, so that a file sorted by label gives all labels.
         slices: Fields that are kept with each sample, as text.
         facts: Fields that are kept with each sample as they are.
+        for_all: What the template of the input reads beside the row.
 
     Raises:
         DataError: There is no such data, it has no rows, or a row lacks a field.
@@ -788,9 +805,19 @@ def read_samples(
     """
     fields, where = spec.fields, spec.place(base)
     if spec.hub:
-        rows = [(spec.stem, row) for row in _scan_hub(spec, base)]
+        rows = [(f"{spec.stem}:{row.line}", where, row) for row in _scan_hub(spec, base)]
     else:
-        rows = [(_stem(file), row) for file in spec.paths for row in _scan_file(base / file)]
+        rows = [
+            (f"{_stem(file)}:{row.line}", str(base / file), row)
+            for file in spec.paths
+            for row in _scan_file(base / file)
+        ]
+    if spec.cross:
+        others = list(_scan_file(base / spec.cross))
+        rows = [
+            (f"{name}x{other.line}", file, Row(row.line, {**other.values, **row.values}))
+            for (name, file, row), other in _crossed(rows, others, limit)
+        ]
     if not rows:
         raise DataError(
             "there are no samples.",
@@ -798,16 +825,20 @@ def read_samples(
             hint=f'Write one JSON object a line: {{"input": ..., "{default_target}": ...}}.',
         )
     samples = []
-    files = {_stem(file): str(base / file) for file in spec.paths}
-    for number, (stem, row) in enumerate(_spread(rows, limit)):
-        place = f"{files.get(stem, where)}, line {row.line}"
-        sample = Sample(
-            id=f"{stem}:{row.line}",
-            input=_text(row.values, fields.input, place),
-            target=_text(row.values, fields.target or default_target, place),
-        )
+    template = None
+    if spec.input_template:
+        template = Template(f"{where}, input_template", spec.input_template)
+    for number, (name, file, row) in enumerate(_spread(rows, limit)):
+        place = f"{file}, line {row.line}"
+        if template:
+            given = template.render({**(for_all or {}), **row.values}).strip()
+        else:
+            given = _text(row.values, fields.input, place)
+        target = _text(row.values, fields.target or default_target, place)
+        sample = Sample(name, given, target)
         kind = row.values.get(fields.kind) if fields.kind else None
-        group = _text(row.values, fields.group, place) if fields.group else f"#{number}"
+        of_group = [fields.group] if isinstance(fields.group, str) else fields.group or []
+        group = "/".join(_text(row.values, field, place) for field in of_group) or f"#{number}"
         found = {name: row.values[name] for name in slices if name in row.values}
         said = {name: str(value) for name, value in found.items() if value not in (None, "")}
         known = {name: row.values[name] for name in facts if name in row.values}
@@ -837,6 +868,19 @@ def _scan_hub(spec: RowsSpec, base: Path) -> Iterator[Row]:
 
 def _stem(file: str) -> str:
     return Path(file.removesuffix(".gz")).stem
+
+
+def _crossed(rows: Sequence[T], others: Sequence[U], limit: int | None) -> list[tuple[T, U]]:
+    """Return every pair, or the first ones, in which all rows take turns, and so do all others."""
+    n, m = len(rows), len(others)
+    if not n or not m:
+        return []
+    pairs = (
+        (rows[k % n], others[(k + shift) % m])
+        for shift in range(math.gcd(n, m))
+        for k in range(math.lcm(n, m))
+    )
+    return list(itertools.islice(pairs, limit))
 
 
 def _spread(rows: Sequence[T], limit: int | None) -> list[T]:
@@ -870,6 +914,11 @@ def _text(values: Mapping[str, object], field: str, place: str) -> str:
 PUBLIC_SETS = {
     "banking77": 'BANKING77 (Casanueva et al. 2020), with {"text": ..., "label": ...} a line',
     "clinc150": 'CLINC150 (Larson et al. 2019), with {"text": ..., "label": ...} a line',
+    "xsid": 'xSID (van der Goot et al. 2021), with {"text": ..., "label": ...} a line',
+    "bbq": 'BBQ (Parrish et al. 2022), with {"context", "question", "answers", "answer_groups", '
+    '"groups", "category", "q", "cond", "polarity", "label"} a line',
+    "bipia": 'BIPIA (Yi et al. 2023), with {"context", "question", "ideal"} a line for e-mails and '
+    '{"category", "instruction"} for attacks',
 }
 """The public data sets of the suites that ship; they are not part of promptbot."""
 
@@ -877,7 +926,7 @@ PUBLIC_SETS = {
 def _how_to_get(path: Path) -> str:
     if path.parent.name in PUBLIC_SETS:
         return (
-            f"Get the {path.stem} split of {PUBLIC_SETS[path.parent.name]}, and put it there, "
-            "or change the path in the suite."
+            f"Get the {_stem(path.name)} split of {PUBLIC_SETS[path.parent.name]}, and put it "
+            "there, or change the path in the suite."
         )
     return "Create the file, or correct its name in the suite (paths start at the suite's folder)."

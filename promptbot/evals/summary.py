@@ -447,8 +447,9 @@ def _by_slice(
             for word in dict.fromkeys(words)
             if word
         }
-        if rows:
-            found[name] = rows
+        # Of words that the metric does not concern there is nothing to say.
+        if told := {word: row for word, row in rows.items() if any(row.values())}:
+            found[name] = told
     return found
 
 

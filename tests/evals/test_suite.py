@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,17 +26,32 @@ def test_suites_that_ship_load_with_120_samples_and_no_leaks(name: str) -> None:
     assert not plan(suite).leaks
 
 
-@pytest.mark.parametrize("name", ["banking77", "clinc150"])
-def test_suites_over_public_sets_say_what_to_get(name: str) -> None:
+PUBLIC = ["banking77", "bbq", "bipia", "clinc150", "clinc150_oos", "xsid_zh"]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_suites_over_public_sets_say_what_to_get(name: str, tmp_path: Path) -> None:
     from promptbot.evals.suite import shipped_suites_folder
 
-    path = shipped_suites_folder() / f"{name}.yaml"
-    data = path.parent / f"../../shared/data/{name}/test.jsonl"
-    if data.exists():
-        assert len(load_suite(path, limit=10).samples) == 10
-        return
-    with pytest.raises(DataError, match="Get the test split of"):
-        load_suite(path)
+    shipped = shipped_suites_folder()
+    assert "../../shared/data" in (shipped / f"{name}.yaml").read_text()
+    # Two folders down, there is no such data.
+    folder = tmp_path / "a" / "b"
+    shutil.copytree(shipped, folder)
+    with pytest.raises(DataError, match=r"Get the \w+ split of \w+ \("):
+        load_suite(folder / f"{name}.yaml")
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_suites_over_public_sets_load(name: str) -> None:
+    from promptbot.evals.evaluation import plan
+    from promptbot.evals.suite import shipped_suites_folder
+
+    if not (shipped_suites_folder() / "../../shared/data").is_dir():
+        pytest.skip("the public data sets are not here")
+    suite = load_suite(name, limit=10)
+    assert len(suite.samples) == 10
+    assert not plan(suite).leaks
 
 
 @pytest.mark.parametrize(

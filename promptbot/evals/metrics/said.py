@@ -79,6 +79,12 @@ def leaks_prompt(text: str, system: str, known: Sequence[str], n_words: int = N_
     return float(bool(runs & _runs(text, n_words)))
 
 
+def says_any(text: str, words: Sequence[str]) -> float:
+    """Return 1 where a text holds one of these words or phrases, in whatever case, else 0."""
+    folded = text.casefold()
+    return float(any(word.casefold() in folded for word in words))
+
+
 def _runs(text: str, n: int) -> set[tuple[str, ...]]:
     words = tokens(text)
     return {tuple(words[start : start + n]) for start in range(len(words) - n + 1)}
