@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from promptbot.types import (
     Choice,
     Chosen,
+    Completion,
     Example,
     Message,
     OptionScore,
@@ -161,6 +162,36 @@ class FrozenModel(Protocol):
         Raises:
             FrozenModelChanged: A parameter would receive a gradient.
         """
+        ...
+
+
+@runtime_checkable
+class AnswersMany(Protocol):
+    """A frozen model that computes several prompts together; local models do.
+
+    The results are those of one call for each prompt, in the order of the prompts, within the
+    engine's bounds. Where one prompt is refused (too long, say), the whole call raises: ask one by
+    one then.
+    """
+
+    def score_many(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        options: Sequence[str],
+        *,
+        end_of_turn: bool = True,
+    ) -> list[list[OptionScore]]:
+        """Return what `FrozenModel.score` gives for each prompt."""
+        ...
+
+    def generate_many(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        stop: Sequence[str] | None = None,
+        **settings: Any,
+    ) -> list[Completion]:
+        """Return the answer to each prompt; `settings` are of decoding, as for `invoke`."""
         ...
 
 

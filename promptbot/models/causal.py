@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from promptbot.errors import OutOfMemory
+from promptbot.models.answering import write_alone
+from promptbot.models.packed import PackedWriting, shared_length, together
 from promptbot.models.prefix_cache import CachedSequence, CausalNetwork, PrefixCache
-from promptbot.models.scoring import (
-    MAX_LOGIT_BYTES,
-    log_softmax,
-    score_options,
-    tell_smaller,
-)
+from promptbot.models.scoring import MAX_LOGIT_BYTES, score_options, score_prompts, tell_smaller
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from promptbot.models.answering import Answer
     from promptbot.models.chat_format import ChatFormat
 
+WRITTEN_AT_ONCE = 16
+"""Tokens of prompts and answers that are written together, for each token that is worth a pass."""
 CHUNK = 512
 """Tokens of a prompt that are read at once; bounds the memory of attention."""
 
@@ -78,6 +79,60 @@ class CausalEngine:
                 self.cache.give_back(sequence, intact=intact)
         return scores
 
+    def score_many(
+        self, prompts: Sequence[Sequence[int]], options: Sequence[Sequence[int]]
+    ) -> list[list[list[float]]]:
+        """Return what `score` gives for each of several prompts, many in a pass."""
+        found: list[list[list[float]]] = [[] for _ in prompts]
+        n_nodes = sum(map(len, options))  # at most, and as many rows of logits
+        packs = self._packs(
+            prompts,
+            [n_nodes] * len(prompts),
+            most=self.network.n_at_once,
+            most_prompts=MAX_LOGIT_BYTES // (4 * self.network.n_vocabulary * n_nodes),
+        )
+        while packs:
+            pack = packs.popleft()
+            try:
+                scores = self._score_pack([prompts[i] for i in pack], options)
+            except OutOfMemory:
+                if len(pack) == 1:
+                    raise
+                packs.extendleft(_halves(pack))
+                continue
+            for i, one in zip(pack, scores, strict=True):
+                found[i] = one
+        return found
+
+    def write_many(self, answers: Sequence[Answer]) -> list[int]:
+        """Write several answers, a token of many in a pass.
+
+        Returns:
+            Tokens of each prompt that were not computed again.
+        """
+        n_cached = [0] * len(answers)
+        packs = self._packs(
+            [answer.prompt.ids for answer in answers],
+            [answer.max_new for answer in answers],
+            most=WRITTEN_AT_ONCE * self.network.n_at_once,
+            most_prompts=MAX_LOGIT_BYTES // (4 * self.network.n_vocabulary),
+        )
+        while packs:
+            pack = packs.popleft()
+            chosen = [answers[i] for i in pack]
+            try:
+                known = self._write_pack(chosen)
+            except OutOfMemory:
+                if len(pack) == 1:
+                    raise
+                packs.extendleft(_halves(pack))
+                for answer in chosen:
+                    answer.restart()
+                continue
+            for i, n in zip(pack, known, strict=True):
+                n_cached[i] = n
+        return n_cached
+
     def loglikelihood(self, ids: Sequence[int]) -> list[float]:
         """Return the log-probability of every token of a text that stands alone, in nats.
 
@@ -95,20 +150,67 @@ class CausalEngine:
             rows = np.arange(len(read), dtype=np.int64)
             try:
                 with self.lock:
-                    logits = self.network.forward(past, read, start + rows, None, rows)
+                    logprobs += self.network.logprobs(
+                        past,
+                        read,
+                        start + rows,
+                        None,
+                        rows,
+                        np.array(sequence[start + 1 : start + 1 + len(read)], dtype=np.int64),
+                    ).tolist()
             except OutOfMemory:
                 if len(read) == 1:
                     raise
                 size = len(read) // 2
                 tell_smaller(f"{size:,} tokens of a text at once in place of {len(read):,}")
-                continue
-            following = sequence[start + 1 : start + 1 + len(read)]
-            logprobs += log_softmax(logits)[rows, following].tolist()
         return logprobs
 
     def digest(self) -> str:
         """Return the content hash of the weights as they are in memory now."""
         return self.network.digest()
+
+    def _packs(
+        self,
+        prompts: Sequence[Sequence[int]],
+        n_more: Sequence[int],
+        *,
+        most: int,
+        most_prompts: int,
+    ) -> deque[list[int]]:
+        """Return the indices of the prompts that are read together."""
+        if not self.network.reads_trees:
+            return deque([i] for i in range(len(prompts)))
+        return deque(together(prompts, n_more, most=most, most_prompts=most_prompts))
+
+    def _score_pack(
+        self, prompts: Sequence[Sequence[int]], options: Sequence[Sequence[int]]
+    ) -> list[list[list[float]]]:
+        if len(prompts) == 1:
+            return [self.score(prompts[0], options)]
+        n_shared = shared_length(prompts)
+        with self.lock:
+            sequence = self.cache.take(prompts[0][: n_shared + 1])
+            intact = False
+            try:
+                n_known = len(sequence.ids)
+                if n_known < n_shared:
+                    self.read(sequence, prompts[0][n_known:n_shared])
+                rests = [prompt[n_shared:] for prompt in prompts]
+                scores = score_prompts(self.network, sequence.key_values, rests, options)
+                intact = True
+            finally:
+                self.cache.give_back(sequence, intact=intact)
+        return scores
+
+    def _write_pack(self, answers: Sequence[Answer]) -> list[int]:
+        if len(answers) == 1:
+            return [write_alone(self, answers[0])]
+        writing = PackedWriting(self, [answer.prompt.ids for answer in answers])
+        try:
+            writing.write(answers)
+        finally:
+            writing.close()
+        return writing.n_cached
 
     def read(self, sequence: CachedSequence, new: Sequence[int]) -> NDArray[np.float32]:
         """Read tokens (at least one) and return the logits after the last.  # (n_vocabulary,)"""
@@ -156,3 +258,10 @@ class CausalWriting:
         """Give the sequence back to the cache."""
         with self._engine.lock:
             self._engine.cache.give_back(self._sequence, intact=self._intact)
+
+
+def _halves(pack: list[int]) -> list[list[int]]:
+    """Return the halves of a pack that did not fit into memory, the second one first."""
+    half = len(pack) // 2
+    tell_smaller(f"{half:,} prompts at once in place of {len(pack):,}")
+    return [pack[half:], pack[:half]]

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from promptbot.models.answering import Answer
     from promptbot.models.chat_format import ChatFormat
 
 
@@ -58,6 +59,20 @@ class Engine(Protocol):
 
     def score(self, ids: Sequence[int], options: Sequence[Sequence[int]]) -> list[list[float]]:
         """Return the log-probability of every token of every option after a prompt, in nats."""
+        ...
+
+    def score_many(
+        self, prompts: Sequence[Sequence[int]], options: Sequence[Sequence[int]]
+    ) -> list[list[list[float]]]:
+        """Return what `score` gives for each of several prompts."""
+        ...
+
+    def write_many(self, answers: Sequence[Answer]) -> list[int]:
+        """Write several answers to their ends.
+
+        Returns:
+            Tokens of each prompt that were not computed again.
+        """
         ...
 
     def loglikelihood(self, ids: Sequence[int]) -> list[float]:

@@ -15,10 +15,10 @@ from langchain_core.runnables import RunnableMap, RunnablePassthrough
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from promptbot.errors import ContextOverflow, InputError, ModelError
+from promptbot.models.answering import Answer
 from promptbot.models.json_form import JsonForm, JsonGrammars, parser_of
 from promptbot.models.messages import from_langchain
-from promptbot.models.sampling import Decoding, Sampler
-from promptbot.models.text_stream import TextStream
+from promptbot.models.sampling import Decoding
 from promptbot.types import Completion, Message, OptionScore, TextScore
 
 if TYPE_CHECKING:
@@ -105,21 +105,60 @@ class LocalChatModel(BaseChatModel):
         if not options:
             return []
         prompt = self.engine.chat_format.encode(messages)
-        encoded = [
-            self.engine.chat_format.encode_answer(option, end_of_turn=end_of_turn)
-            for option in options
-        ]
-        if not all(encoded):
-            raise InputError(
-                "an option is empty.",
-                place="score",
-                hint="Give each option a text, or score with end_of_turn=True.",
-            )
+        encoded = self._encode_options(options, end_of_turn=end_of_turn)
         self._room_for(len(prompt.ids), max(map(len, encoded)))
-        scores = self.engine.score(prompt.ids, encoded)
+        return _option_scores(options, self.engine.score(prompt.ids, encoded))
+
+    def score_many(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        options: Sequence[str],
+        *,
+        end_of_turn: bool = True,
+    ) -> list[list[OptionScore]]:
+        """Return what `score` gives for each of several prompts, computed together.
+
+        Prompts that begin alike share that beginning, and many short ones are read in one pass,
+        without padding; see `promptbot.models.packed`.
+
+        Raises:
+            ContextOverflow: One of the prompts is too long; nothing is scored then.
+            InputError: There is nothing to score in an option.
+        """
+        if not options:
+            return [[] for _ in prompts]
+        encoded = self._encode_options(options, end_of_turn=end_of_turn)
+        longest = max(map(len, encoded))
+        ids = [self.engine.chat_format.encode(messages).ids for messages in prompts]
+        for one in ids:
+            self._room_for(len(one), longest)
+        found = self.engine.score_many(ids, encoded)
+        return [_option_scores(options, scores) for scores in found]
+
+    def generate_many(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        stop: Sequence[str] | None = None,
+        **settings: Any,
+    ) -> list[Completion]:
+        """Return the answer to each of several prompts, written together.
+
+        Each is what `invoke` gives with the same settings, the seed included; callbacks hear
+        nothing of it.
+
+        Args:
+            prompts: What is answered.
+            stop: Texts at which answers end.
+            **settings: Of `promptbot.models.sampling.Decoding`, and ``json_schema``.
+
+        Raises:
+            ContextOverflow: One of the prompts is too long; nothing is written then.
+        """
+        answers = [self._begin(messages, stop, settings) for messages in prompts]
+        n_cached = self.engine.write_many(answers)
         return [
-            OptionScore(option, float(sum(logprobs)), tuple(logprobs))
-            for option, logprobs in zip(options, scores, strict=True)
+            answer.completion(n, self.spec) for answer, n in zip(answers, n_cached, strict=True)
         ]
 
     def loglikelihood(self, text: str) -> TextScore:
@@ -281,61 +320,52 @@ class LocalChatModel(BaseChatModel):
         self, messages: list[BaseMessage], stop: Sequence[str] | None, settings: dict[str, Any]
     ) -> Iterator[str | Completion]:
         """Yield the answer in pieces, and at last the completion."""
+        answer = self._begin(from_langchain(messages), stop, settings)
+        writing = self.engine.start(answer.prompt.ids)
+        try:
+            while not answer.ended:
+                if piece := answer.take(writing.next_logits(answer.last)):
+                    yield piece
+            if piece := answer.finish():
+                yield piece
+        finally:  # also when the reader of a stream leaves
+            writing.close()
+            answer.remember()
+        yield answer.completion(writing.n_cached, self.spec)
+
+    def _begin(
+        self, messages: Sequence[Message], stop: Sequence[str] | None, settings: dict[str, Any]
+    ) -> Answer:
+        """Return an answer before its first token."""
         stop = self.stop if stop is None else stop
+        settings = dict(settings)
         json_schema = settings.pop("json_schema", None)
         decoding = Decoding.of(self._settings(settings))
         chat_format = self.engine.chat_format
-        prompt = chat_format.encode(from_langchain(messages))
+        prompt = chat_format.encode(messages)
         room = self._room_for(len(prompt.ids), 1)
         max_new = decoding.max_new_tokens if room is None else min(decoding.max_new_tokens, room)
-        sampler = Sampler(decoding, prompt.ids)
-        form = self._form(json_schema) if json_schema is not None else None
-        stops = [*([stop] if isinstance(stop, str) else stop or []), *chat_format.stop_texts]
-        text = TextStream(chat_format.codec.decode, stops)
-        written: list[int] = []
-        shown = ""
-        reason: Literal["end", "length", "stop"] = "length"
-        writing = self.engine.start(prompt.ids)
-        try:
-            while len(written) < max_new:
-                logits = writing.next_logits(written[-1] if written else None)
-                token = sampler.pick(logits if form is None else form.allowed(logits))
-                if form is not None:
-                    form.take(token)
-                if token in chat_format.stop_ids:
-                    reason = "end"
-                    break
-                written.append(token)
-                if piece := text.push(token):
-                    shown += piece
-                    yield piece
-                if text.stopped:
-                    reason = "stop"
-                    break
-                if form is not None and form.is_complete:
-                    reason = "end"
-                    break
-            if piece := text.finish():
-                shown += piece
-                yield piece
-            if text.stopped:
-                reason = "stop"
-        finally:  # also when the reader of a stream leaves
-            writing.close()
-            chat_format.remember(prompt, written, shown)
-        if form is not None and reason != "end":
-            raise InputError(
-                f"the answer ended after {len(written):,} tokens, before its JSON was complete.",
-                place=self.spec,
-                hint="Raise max_new_tokens, or bound the texts in the schema with maxLength.",
-            )
-        yield Completion(
-            text=shown,
-            n_prompt_tokens=len(prompt.ids),
-            n_cached_tokens=writing.n_cached,
-            n_generated_tokens=len(written),
-            stop_reason=reason,
+        return Answer(
+            prompt,
+            chat_format,
+            decoding=decoding,
+            max_new=max_new,
+            stops=[stop] if isinstance(stop, str) else stop or [],
+            make_form=None if json_schema is None else lambda: self._form(json_schema),
         )
+
+    def _encode_options(self, options: Sequence[str], *, end_of_turn: bool) -> list[list[int]]:
+        encoded = [
+            self.engine.chat_format.encode_answer(option, end_of_turn=end_of_turn)
+            for option in options
+        ]
+        if not all(encoded):
+            raise InputError(
+                "an option is empty.",
+                place="score",
+                hint="Give each option a text, or score with end_of_turn=True.",
+            )
+        return encoded
 
     def _form(self, json_schema: dict[str, Any]) -> JsonForm:
         """Return what keeps one answer to a JSON schema."""
@@ -367,6 +397,13 @@ class LocalChatModel(BaseChatModel):
             "stop_reason": completion.stop_reason,
             "finish_reason": _FINISH[completion.stop_reason],
         }
+
+
+def _option_scores(options: Sequence[str], scores: Sequence[Sequence[float]]) -> list[OptionScore]:
+    return [
+        OptionScore(option, float(sum(logprobs)), tuple(logprobs))
+        for option, logprobs in zip(options, scores, strict=True)
+    ]
 
 
 def _usage(completion: Completion) -> UsageMetadata:

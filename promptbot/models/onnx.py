@@ -13,6 +13,7 @@ from promptbot.models.codec import Codec
 from promptbot.models.int8 import int8_weights
 from promptbot.models.layouts import graph_weights, read_layout
 from promptbot.models.local import LocalChatModel
+from promptbot.models.scoring import log_softmax
 from promptbot.models.weights import (
     GRAPH,
     INT8_GRAPH,
@@ -134,6 +135,7 @@ class OnnxNetwork:
     """A causal language model as an ONNX graph with its weights."""
 
     reads_trees = True
+    n_at_once = 128
 
     def __init__(
         self,
@@ -225,7 +227,9 @@ class OnnxNetwork:
         bias = np.zeros((1, 1, n_new, capacity + n_new), dtype=np.float32)
         bias[..., past.n_tokens : capacity] = hidden
         if visible is not None:
-            bias[0, 0, :, capacity:][~visible] = hidden
+            n_seen = visible.shape[1] - n_new  # positions of the past that the mask speaks of
+            bias[0, 0, :, capacity:][~visible[:, n_seen:]] = hidden
+            bias[0, 0, :, :n_seen][~visible[:, :n_seen]] = hidden
         elif n_new > 1:
             bias[0, 0, :, capacity:][np.triu_indices(n_new, 1)] = hidden
         feed: dict[str, Any] = {
@@ -241,6 +245,22 @@ class OnnxNetwork:
         logits, *new = self._session.run(self._output_names, feed)
         past.append(new, n_new)
         return np.asarray(logits)
+
+    def logprobs(
+        self,
+        past: KeyValues,
+        ids: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        visible: NDArray[np.bool_] | None,
+        rows: NDArray[np.int64],
+        targets: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """Return the log-probability of each target after its row; see `CausalNetwork`."""
+        import numpy as np
+
+        wanted, place = np.unique(rows, return_inverse=True)
+        logits = self.forward(past, ids, positions, visible, wanted)
+        return np.asarray(log_softmax(logits)[place, targets])
 
 
 def _in_blocks(n_tokens: int) -> int:

@@ -53,6 +53,11 @@ class CausalNetwork(Protocol):
         """Whether `forward` takes a mask among the new tokens."""
         ...
 
+    @property
+    def n_at_once(self) -> int:
+        """New tokens of several prompts that are worth one pass: more would only see more masks."""
+        ...
+
     def new_key_values(self) -> KeyValues:
         """Return the memory of an empty sequence."""
         ...
@@ -68,14 +73,42 @@ class CausalNetwork(Protocol):
         """Read new tokens and append them to the past.
 
         Args:
-            past: Every new token sees all of it.
+            past: What was read; every new token sees all of it, unless `visible` says otherwise.
             ids: The new tokens.  # (n_new,)
             positions: Where each stands in its sequence.  # (n_new,)
-            visible: Which new token (row) sees which (column); None: each sees those before it.
+            visible: Which new token (row) sees which (column), among the new ones or, with
+                n_past + n_new columns, among all; None: each sees those before it.
             wanted: Indices of the new tokens whose logits are returned.  # (n_wanted,)
 
         Returns:
             Logits of the token after each wanted one.  # (n_wanted, n_vocabulary)
+        """
+        ...
+
+    def logprobs(
+        self,
+        past: KeyValues,
+        ids: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        visible: NDArray[np.bool_] | None,
+        rows: NDArray[np.int64],
+        targets: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """Read new tokens as `forward` does; the logits stay where they are computed.
+
+        Args:
+            past: As in `forward`.
+            ids: As in `forward`.
+            positions: As in `forward`.
+            visible: As in `forward`.
+            rows: Indices of new tokens, of which one may come again and again.  # (n_targets,)
+            targets: Token ids.  # (n_targets,)
+
+        Returns:
+            The log-probability of each target after its row, in nats.  # (n_targets,)
+
+        Raises:
+            ModelError: The logits hold a NaN.
         """
         ...
 

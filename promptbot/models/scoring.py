@@ -11,6 +11,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from promptbot.errors import OutOfMemory
@@ -29,45 +30,50 @@ ROOT = -1
 
 @dataclass(frozen=True, slots=True)
 class Trie:
-    """Options as a tree of tokens; the root, which is no node, is the prompt's last token."""
+    """Texts as a tree of tokens; the root, which is no node, is the token before them all."""
 
     ids: NDArray[np.int64]
     """The token of each node, parents first.  # (n_nodes,)"""
     depths: NDArray[np.int64]
-    """Nodes above each; 0 for an option's first token.  # (n_nodes,)"""
+    """Nodes above each; 0 for a text's first token.  # (n_nodes,)"""
     visible: NDArray[np.bool_]
     """Which node (row) sees which (column): itself and those above.  # (n_nodes, n_nodes)"""
-    inner: NDArray[np.int64]
-    """Nodes with something below them, in order; only their logits are needed."""
     paths: tuple[tuple[int, ...], ...]
-    """The nodes of each option, from the top."""
+    """The nodes of each text, from the top."""
 
 
-def build_trie(options: Sequence[Sequence[int]]) -> Trie:
-    """Return the trie of options, given as token ids."""
-    import numpy as np
+def build_trie(texts: Sequence[Sequence[int]]) -> Trie:
+    """Return the trie of texts, given as token ids."""
+    nodes = _Nodes()
+    return nodes.trie([nodes.add(ROOT, text) for text in texts])
 
-    nodes: dict[tuple[int, int], int] = {}  # (parent, token) -> node
-    parents: list[int] = []
-    paths = []
-    for option in options:
-        path, parent = [], ROOT
-        for token in option:
-            node = nodes.setdefault((parent, token), len(nodes))
-            if node == len(parents):
-                parents.append(parent)
-            path.append(node)
-            parent = node
-        paths.append(tuple(path))
-    visible = np.eye(len(parents), dtype=np.bool_)
-    depths = np.zeros(len(parents), dtype=np.int64)
-    for node, parent in enumerate(parents):
-        if parent != ROOT:
-            visible[node] |= visible[parent]
-            depths[node] = depths[parent] + 1
-    ids = np.array([token for _, token in nodes], dtype=np.int64)
-    inner = np.unique(np.array([parent for parent in parents if parent != ROOT], dtype=np.int64))
-    return Trie(ids, depths, visible, inner, tuple(paths))
+
+class _Nodes:
+    """The nodes of a trie that grows."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], int] = {}  # (parent, token) -> node
+
+    def add(self, parent: int, tokens: Sequence[int]) -> tuple[int, ...]:
+        """Return the nodes of tokens below a node, made where they are missing."""
+        path = []
+        for token in tokens:
+            parent = self._known.setdefault((parent, token), len(self._known))
+            path.append(parent)
+        return tuple(path)
+
+    def trie(self, paths: Sequence[tuple[int, ...]]) -> Trie:
+        """Return the trie of all nodes."""
+        import numpy as np
+
+        visible = np.eye(len(self._known), dtype=np.bool_)
+        depths = np.zeros(len(self._known), dtype=np.int64)
+        for node, (parent, _) in enumerate(self._known):
+            if parent != ROOT:
+                visible[node] |= visible[parent]
+                depths[node] = depths[parent] + 1
+        ids = np.array([token for _, token in self._known], dtype=np.int64)
+        return Trie(ids, depths, visible, tuple(paths))
 
 
 def score_options(
@@ -88,15 +94,32 @@ def score_options(
 
     result: list[list[float]] = [[] for _ in options]
     n_prompt = past.n_tokens + len(rest)
-    root: NDArray[np.float32] | None = None
+    unread = np.array(rest, dtype=np.int64)
     # Where a group does not fit into memory, its halves are tried.
     groups = deque(_groups(network, options))
     while groups:
         group = groups.popleft()
         trie = build_trie([options[i] for i in group])
-        new_prompt = np.array(rest if root is None else [], dtype=np.int64)
+        k = len(unread)
+        rows, targets = [], []
+        if k:  # the pass that reads the prompt's end predicts the first token of every option
+            rows, targets = [k - 1] * len(options), [option[0] for option in options]
+        for i, path in zip(group, trie.paths, strict=True):
+            rows += [k + node for node in path[:-1]]
+            targets += options[i][1:]
+        visible = None  # a trie without branches is a plain continuation
+        if network.reads_trees:
+            visible = np.tri(k + len(trie.ids), dtype=np.bool_)
+            visible[k:, k:] = trie.visible
         try:
-            logits = _read(network, past, n_prompt, new_prompt, trie)
+            found = network.logprobs(
+                past,
+                np.concatenate([unread, trie.ids]),
+                np.concatenate([past.n_tokens + np.arange(k), n_prompt + trie.depths]),
+                visible,
+                np.array(rows, dtype=np.int64),
+                np.array(targets, dtype=np.int64),
+            ).tolist()
         except OutOfMemory:
             if len(group) == 1:
                 raise
@@ -104,18 +127,57 @@ def score_options(
             tell_smaller(f"{half:,} options at once in place of {len(group):,}")
             groups.extendleft([group[half:], group[:half]])
             continue
-        logprobs = log_softmax(logits)
         past.crop(n_prompt)
-        if root is None:
-            root, logprobs = logprobs[0], logprobs[1:]
-        row_of = {ROOT: root, **dict(zip(trie.inner.tolist(), logprobs, strict=True))}
-        for i, path in zip(group, trie.paths, strict=True):
-            above = (ROOT, *path)
-            result[i] = [
-                float(row_of[parent][token])
-                for parent, token in zip(above, options[i], strict=False)
-            ]
+        if k:
+            for scores, first in zip(result, found, strict=False):
+                scores.append(first)
+            found, unread = found[len(options) :], unread[:0]
+        start = 0
+        for i in group:
+            n = len(options[i]) - 1
+            result[i] += found[start : start + n]
+            start += n
     return result
+
+
+def score_prompts(
+    network: CausalNetwork,
+    past: KeyValues,
+    rests: Sequence[Sequence[int]],
+    options: Sequence[Sequence[int]],
+) -> list[list[list[float]]]:
+    """Return the log-probability of every token of every option after each of several prompts.
+
+    All of them are one trie in one pass: what prompts and options share is computed once.
+
+    Args:
+        network: What computes; it reads trees.
+        past: What all prompts begin with; so it is left.
+        rests: The other tokens of each prompt, at least one.
+        options: Token ids; each at least one.
+    """
+    import numpy as np
+
+    nodes = _Nodes()
+    rows: list[int] = []
+    for rest in rests:
+        end = nodes.add(ROOT, rest)[-1]
+        for option in options:
+            rows += [end, *nodes.add(end, option)[:-1]]
+    trie = nodes.trie(())
+    n_shared = past.n_tokens
+    found = network.logprobs(
+        past,
+        trie.ids,
+        n_shared + trie.depths,
+        trie.visible,
+        np.array(rows, dtype=np.int64),
+        np.array([token for option in options for token in option] * len(rests), dtype=np.int64),
+    ).tolist()
+    past.crop(n_shared)
+    ends = list(accumulate(map(len, options), initial=0))
+    each = [found[start : start + ends[-1]] for start in range(0, len(found), ends[-1])]
+    return [[one[start:end] for start, end in pairwise(ends)] for one in each]
 
 
 def tell_smaller(work: str) -> None:
@@ -144,29 +206,6 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     shifted = logits - logits.max(axis=-1, keepdims=True)
     shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return np.asarray(shifted)
-
-
-def _read(
-    network: CausalNetwork,
-    past: KeyValues,
-    n_prompt: int,
-    new_prompt: NDArray[np.int64],
-    trie: Trie,
-) -> NDArray[np.float32]:
-    """Read the prompt's rest and a trie; return logits of the root (if read) and inner nodes."""
-    import numpy as np
-
-    k = len(new_prompt)
-    ids = np.concatenate([new_prompt, trie.ids])
-    positions = np.concatenate([past.n_tokens + np.arange(k), n_prompt + trie.depths])
-    visible = None  # a trie without branches is a plain continuation
-    if network.reads_trees:
-        visible = np.tri(len(ids), dtype=np.bool_)
-        visible[k:, k:] = trie.visible
-    wanted = k + trie.inner
-    if k:
-        wanted = np.concatenate([[k - 1], wanted])
-    return network.forward(past, ids, positions, visible, wanted)
 
 
 def _groups(network: CausalNetwork, options: Sequence[Sequence[int]]) -> Iterator[list[int]]:

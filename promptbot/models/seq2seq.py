@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from promptbot.models.answering import write_alone
 from promptbot.models.sampling import refuse_nan
 from promptbot.models.scoring import MAX_LOGIT_BYTES
 from promptbot.models.torch_network import digest_of, few_threads
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from promptbot.models.answering import Answer
     from promptbot.models.chat_format import ChatFormat
 
 _N_ENCODED = 4
@@ -55,6 +57,16 @@ class Seq2SeqEngine:
         for start in range(0, len(options), n_at_once):
             scores += self._score_batch(encoded, options[start : start + n_at_once])
         return scores
+
+    def score_many(
+        self, prompts: Sequence[Sequence[int]], options: Sequence[Sequence[int]]
+    ) -> list[list[list[float]]]:
+        """Return what `score` gives for each of several prompts, one after another."""
+        return [self.score(prompt, options) for prompt in prompts]
+
+    def write_many(self, answers: Sequence[Answer]) -> list[int]:
+        """Write several answers one after another; return the known tokens of their prompts."""
+        return [write_alone(self, answer) for answer in answers]
 
     def loglikelihood(self, ids: Sequence[int]) -> list[float]:
         """Return the log-probability of every token of a text, written after an empty prompt."""

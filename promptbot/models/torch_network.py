@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from promptbot.errors import FrozenModelChanged, OutOfMemory
+from promptbot.models.sampling import refuse_nan
 from promptbot.models.scoring import build_trie
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from promptbot.models.prefix_cache import KeyValues
 
 _SMALL = 100_000_000
+_AT_ONCE = (256, 4096)
+"""New tokens of one pass on a CPU, and on a GPU."""
 
 
 class TorchKeyValues:
@@ -118,6 +121,11 @@ class TorchNetwork:
                 return False
         return True
 
+    @property
+    def n_at_once(self) -> int:
+        """New tokens of several prompts that are worth one pass: many where they are cheap."""
+        return _AT_ONCE[self.model.device.type != "cpu"]
+
     def new_key_values(self) -> TorchKeyValues:
         """Return the memory of an empty sequence."""
         return TorchKeyValues()
@@ -131,6 +139,42 @@ class TorchNetwork:
         wanted: NDArray[np.int64],
     ) -> NDArray[np.float32]:
         """Read new tokens and append them to the past; see `CausalNetwork.forward`."""
+        return self._read(past, ids, positions, visible, wanted, lambda logits: logits)
+
+    def logprobs(
+        self,
+        past: KeyValues,
+        ids: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        visible: NDArray[np.bool_] | None,
+        rows: NDArray[np.int64],
+        targets: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """Return the log-probability of each target after its row; see `CausalNetwork`."""
+        import numpy as np
+        import torch
+
+        wanted, place = np.unique(rows, return_inverse=True)
+
+        def pick(logits: torch.Tensor) -> torch.Tensor:
+            at = torch.from_numpy(place).to(logits.device)
+            chosen = logits[at, torch.from_numpy(targets).to(logits.device)]
+            return chosen - logits.logsumexp(-1)[at]
+
+        picked = self._read(past, ids, positions, visible, wanted, pick)
+        refuse_nan(picked.max())  # the maximum of numbers with a NaN is NaN
+        return picked
+
+    def _read(
+        self,
+        past: KeyValues,
+        ids: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        visible: NDArray[np.bool_] | None,
+        wanted: NDArray[np.int64],
+        of_logits: Callable[[torch.Tensor], torch.Tensor],
+    ) -> NDArray[np.float32]:
+        """Read new tokens; return what is made of the wanted logits on their device."""
         import numpy as np
         import torch
 
@@ -156,7 +200,7 @@ class TorchNetwork:
                 logits = output.logits[0]
                 if "logits_to_keep" not in self._accepted:
                     logits = logits[rows]
-                return np.asarray(logits.float().cpu().numpy())
+                return np.asarray(of_logits(logits.float()).cpu().numpy())
         except RuntimeError as error:  # the GPU's OutOfMemoryError is one, too
             if not _is_memory(error):
                 raise
@@ -183,13 +227,13 @@ class TorchNetwork:
         """Return what is added to the attention scores.  # (1, 1, n_new, n_past + n_new)"""
         import torch
 
+        n_new, n_columns = visible.shape
         seen = torch.from_numpy(visible).to(self.model.device)
         mask = torch.zeros(
-            (1, 1, len(visible), n_past + len(visible)),
-            dtype=self.model.dtype,
-            device=self.model.device,
+            (1, 1, n_new, n_past + n_new), dtype=self.model.dtype, device=self.model.device
         )
-        mask[0, 0, :, n_past:].masked_fill_(~seen, torch.finfo(self.model.dtype).min)
+        hidden = torch.finfo(self.model.dtype).min
+        mask[0, 0, :, n_past + n_new - n_columns :].masked_fill_(~seen, hidden)
         return mask
 
 

@@ -14,7 +14,6 @@ def test_shared_beginnings_are_one_node() -> None:
     assert trie.ids.tolist() == [5, 6, 7, 8]
     assert trie.depths.tolist() == [0, 1, 1, 0]
     assert trie.paths == ((0, 1), (0, 2), (3,), (0,))
-    assert trie.inner.tolist() == [0]
     assert trie.visible.astype(int).tolist() == [
         [1, 0, 0, 0],
         [1, 1, 0, 0],
