@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from promptbot.evals.verdict import Scale, Scores, compare_all, detectable_before
+from promptbot.evals.stats import detectable_mean, mcnemar_power
+from promptbot.evals.verdict import POWER, Scale, Scores, compare_all, detectable_before
 
 
 def scores(name: str, n_right: int, n: int) -> Scores:
@@ -145,3 +146,106 @@ def test_the_family_wise_error_is_at_most_5_percent_in_2000_runs(clustered: bool
     simulation_error = 3 * math.sqrt(0.05 * 0.95 / n_runs)
     assert false <= 0.05 + simulation_error
     assert uncovered <= 0.05 + simulation_error
+
+
+def share_of_better(
+    n_runs: int, n: int, difference: float, *, n_equal: int = 0, discordance: float = 0.2
+) -> float:
+    """Return how often a column that is better by this much is called better.
+
+    Each sample is one on which only the column is right, or only the reference, or neither of
+    these; further columns answer like the reference but for as many lucky and unlucky samples.
+    """
+    rng = np.random.default_rng(11)
+    only_it, only_other = (discordance + difference) / 2, (discordance - difference) / 2
+    n_better = 0
+    for seed in range(n_runs):
+        reference = (rng.random(n) < 0.5).astype(float)
+
+        def column(gains: float, losses: float, base: np.ndarray = reference) -> list[float]:
+            drawn = rng.random(n)
+            # Where the reference is wrong it can only gain, where it is right only lose.
+            flips = np.where(base == 0, drawn < 2 * gains, drawn < 2 * losses)
+            return list(np.where(flips, 1 - base, base))
+
+        better = Scores("better", column(only_it, only_other))
+        equal = [
+            Scores(f"equal {i}", column(discordance / 2, discordance / 2)) for i in range(n_equal)
+        ]
+        found = compare_all(Scores("reference", list(reference)), [better, *equal], seed=seed)
+        n_better += found[0].outcome == "better"
+    return n_better / n_runs
+
+
+def simulation_error(share: float, n_runs: int) -> float:
+    return 3 * math.sqrt(share * (1 - share) / n_runs)
+
+
+@pytest.mark.parametrize(("n", "difference"), [(120, 0.1), (250, 0.08)])
+def test_power_is_as_predicted(n: int, difference: float) -> None:
+    n_runs, predicted = 200, mcnemar_power(n, difference, 0.2)
+    achieved = share_of_better(n_runs, n, difference)
+    assert abs(achieved - predicted) <= simulation_error(predicted, n_runs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n", "difference", "discordance"),
+    [(60, 0.15, 0.3), (120, 0.1, 0.2), (250, 0.08, 0.2), (500, 0.05, 0.2), (500, 0.03, 0.05)],
+)
+def test_power_is_as_predicted_in_2000_runs(n: int, difference: float, discordance: float) -> None:
+    n_runs, predicted = 2_000, mcnemar_power(n, difference, discordance)
+    achieved = share_of_better(n_runs, n, difference, discordance=discordance)
+    assert abs(achieved - predicted) <= simulation_error(predicted, n_runs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "n_equal"), [(150, 0), (300, 3), (600, 9)])
+def test_the_difference_told_before_a_run_is_found_as_often_as_promised(
+    n: int, n_equal: int
+) -> None:
+    difference = detectable_before(n, n_equal + 1)
+    assert difference is not None
+    # Exact tests of few samples jump: the difference found has this power at least.
+    predicted = mcnemar_power(n, difference, 0.2, 0.05 / (n_equal + 1))
+    assert predicted >= POWER
+    achieved = share_of_better(1_000, n, difference, n_equal=n_equal)
+    # Holm's later steps can only add to the first one's power, which is what is promised.
+    assert achieved >= predicted - simulation_error(predicted, 1_000)
+    if n_equal == 0:
+        assert achieved <= predicted + simulation_error(predicted, 1_000)
+
+
+def share_of_means_found(n_runs: int, n_clusters: int, size: int) -> float:
+    """Return how often the difference of means with a power of 80% is found.
+
+    Scores are no shares, and samples of one conversation vary together.
+    """
+    rng, n_found = np.random.default_rng(13), 0
+    groups = [str(i // size) for i in range(n_clusters * size)]
+    # The variance of a conversation's mean is 1 + 1 / size.
+    true = detectable_mean(math.sqrt((1 + 1 / size) / n_clusters), alpha=0.05, power=POWER)
+    for seed in range(n_runs):
+        shared = rng.normal(0, 1, n_clusters).repeat(size)
+        differences = true + shared + rng.normal(0, 1, n_clusters * size)
+        [found] = compare_all(
+            Scores("a", [0.0] * len(groups)),
+            [Scores("b", list(differences))],
+            groups=groups,
+            scale=Scale(bounded=False, unit=""),
+            seed=seed,
+        )
+        n_found += found.outcome == "better"
+    return n_found / n_runs
+
+
+def test_power_of_means_is_as_predicted() -> None:
+    achieved = share_of_means_found(100, 60, 3)
+    assert abs(achieved - POWER) <= simulation_error(POWER, 100)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_clusters", "size"), [(150, 1), (100, 4)])
+def test_power_of_means_is_as_predicted_in_2000_runs(n_clusters: int, size: int) -> None:
+    achieved = share_of_means_found(2_000, n_clusters, size)
+    assert abs(achieved - POWER) <= simulation_error(POWER, 2_000)
