@@ -95,8 +95,8 @@ class FrozenModel(Protocol):
 
     Local and remote models are LangChain chat models (`BaseChatModel`) with these extra verbs.
     Decoding settings travel as keyword arguments of `invoke` and `stream`: ``temperature``
-    (0 is greedy), ``top_p``, ``max_new_tokens``, ``stop`` and ``seed``; local models also take
-    ``top_k``, ``min_p`` and ``repetition_penalty``.
+    (0 is greedy), ``top_p``, ``max_new_tokens``, ``stop``, ``seed``, ``top_k``, ``min_p`` and
+    ``repetition_penalty``. Local models take all of them; a provider, those that it knows.
     """
 
     @property

@@ -84,6 +84,7 @@ def export_model(model: str, folder: Path, *, with_int8: bool = False) -> Equali
             hint="Choose another path, or delete what stands there.",
         )
     source = _source(model)
+    read_layout(read_json(source / "config.json"), model)  # refused before anything is copied
     weights = weight_files(source)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)

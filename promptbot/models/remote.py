@@ -54,8 +54,17 @@ SETTING_NAMES: Mapping[str, tuple[str, ...]] = {
         "max_new_tokens",
     ),
     "seed": ("seed", "random_seed"),
+    "top_k": ("top_k",),
+    "min_p": ("min_p",),
+    "repetition_penalty": ("repetition_penalty", "repeat_penalty"),
 }
 """How providers' packages name our decoding settings; the first that a package knows is used."""
+
+NEUTRAL: Mapping[str, float] = {"top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1}
+"""Values that change nothing; they are not sent, because some models refuse even these."""
+
+OF_OPEN_SERVERS = ("top_k", "min_p", "repetition_penalty")
+"""Settings that OpenAI does not know and servers of its protocol (vLLM, SGLang) take by name."""
 
 TIMEOUT_NAMES = ("timeout", "request_timeout", "default_request_timeout")
 """How providers' packages name the time limit of a request."""
@@ -354,10 +363,11 @@ class RemoteChatModel(BaseChatModel):
         settings = {name: others.pop(name, None) for name in SETTING_NAMES}
         if settings["seed"] is None:
             settings["seed"] = self.seed
-        if settings["top_p"] == 1:
-            # It changes nothing, and some models refuse it beside a temperature.
-            settings["top_p"] = None
-        given = {name: value for name, value in settings.items() if value is not None}
+        given = {
+            name: value
+            for name, value in settings.items()
+            if value is not None and value != NEUTRAL.get(name)
+        }
         key = tuple(sorted(given.items()))
         if key not in self._by_settings:
             arguments = self._connection | self._renamed(given)
@@ -376,13 +386,13 @@ class RemoteChatModel(BaseChatModel):
             for setting, value in settings.items()
             if (name := _first_known(SETTING_NAMES[setting], self._known))
         }
-        if (
-            self._remote.provider == "openai"
-            and self._remote.base_url
-            and "max_tokens" in arguments
-        ):
-            # ChatOpenAI sends OpenAI's newer name, which other servers often do not know.
-            arguments["extra_body"] = {"max_tokens": arguments.pop("max_tokens")}
+        if self._remote.provider == "openai" and self._remote.base_url:
+            body = {name: settings[name] for name in OF_OPEN_SERVERS if name in settings}
+            if "max_tokens" in arguments:
+                # ChatOpenAI sends OpenAI's newer name, which other servers often do not know.
+                body["max_tokens"] = arguments.pop("max_tokens")
+            if body:
+                arguments["extra_body"] = body
         return arguments
 
     def _address(self) -> dict[str, Any]:

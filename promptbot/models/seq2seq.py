@@ -6,10 +6,11 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from promptbot.errors import OutOfMemory
 from promptbot.models.answering import write_alone
 from promptbot.models.sampling import refuse_nan
-from promptbot.models.scoring import MAX_LOGIT_BYTES
-from promptbot.models.torch_network import digest_of, few_threads
+from promptbot.models.scoring import MAX_LOGIT_BYTES, tell_smaller
+from promptbot.models.torch_network import digest_of, few_threads, short_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,8 +55,15 @@ class Seq2SeqEngine:
         longest = len(self.decoder_start) + max(map(len, options))
         n_at_once = max(1, MAX_LOGIT_BYTES // (4 * longest * self.n_vocabulary))
         scores: list[list[float]] = []
-        for start in range(0, len(options), n_at_once):
-            scores += self._score_batch(encoded, options[start : start + n_at_once])
+        while len(scores) < len(options):
+            some = options[len(scores) : len(scores) + n_at_once]
+            try:
+                scores += self._score_batch(encoded, some)
+            except OutOfMemory:
+                if len(some) == 1:
+                    raise
+                n_at_once = len(some) // 2
+                tell_smaller(f"{n_at_once:,} options at once in place of {len(some):,}")
         return scores
 
     def score_many(
@@ -103,7 +111,13 @@ class Seq2SeqEngine:
         import torch
         from transformers.modeling_outputs import BaseModelOutput
 
-        with self._lock, torch.inference_mode(), few_threads(self.model):
+        work = f"{len(ids):,} answers to {encoded.shape[1]:,} tokens"
+        with (
+            self._lock,
+            short_memory(work, self.model.device),
+            torch.inference_mode(),
+            few_threads(self.model),
+        ):
             rows = encoded.expand(len(ids), -1, -1)
             output = self.model(
                 encoder_outputs=BaseModelOutput(last_hidden_state=rows),
@@ -119,7 +133,12 @@ class Seq2SeqEngine:
         """Return how many tokens were known, and the encoder's output.  # (1, n_prompt, width)"""
         import torch
 
-        with self._lock, torch.inference_mode(), few_threads(self.model):
+        with (
+            self._lock,
+            short_memory(f"{len(ids):,} tokens of a prompt", self.model.device),
+            torch.inference_mode(),
+            few_threads(self.model),
+        ):
             for known, encoded in self._encoded:
                 if known == list(ids):
                     return len(known), encoded

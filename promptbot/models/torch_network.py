@@ -190,7 +190,11 @@ class TorchNetwork:
             arguments["attention_mask"] = self._mask(visible, past.n_tokens)
         n_past = past.n_tokens
         try:
-            with torch.inference_mode(), few_threads(self.model):
+            with (
+                short_memory(f"{len(ids):,} new tokens after {n_past:,}", device),
+                torch.inference_mode(),
+                few_threads(self.model),
+            ):
                 output = self.model(
                     input_ids=torch.from_numpy(ids)[None].to(device),
                     past_key_values=past.cache,
@@ -201,17 +205,9 @@ class TorchNetwork:
                 if "logits_to_keep" not in self._accepted:
                     logits = logits[rows]
                 return np.asarray(of_logits(logits.float()).cpu().numpy())
-        except RuntimeError as error:  # the GPU's OutOfMemoryError is one, too
-            if not _is_memory(error):
-                raise
+        except OutOfMemory:
             past.restore(n_past)
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            raise OutOfMemory(
-                f"{len(ids):,} new tokens after {n_past:,} do not fit into the memory of {device}.",
-                place="the Transformers engine",
-                hint="Choose a smaller model, a shorter memory, or fewer examples and notes.",
-            ) from error
+            raise
 
     def digest(self) -> str:
         """Return the content hash of parameters and buffers."""
@@ -256,6 +252,25 @@ def digest_of(model: Any) -> str:
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def short_memory(work: str, device: Any) -> Iterator[None]:
+    """Turn torch's errors for missing memory into ours; afterwards smaller work may fit."""
+    import torch
+
+    try:
+        yield
+    except RuntimeError as error:  # the GPU's OutOfMemoryError is one, too
+        if not _is_memory(error):
+            raise
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise OutOfMemory(
+            f"{work} do not fit into the memory of {device}.",
+            place="the Transformers engine",
+            hint="Choose a smaller model, a shorter memory, or fewer examples and notes.",
+        ) from error
 
 
 def _is_memory(error: Exception) -> bool:

@@ -96,6 +96,14 @@ def test_a_model_that_differs_too_much_is_not_left_there(
 
 
 def test_an_architecture_that_is_not_supported_is_named(tmp_path: Path) -> None:
+    folder = checkpoints.t5_like(tmp_path / "t5")
+    with pytest.raises(ModelError, match='architecture "t5"') as raised:
+        export_model(str(folder), tmp_path / "made")
+    assert raised.value.place == str(folder)
+    assert not list(tmp_path.glob("made*"))
+
+
+def test_a_folder_of_such_an_architecture_is_refused_too(tmp_path: Path) -> None:
     source = checkpoints.t5_like(tmp_path / "source")
     with pytest.raises(ModelError, match="t5"):
         export_model(str(source), tmp_path / "made")

@@ -13,6 +13,7 @@ from promptbot.models.local import LocalChatModel
 from promptbot.models.scoring import MemoryIsShort
 from promptbot.models.transformers import load_transformers
 from promptbot.types import Message
+from tests.models import checkpoints
 
 PROMPT = [Message("user", "Where is my order? " * 20)]
 OPTIONS = [f"{one} {two}" for one in ("card", "order", "parcel") for two in ("lost", "late", "new")]
@@ -94,4 +95,25 @@ def test_another_failure_is_not_taken_for_it(
 
     monkeypatch.setattr(model.engine.network.model, "forward", broken)
     with pytest.raises(RuntimeError, match="shapes do not match"):
+        model.invoke("lost card", max_new_tokens=3)
+
+
+def test_an_encoder_decoder_scores_in_halves_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_transformers(str(checkpoints.t5_like(tmp_path / "t5")), "t5")
+    expected = [one.logprob for one in model.score(PROMPT, OPTIONS)]
+    compute, most = model.engine.model.forward, 2
+
+    def forward(*, decoder_input_ids: Any, **arguments: Any) -> Any:
+        if len(decoder_input_ids) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return compute(decoder_input_ids=decoder_input_ids, **arguments)
+
+    monkeypatch.setattr(model.engine.model, "forward", forward)
+    with pytest.warns(MemoryIsShort, match="options at once"):
+        found = [one.logprob for one in model.score(PROMPT, OPTIONS)]
+    assert found == pytest.approx(expected, abs=1e-4)
+    most = 0
+    with pytest.raises(OutOfMemory, match="1 answers to"):
         model.invoke("lost card", max_new_tokens=3)

@@ -176,6 +176,22 @@ def test_messages_and_decoding_settings_reach_the_server(server: Server) -> None
     }
 
 
+def test_settings_that_openai_lacks_reach_a_server_of_ones_own(server: Server) -> None:
+    ask(model_of(server, said("Hello.")), top_k=5, min_p=0.1, repetition_penalty=1.2)
+    asked = server.asked[0]
+    assert (asked["top_k"], asked["min_p"], asked["repetition_penalty"]) == (5, 0.1, 1.2)
+
+
+def test_settings_that_change_nothing_are_not_sent(server: Server) -> None:
+    ask(model_of(server, said("Hello.")), top_k=0, min_p=0.0, repetition_penalty=1.0, top_p=1.0)
+    assert {"top_k", "min_p", "repetition_penalty", "top_p"}.isdisjoint(server.asked[0])
+
+
+def test_openai_itself_is_not_sent_what_it_would_refuse(server: Server) -> None:
+    model = RemoteChatModel(spec="openai:gpt-4o-mini")
+    assert model._renamed({"top_k": 5, "temperature": 0.5}) == {"temperature": 0.5}
+
+
 def test_the_decoding_of_a_bot_without_stops_is_accepted(server: Server) -> None:
     model = model_of(server, said("Hello."))
     ask(model, temperature=0.7, top_p=1.0, max_new_tokens=8, stop=[], seed=11)
@@ -502,11 +518,14 @@ def test_ollama_gets_its_own_names_of_the_settings(server: Server) -> None:
     ]
     server.answers = [Answer(b"".join(json.dumps(line).encode() + b"\n" for line in lines))]
     model = RemoteChatModel(spec=f"ollama:m@{server.url.removesuffix('/v1')}", timeout_s=5)
-    answer = model.invoke("hi", temperature=0.0, top_p=1.0, max_new_tokens=8, seed=4, stop=["\n"])
+    settings = {"temperature": 0.0, "top_p": 1.0, "top_k": 5, "repetition_penalty": 1.2}
+    answer = model.invoke("hi", max_new_tokens=8, seed=4, stop=["\n"], **settings)
     assert answer.text == "Hello."
     assert answer.response_metadata["finish_reason"] == "length"
     assert server.asked[0]["options"] == {
         "temperature": 0.0,
+        "top_k": 5,
+        "repeat_penalty": 1.2,
         "num_predict": 8,
         "seed": 4,
         "stop": ["\n"],
