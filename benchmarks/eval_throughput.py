@@ -1,4 +1,4 @@
-"""Compares the speed of evaluations: ``python -m benchmarks.eval_throughput labels|remote``.
+"""Compares evaluations: ``python -m benchmarks.eval_throughput labels|remote|memory``.
 
 - ``labels``: one suite of samples whose labels are scored, against lm-evaluation-harness on the
   same checkpoint, prompts, labels and threads; log-likelihoods are compared. Needs ``lm_eval`` and
@@ -6,6 +6,8 @@
 - ``remote``: one suite against a local server of OpenAI's protocol that answers after a fixed time:
   samples per second as a share of concurrency / latency, and the memory while it runs; beside
   Inspect (``inspect_ai``) and promptfoo (on the PATH) where they are installed.
+- ``memory``: a suite of few and one of many samples against such a server that answers at once, in
+  a process of its own each: resident memory at the last sample, and its peak with the report.
 
 Loading models is not counted on any side; promptfoo, a command, is counted with its start.
 """
@@ -83,7 +85,14 @@ def main() -> None:
     remote.add_argument("--samples", type=int, default=2000)
     remote.add_argument("--jobs", type=int, default=8)
     remote.add_argument("--latency", type=float, default=0.1, help="seconds")
+    memory = parts.add_parser("memory", help="of few and of many samples")
+    memory.add_argument("--few", type=int, default=2_000)
+    memory.add_argument("--many", type=int, default=20_000)
+    memory.add_argument("--jobs", type=int, default=8)
     given = parser.parse_args()
+    if given.part == "memory":
+        measure_memory(given.few, given.many, given.jobs)
+        return
     with tempfile.TemporaryDirectory() as folder:
         if given.part == "labels":
             measure_labels(Path(folder), given.data, given.samples, given.labels, given.examples)
@@ -213,15 +222,7 @@ def answers(summary: Summary, labels: list[str]) -> Iterator[int]:
 
 def measure_remote(folder: Path, n: int, jobs: int, latency_s: float) -> None:
     """Print the speed as a share of what the latency allows, beside other tools."""
-    rows = [{"input": f"What is question {i}?", "output": "Hello there."} for i in range(n)]
-    write_rows(folder / "data.jsonl", rows)
-    bot = folder / "bot"
-    bot.mkdir()
-    (bot / "system.j2").write_text("Answer the question.")
-    (bot / "bot.yaml").write_text("name: bench\n")
-    (folder / "suite.yaml").write_text(
-        "name: remote\nbot: bot\ndata: {file: data.jsonl}\nmetrics: [exact]\n"
-    )
+    rows = write_remote_suite(folder, n)
     most = jobs / latency_s
     with serving(latency_s) as url:
         suite = load_suite(folder / "suite.yaml", models=[f"openai:m@{url}"])
@@ -242,6 +243,55 @@ def measure_remote(folder: Path, n: int, jobs: int, latency_s: float) -> None:
             tell("Inspect", rate, most)
         if rate := promptfoo_rate(url, rows, jobs, folder):
             tell("promptfoo", rate, most)
+
+
+def write_remote_suite(folder: Path, n: int) -> list[dict[str, str]]:
+    """Write a suite of questions that any server can answer, and return its rows."""
+    rows = [{"input": f"What is question {i}?", "output": "Hello there."} for i in range(n)]
+    write_rows(folder / "data.jsonl", rows)
+    bot = folder / "bot"
+    bot.mkdir()
+    (bot / "system.j2").write_text("Answer the question.")
+    (bot / "bot.yaml").write_text("name: bench\n")
+    (folder / "suite.yaml").write_text(
+        "name: remote\nbot: bot\ndata: {file: data.jsonl}\nmetrics: [exact]\n"
+    )
+    return rows
+
+
+def measure_memory(few: int, many: int, jobs: int) -> None:
+    """Print the memory of both runs, and the ratios."""
+    context = multiprocessing.get_context("spawn")
+    found = []
+    for n in (few, many):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=memory_of, args=(n, jobs, theirs))
+        process.start()
+        asked, peak = ours.recv()
+        process.join()
+        found.append((asked, peak))
+        print(f"{n:7,} samples: {asked:6.0f} MiB at the last of them, at most {peak:6.0f} MiB")
+    asked, peak = ((many_mib / few_mib) for few_mib, many_mib in zip(*found, strict=True))
+    print(f"ratio while asking {asked:.2f}, with the report {peak:.2f}")
+
+
+def memory_of(n: int, jobs: int, pipe: Any) -> None:
+    """Send the memory when the last of so many samples is answered, and the most there was."""
+    import resource
+
+    with tempfile.TemporaryDirectory() as name, serving(0.0) as url:
+        folder = Path(name)
+        write_remote_suite(folder, n)
+        suite = load_suite(folder / "suite.yaml", models=[f"openai:m@{url}"])
+        clock = Clock(rss_mib=[])
+        evaluate(
+            suite,
+            runs=folder / "runs",
+            progress=clock.progress(),
+            throughput=Throughput(n_parallel=jobs, use_cache=False),
+        )
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    pipe.send(((clock.rss_mib or [math.nan])[-1], peak_mib))
 
 
 def tell(name: str, rate: float, most: float) -> None:

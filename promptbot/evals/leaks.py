@@ -39,15 +39,18 @@ def find_leaks(samples: Sequence[str], examples: Sequence[str], near: float = NE
         Only pairs that share one of their rarest trigrams are compared, which misses none:
         Chaudhuri et al. (2006), ICDE (prefix filtering).
     """
+    if not examples:
+        return []
     pool = [_trigrams(text) for text in examples]
-    sought = [_trigrams(text) for text in samples]
-    frequency = Counter(gram for grams in (*pool, *sought) for gram in grams)
+    # Any order of the trigrams would do, as long as it is one for all.
+    frequency = Counter(gram for grams in pool for gram in grams)
     by_gram: dict[str, list[int]] = defaultdict(list)
     for number, grams in enumerate(pool):
         for gram in _rarest(grams, frequency, near):
             by_gram[gram].append(number)
     leaks = []
-    for place, grams in enumerate(sought):
+    for place, text in enumerate(samples):
+        grams = _trigrams(text)
         candidates = {
             number for gram in _rarest(grams, frequency, near) for number in by_gram[gram]
         }

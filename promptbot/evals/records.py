@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -127,8 +128,12 @@ class Record:
     def from_values(values: Mapping[str, Any]) -> Record:
         """Return the record that `to_line` wrote, without what was read."""
         prediction = values["prediction"]
+        if prediction is not None and prediction["label_logprobs"]:
+            # The labels are the same few texts in every record of a run.
+            logprobs = prediction["label_logprobs"].items()
+            prediction["label_logprobs"] = {sys.intern(label): value for label, value in logprobs}
         return Record(
-            column=values["column"],
+            column=sys.intern(values["column"]),
             sample=values["sample"],
             seed=values["seed"],
             prediction=Prediction(**prediction) if prediction is not None else None,
@@ -234,7 +239,17 @@ def load_texts(folder: Path) -> dict[str, Shown]:
     Raises:
         DataError: A line that is not the last one is no prompt.
     """
-    return {name: Shown.from_values(values) for name, values in _scan_texts(folder)}
+    # Prompts of one bot share their system message, examples and notes: one object for each.
+    messages: dict[Message, Message] = {}
+    notes: dict[Note, Note] = {}
+    found = {}
+    for name, values in _scan_texts(folder):
+        shown = Shown.from_values(values)
+        found[name] = Shown(
+            tuple(messages.setdefault(message, message) for message in shown.messages),
+            tuple(notes.setdefault(note, note) for note in shown.notes),
+        )
+    return found
 
 
 def _scan_texts(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 import math
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from promptbot.evals.records import Key, draws_of
@@ -170,24 +172,35 @@ def _rows(summary: Summary) -> list[dict[str, Any]]:
     return rows
 
 
-def _prompts(summary: Summary) -> dict[str, Any]:
-    """Return every prompt behind an answer that is shown, and its notes, by its hash."""
-    found: dict[str, Any] = {}
+def _prompts(summary: Summary) -> Iterator[tuple[str, Any]]:
+    """Yield every prompt behind an answer that is shown, and its notes, with its hash."""
+    found: set[str] = set()
     for column in summary.columns:
         for _, _, record in summary.answers(column):
             prediction = record.prediction
             if record.shown and prediction and record.shown not in found:
-                found[record.shown] = {
-                    "m": [[m.role, m.content] for m in prediction.messages or ()],
-                    "n": [n.source for n in prediction.notes or ()],
-                }
-    return found
+                found.add(record.shown)
+                yield (
+                    record.shown,
+                    {
+                        "m": [[m.role, m.content] for m in prediction.messages or ()],
+                        "n": [n.source for n in prediction.notes or ()],
+                    },
+                )
 
 
-def _packed(value: Any) -> str:
-    """Return JSON as gzip in base64: prompts of one bot are alike, and opened one at a time."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+def _packed(values: Iterable[tuple[str, Any]]) -> str:
+    """Return a JSON object as gzip in base64: prompts of one bot are alike, and opened one at a
+    time. It is packed while it is written, since as plain text it may be large."""
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
+        file.write(b"{")
+        for number, (key, value) in enumerate(values):
+            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+            comma = "," if number else ""
+            file.write(f"{comma}{json.dumps(key)}:{text}".encode("utf-8", "surrogatepass"))
+        file.write(b"}")
+    return base64.b64encode(packed.getvalue()).decode()
 
 
 def _json(value: Any) -> str:
