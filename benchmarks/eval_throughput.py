@@ -1,4 +1,4 @@
-"""Compares evaluations: ``python -m benchmarks.eval_throughput labels|remote|memory``.
+"""Compares evaluations: ``python -m benchmarks.eval_throughput labels|remote|memory|batch``.
 
 - ``labels``: one suite of samples whose labels are scored, against lm-evaluation-harness on the
   same checkpoint, prompts, labels and threads; log-likelihoods are compared. Needs ``lm_eval`` and
@@ -8,6 +8,7 @@
   Inspect (``inspect_ai``) and promptfoo (on the PATH) where they are installed.
 - ``memory``: a suite of few and one of many samples against such a server that answers at once, in
   a process of its own each: resident memory at the last sample, and its peak with the report.
+- ``batch``: one suite one by one and with ``--batch N``: the same answers, and the ratio of speeds.
 
 Loading models is not counted on any side; promptfoo, a command, is counted with its start.
 """
@@ -89,7 +90,15 @@ def main() -> None:
     memory.add_argument("--few", type=int, default=2_000)
     memory.add_argument("--many", type=int, default=20_000)
     memory.add_argument("--jobs", type=int, default=8)
+    batch = parts.add_parser("batch", help="samples one by one and together")
+    batch.add_argument("--suite", default="intents")
+    batch.add_argument("--model", default="embedded")
+    batch.add_argument("--samples", type=int, default=120)
+    batch.add_argument("--together", type=int, default=16)
     given = parser.parse_args()
+    if given.part == "batch":
+        measure_batch(given.suite, given.model, given.samples, given.together)
+        return
     if given.part == "memory":
         measure_memory(given.few, given.many, given.jobs)
         return
@@ -273,6 +282,28 @@ def measure_memory(few: int, many: int, jobs: int) -> None:
         print(f"{n:7,} samples: {asked:6.0f} MiB at the last of them, at most {peak:6.0f} MiB")
     asked, peak = ((many_mib / few_mib) for few_mib, many_mib in zip(*found, strict=True))
     print(f"ratio while asking {asked:.2f}, with the report {peak:.2f}")
+
+
+def measure_batch(name: str, model: str, n: int, together: int) -> None:
+    """Print both speeds, their ratio, and how many answers differ."""
+    suite = load_suite(name, variants=["default"], models=[model], limit=n)
+    Workshop(suite).predictor(suite.columns[0], 0)  # reads the weights once
+    rates, answered = [], []
+    for size in (1, together):
+        with tempfile.TemporaryDirectory() as folder:
+            clock = Clock()
+            summary = evaluate(
+                suite,
+                runs=Path(folder),
+                progress=clock.progress(),
+                throughput=Throughput(n_together=size, use_cache=False),
+            )
+        rates.append(clock.n / clock.seconds)
+        said = {key: record.prediction for key, record in summary.records.items()}
+        answered.append({key: one.text if one else None for key, one in said.items()})
+        print(f"{name}, {size:3} at once: {rates[-1]:8.1f} samples/s")
+    differ = sum(answered[0][key] != text for key, text in answered[1].items())
+    print(f"ratio {rates[1] / rates[0]:.2f}; {differ} of {len(answered[0])} answers differ")
 
 
 def memory_of(n: int, jobs: int, pipe: Any) -> None:

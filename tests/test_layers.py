@@ -68,6 +68,7 @@ LAYERS = [
         "promptbot.evals.runner",
         "promptbot.evals.suite",
         "promptbot.evals.summary",
+        "promptbot.evals.together",
         "promptbot.evals.trained",
         "promptbot.learn",
     },

@@ -60,6 +60,15 @@ def evaluate(
         float | None,
         typer.Option(min=0.01, metavar="N", help="Calls to remote models a minute at most."),
     ] = None,
+    batch: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=1024,
+            metavar="N",
+            help="Samples that a local model reads at once; their seconds are then shares.",
+        ),
+    ] = 1,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Ask again what was answered before.")
     ] = False,
@@ -96,7 +105,7 @@ def evaluate(
             hint="promptbot eval customer_service, or: promptbot eval --resume last",
         )
     folders: list[Path] = []
-    throughput = evaluation.Throughput(jobs, rate, use_cache=not no_cache)
+    throughput = evaluation.Throughput(jobs, rate, batch, use_cache=not no_cache)
     try:
         if resume:
             folder = find_run(resume)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from promptbot.bot.folder import Bot, load_bot
 from promptbot.data import check_k, content_hash
@@ -16,6 +16,8 @@ from promptbot.evals.matrix import nested
 from promptbot.evals.remember import RememberingEncoder
 from promptbot.evals.runner import Job
 from promptbot.evals.suite import Budget, ColumnSpec, EvalSample, Suite, is_remote_model
+from promptbot.evals.together import TogetherModel, TogetherPredictor
+from promptbot.interfaces import AnswersMany
 from promptbot.models.call_cache import CachedModel, CallCache
 from promptbot.types import Example
 
@@ -43,6 +45,8 @@ class Workshop:
     """Called with ``COLUMN/SEED`` and each baseline that is trained or found."""
     cache: CallCache | None = None
     """Answers equal calls; None asks the model every time."""
+    n_together: int = 1
+    """Samples of a prompted column that a local model reads at once."""
     _models: dict[str, FrozenModel] = field(default_factory=dict, repr=False)
     _encoders: dict[str, RememberingEncoder] = field(default_factory=dict, repr=False)
 
@@ -63,7 +67,11 @@ class Workshop:
 
     def job(self, column: ColumnSpec, seed: int, repeat: int) -> Job:
         """Return what the runner needs to know of a column."""
-        n_together: int | None = N_TOGETHER if column.baseline else 1
+        n_together: int | None = 1
+        if column.baseline:
+            n_together = N_TOGETHER
+        elif not is_remote(column) and not column.model.startswith(SCRIPTED):
+            n_together = self.n_together
         if not column.baseline and self.bot(column, seed).spec.calibration.method == "batch":
             n_together = None
         return Job(
@@ -96,8 +104,11 @@ class Workshop:
             self.on_model(column.model, model.revision)
             self._models[column.model] = model
         model = self._models[column.model]
+        together = self.n_together > 1 and isinstance(model, AnswersMany)
         if self.cache is not None and not column.model.startswith(SCRIPTED):
             model = CachedModel(model, self.cache, repeat)
+        if together:
+            model = cast("FrozenModel", TogetherModel(model))
         bot = self.bot(column, seed)
         chain = load_chain(
             bot,
@@ -110,6 +121,8 @@ class Workshop:
         # would else be kept as the error of each. A first sample that is too long is its own.
         with suppress(ContextOverflow):
             chain.compose(self.suite.samples[0].sample.input)
+        if isinstance(model, TogetherModel) and bot.spec.calibration.method != "batch":
+            return TogetherPredictor(chain, model)
         return chain
 
     def baseline(self, column: ColumnSpec, seed: int) -> Baseline:

@@ -135,6 +135,8 @@ class Throughput:
     """Calls to remote models under way at most."""
     per_minute: float | None = None
     """Calls to remote models that begin in a minute at most; None for no limit but theirs."""
+    n_together: int = 1
+    """Samples that a local model reads at once; each then has an equal share of the time."""
     use_cache: bool = True
     """Answer equal calls of this and earlier runs from the user's cache."""
 
@@ -257,6 +259,7 @@ def _run(suite: Suite, folder: Path, progress: Progress, throughput: Throughput)
         on_model=lambda spec, revision: _note_model(folder, spec, revision),
         on_baseline=lambda name, made: _note_baseline(folder, name, made),
         cache=cache,
+        n_together=throughput.n_together,
     )
     jobs = [
         workshop.job(column, seed, repeat)

@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import promptbot
-from promptbot.types import Message, OptionScore, TextScore
+from promptbot.models.messages import completion_of
+from promptbot.types import Completion, Message, OptionScore, TextScore
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, AIMessageChunk
     from langchain_core.runnables import RunnableConfig
 
-    from promptbot.interfaces import FrozenModel
+    from promptbot.interfaces import AnswersMany, FrozenModel
 
 FORMAT = 1
 """Part of every key: answers kept in another form are not found."""
@@ -252,6 +253,84 @@ class CachedModel:
         rows = [[score.logprob, list(score.token_logprobs)] for score in scores]
         self._cache.put(key, {"scores": rows, "seconds": seconds, "first_token_s": None})
         return scores
+
+    def score_many(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        options: Sequence[str],
+        *,
+        end_of_turn: bool = True,
+    ) -> list[list[OptionScore]]:
+        """Return what `score` gives for each prompt; what is not kept is computed together.
+
+        The model must be one that `promptbot.interfaces.AnswersMany` describes.
+        """
+        call = {"options": list(options), "end_of_turn": end_of_turn}
+        keys = [self._key("score", messages, **call) for messages in prompts]
+        known = {key: self._find(key) for key in keys}
+        missing = [i for i, key in enumerate(keys) if known[key] is None]
+        if missing:
+            started = time.perf_counter()
+            found = cast("AnswersMany", self._model).score_many(
+                [prompts[i] for i in missing], options, end_of_turn=end_of_turn
+            )
+            seconds = (time.perf_counter() - started) / len(missing)
+            for i, scores in zip(missing, found, strict=True):
+                rows = [[score.logprob, list(score.token_logprobs)] for score in scores]
+                self._keep(keys[i], known, {"scores": rows}, seconds)
+        return [
+            [
+                OptionScore(option, logprob, tuple(tokens))
+                for option, (logprob, tokens) in zip(options, row["scores"], strict=True)
+            ]
+            for row in (known[key] or {} for key in keys)
+        ]
+
+    def generate_many(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        stop: Sequence[str] | None = None,
+        **settings: Any,
+    ) -> list[Completion]:
+        """Return the answer to each prompt; what is not kept is written together.
+
+        The model must be one that `promptbot.interfaces.AnswersMany` describes.
+        """
+        call = settings if stop is None else {**settings, "stop": stop}
+        keys = [self._key("write", messages, settings=call) for messages in prompts]
+        known = {key: self._find(key) for key in keys}
+        missing = [i for i, key in enumerate(keys) if known[key] is None]
+        if missing:
+            started = time.perf_counter()
+            found = cast("AnswersMany", self._model).generate_many(
+                [prompts[i] for i in missing], **call
+            )
+            seconds = (time.perf_counter() - started) / len(missing)
+            for i, said in zip(missing, found, strict=True):
+                n_read, n_written = said.n_prompt_tokens, said.n_generated_tokens
+                usage = {
+                    "input_tokens": n_read,
+                    "output_tokens": n_written,
+                    "total_tokens": n_read + n_written,
+                    "input_token_details": {"cache_read": said.n_cached_tokens},
+                }
+                finish = "length" if said.stop_reason == "length" else "stop"
+                answer = {"text": said.text, "usage": usage, "finish_reason": finish}
+                self._keep(keys[i], known, answer, seconds)
+        return [
+            completion_of(row["text"], _replayed(row)) for row in (known[k] or {} for k in keys)
+        ]
+
+    def _keep(
+        self,
+        key: str,
+        known: dict[str, dict[str, Any] | None],
+        answer: dict[str, Any],
+        seconds: float,
+    ) -> None:
+        known[key] = {**answer, "seconds": seconds, "first_token_s": None}
+        self._cache.put(key, {**answer, "seconds": seconds, "first_token_s": None})
 
     def loglikelihood(self, text: str) -> TextScore:
         """Return how likely a text is by itself; not kept."""
