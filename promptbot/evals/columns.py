@@ -17,8 +17,8 @@ from promptbot.evals.remember import RememberingEncoder
 from promptbot.evals.runner import Job
 from promptbot.evals.suite import Budget, ColumnSpec, EvalSample, Suite, is_remote_model
 from promptbot.evals.together import TogetherModel, TogetherPredictor
-from promptbot.interfaces import AnswersMany
-from promptbot.models.call_cache import CachedModel, CallCache
+from promptbot.interfaces import AnswersMany, FollowsSchemas
+from promptbot.models.call_cache import CallCache, with_cache
 from promptbot.types import Example
 
 if TYPE_CHECKING:
@@ -104,9 +104,13 @@ class Workshop:
             self.on_model(column.model, model.revision)
             self._models[column.model] = model
         model = self._models[column.model]
-        together = self.n_together > 1 and isinstance(model, AnswersMany)
+        together = (
+            self.n_together > 1
+            and isinstance(model, AnswersMany)
+            and isinstance(model, FollowsSchemas)
+        )
         if self.cache is not None and not column.model.startswith(SCRIPTED):
-            model = CachedModel(model, self.cache, repeat)
+            model = with_cache(model, self.cache, repeat)
         if together:
             model = cast("FrozenModel", TogetherModel(model))
         bot = self.bot(column, seed)

@@ -26,7 +26,7 @@ from promptbot.evals.records import Key, Record, RecordFile, load_records, save_
 from promptbot.evals.runner import Job, run_jobs
 from promptbot.evals.stats import Interval, wilson
 from promptbot.evals.suite import EvalSample, Suite, is_remote_model
-from promptbot.models.call_cache import CachedModel, CallCache
+from promptbot.models.call_cache import CallCache, with_cache
 from promptbot.types import Message, Prediction, Sample
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def _load(suite: Suite, judge: Judge, asking: Asking) -> JudgePredictor:
     model = _load_model(suite, judge)
     asking.on_model(judge.name, model.revision)
     if asking.cache is not None and not judge.spec.model.startswith(SCRIPTED):
-        model = CachedModel(model, asking.cache)
+        model = with_cache(model, asking.cache)
     return JudgePredictor(model, judge.spec.max_new_tokens)
 
 

@@ -410,7 +410,7 @@ def load_suite(
         facts=[name for m in found.values() for name in (*m.fields, *m.may_have)],
         for_all=spec.facts,
     )
-    facts = _facts(spec, bot, bot_spec, found)
+    facts = _facts(spec, bot, bot_spec, columns, found)
     _check_fields(spec, found, facts, samples, source)
     _check_slices(spec, samples, source)
     return Suite(
@@ -699,15 +699,22 @@ def _metrics(
 
 
 def _facts(
-    spec: SuiteSpec, bot: Path, bot_spec: BotSpec, metrics: Mapping[str, Metric]
+    spec: SuiteSpec,
+    bot: Path,
+    bot_spec: BotSpec,
+    columns: Sequence[ColumnSpec],
+    metrics: Mapping[str, Metric],
 ) -> dict[str, Any]:
     """Return what metrics read of the suite and its bot, for all samples."""
     wanted = {name for metric in metrics.values() for name in metric.fields}
     facts: dict[str, Any] = dict(spec.facts)
     if outside := spec.out_of_scope or bot_spec.verbalizer.out_of_scope:
         facts[OUT_OF_SCOPE] = outside
-    if "schema" in wanted and bot_spec.output.format == "json":
-        facts["schema"] = load_bot(bot).json_schema or {"type": "object"}
+    if "schema" in wanted:
+        bots = (load_bot(bot, c.variant, nested(c.settings)) for c in columns if not c.baseline)
+        writers = (one for one in bots if one.spec.output.format == "json")
+        if writer := next(writers, None):
+            facts["schema"] = writer.json_schema or {"type": "object"}
     return facts
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
     from promptbot.chain import Chain
-    from promptbot.interfaces import AnswersMany, FrozenModel
+    from promptbot.interfaces import AnswersMany, FollowsSchemas, FrozenModel
 
 Prompt = tuple[Message, ...]
 
@@ -93,6 +93,10 @@ class TogetherModel:
             self._options, self._settings, self._watched = None, dict(settings), None
         # An answer is given once: a chain that asks again wants another.
         return self._answers.pop(prompt, None) if settings == self._settings else None
+
+    def cannot_follow(self, json_schema: Mapping[str, Any]) -> str | None:
+        """Return why it cannot be kept to this schema; None where it can."""
+        return cast("FollowsSchemas", self.model).cannot_follow(json_schema)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "model":

@@ -300,7 +300,7 @@ def _say(comparison: Comparison, scale: Scale, margin: float) -> str:
     name, reference, interval = comparison.name, comparison.reference, comparison.interval
     samples = f"{comparison.n} samples"
     if comparison.n_clusters < comparison.n:
-        samples += f" of {comparison.n_clusters} conversations"
+        samples += f" of {comparison.n_clusters} groups"
     if comparison.outcome in ("better", "worse"):
         # In the direction of the verdict, so that a reader need not undo a minus sign.
         bounds = sorted((abs(interval.low), abs(interval.high)))

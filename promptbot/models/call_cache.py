@@ -13,16 +13,17 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import promptbot
+from promptbot.interfaces import ChoosesOptions, FollowsSchemas
 from promptbot.models.messages import completion_of
-from promptbot.types import Completion, Message, OptionScore, TextScore
+from promptbot.types import Choice, Completion, Message, OptionScore, TextScore
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, AIMessageChunk
@@ -160,8 +161,27 @@ def default_cache() -> CallCache:
     return CallCache(cache_folder("answers") / "answers.sqlite")
 
 
+def with_cache(model: FrozenModel, cache: CallCache, repeat: int = 0) -> CachedModel:
+    """Return a model whose equal calls are answered from a cache, and that can do all it can do.
+
+    A chain asks a model that follows schemas, or chooses among options, in another way than one
+    that only writes. Kept answers must be those of the same way.
+
+    Args:
+        model: Answers what the cache does not know.
+        cache: The answers.
+        repeat: Which of several equal calls this model makes; part of every key.
+    """
+    follows, chooses = isinstance(model, FollowsSchemas), isinstance(model, ChoosesOptions)
+    if follows and chooses:
+        return _CachedBoth(model, cache, repeat)
+    if follows:
+        return _CachedFollower(model, cache, repeat)
+    return _CachedChooser(model, cache, repeat) if chooses else CachedModel(model, cache, repeat)
+
+
 class CachedModel:
-    """A frozen model whose equal calls are answered from a cache.
+    """A frozen model whose equal calls are answered from a cache; `with_cache` makes them.
 
     Args:
         model: Answers what the cache does not know. Its answers must depend on nothing but the
@@ -369,6 +389,42 @@ class CachedModel:
             replay.seconds += known["seconds"]
             replay.first_token_s = known["first_token_s"]
         return known
+
+
+class _CachedFollower(CachedModel):
+    """One that can be kept to a JSON schema."""
+
+    def cannot_follow(self, json_schema: Mapping[str, Any]) -> str | None:
+        """Return why it cannot be kept to this schema; None where it can."""
+        return cast("FollowsSchemas", self._model).cannot_follow(json_schema)
+
+
+class _CachedChooser(CachedModel):
+    """One that chooses among options without scoring them."""
+
+    def choose(
+        self,
+        messages: Sequence[Message],
+        options: Sequence[str],
+        config: RunnableConfig | None = None,
+        **settings: Any,
+    ) -> Choice:
+        """Return what it chose."""
+        key = self._key("choose", messages, options=list(options), settings=settings)
+        known = self._find(key)
+        if known is not None:
+            said = Completion(**known["completion"])
+            return Choice(known["how"], known["text"], said, known["logprobs"])
+        started = time.perf_counter()
+        model = cast("ChoosesOptions", self._model)
+        choice = model.choose(messages, options, config, **settings)
+        seconds = time.perf_counter() - started
+        self._cache.put(key, {**asdict(choice), "seconds": seconds, "first_token_s": None})
+        return choice
+
+
+class _CachedBoth(_CachedFollower, _CachedChooser):
+    """One that does both."""
 
 
 def _replayed(known: dict[str, Any]) -> AIMessageChunk:

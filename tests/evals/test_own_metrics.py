@@ -173,3 +173,9 @@ def test_mistakes_are_told_with_their_line(
     (path.parent / "syntax.py").write_text("def x(:\n")
     with pytest.raises(SpecError, match=message):
         load_suite(path)
+
+
+def test_the_suite_with_functions_of_its_own_loads() -> None:
+    suite = load_suite("tone", limit=3)
+    assert list(suite.own_metrics) == ["is_short", "n_questions"]
+    assert suite.own_metrics["is_short"].about == "replies of at most 25 words"

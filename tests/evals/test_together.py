@@ -192,3 +192,22 @@ def test_remote_and_scripted_models_are_asked_one_by_one(tmp_path: Path, checkpo
     for model in ("openai:x", "scripted:y"):
         suite = load_suite(path, models=[model])
         assert Workshop(suite, n_together=8).job(suite.columns[0], 0, 0).n_together == 1
+
+
+@pytest.mark.parametrize(("n", "use_cache"), [(1, False), (1, True), (8, False), (8, True)])
+def test_json_is_kept_to_its_schema_however_models_are_asked(
+    tmp_path: Path, checkpoint: Path, n: int, use_cache: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache.sqlite"
+    monkeypatch.setattr("promptbot.evals.evaluation.default_cache", lambda: CallCache(cache))
+    schema = "{type: object, required: [n], properties: {n: {enum: [1, 22]}}, "
+    schema += "additionalProperties: false}"
+    bot = CHAT.replace("TEMPERATURE", "0.0").replace("max_new_tokens: 6", "max_new_tokens: 30")
+    bot += f"output: {{format: json, json_schema: {schema}}}\n"
+    path = write_suite(tmp_path, bot, checkpoint)
+    path.write_text(path.read_text() + "metrics: [json_schema]\n")
+    # A random model writes such JSON only where it is kept to it.
+    _, summary = answers(path, n, use_cache=use_cache)
+    value = summary.values["default"]["json_schema"]
+    assert value is not None
+    assert value.estimate == 1

@@ -78,7 +78,7 @@ def test_samples_of_one_conversation_are_not_counted_apart() -> None:
     assert alone.outcome == "better"
     assert together.outcome == "underpowered"
     assert (together.n, together.n_clusters, together.test) == (40, 4, "permutation")
-    assert "40 samples of 4 conversations" in together.sentence
+    assert "40 samples of 4 groups" in together.sentence
 
 
 def test_means_over_seeds_use_the_permutation_test() -> None:

@@ -8,11 +8,18 @@ from typing import Any
 
 import pytest
 
+from promptbot.interfaces import ChoosesOptions, FollowsSchemas
 from promptbot.models import call_cache as module
-from promptbot.models.call_cache import CachedModel, CallCache, default_cache, noting_replays
+from promptbot.models.call_cache import (
+    CachedModel,
+    CallCache,
+    default_cache,
+    noting_replays,
+    with_cache,
+)
 from promptbot.models.messages import to_langchain
 from promptbot.models.scripted import ScriptedModel
-from promptbot.types import Message
+from promptbot.types import Choice, Completion, Message
 
 HELLO = [Message("system", "Be kind."), Message("user", "Hello")]
 
@@ -146,3 +153,48 @@ def test_the_cache_lies_in_the_users_cache_folder(tmp_path: Path, monkeypatch: A
     cache.close()
     file = tmp_path / "mine" / "answers" / "answers.sqlite"
     assert file.stat().st_mode & 0o077 == 0
+
+
+class Follower(ScriptedModel):
+    """A model that can be kept to any schema but one."""
+
+    def cannot_follow(self, json_schema: Any) -> str | None:
+        return None if json_schema else "it is empty"
+
+
+class Chooser(ScriptedModel):
+    """A model that chooses the next of its answers."""
+
+    def choose(self, messages: Any, options: Any, config: Any = None, **settings: Any) -> Choice:
+        text = str(self.invoke(to_langchain(messages)).text)
+        return Choice("logprobs", text, Completion(text, 3, 0, 1), {text: -0.1, "other": -2.0})
+
+
+def test_a_cached_model_can_do_what_the_model_can(cache: CallCache) -> None:
+    plain, follower, chooser = (
+        with_cache(kind(answers=["a", "b"]), cache) for kind in (ScriptedModel, Follower, Chooser)
+    )
+    for model, follows, chooses in (
+        (plain, False, False),
+        (follower, True, False),
+        (chooser, False, True),
+    ):
+        assert isinstance(model, FollowsSchemas) == follows
+        assert isinstance(model, ChoosesOptions) == chooses
+    assert isinstance(follower, FollowsSchemas)
+    assert follower.cannot_follow({}) == "it is empty"
+    assert follower.cannot_follow({"type": "object"}) is None
+
+
+def test_an_equal_choice_is_made_once(cache: CallCache) -> None:
+    def choose(*options: str, **settings: Any) -> Choice:
+        model = with_cache(scripted, cache)
+        assert isinstance(model, ChoosesOptions)
+        return model.choose(HELLO, options, **settings)
+
+    scripted = Chooser(answers=["a", "b", "c"])
+    first = choose("a", "other", temperature=0.0)
+    assert choose("a", "other", temperature=0.0) == first
+    assert (first.text, len(scripted.prompts)) == ("a", 1)
+    assert choose("a", "other", temperature=1.0).text == "b"
+    assert choose("a", "others", temperature=0.0).text == "c"
