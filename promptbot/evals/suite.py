@@ -655,6 +655,12 @@ def _check_baselines(spec: SuiteSpec, task: str, source: Source) -> None:
 
 
 def _judges(spec: SuiteSpec, model: str | None, source: Source) -> dict[str, Judge]:
+    if model and not spec.judges:
+        raise SpecError(
+            "a judge is named, and the suite has none.",
+            place=str(source.path),
+            hint="Leave --judge out, or write  judges: {helpful: {model: ...}}  in the suite.",
+        )
     found = {}
     for name, judge in spec.judges.items():
         place = source.place(("judges", name))
@@ -710,6 +716,8 @@ def _facts(
     facts: dict[str, Any] = dict(spec.facts)
     if outside := spec.out_of_scope or bot_spec.verbalizer.out_of_scope:
         facts[OUT_OF_SCOPE] = outside
+    if "language" in wanted and bot_spec.language:
+        facts.setdefault("language", bot_spec.language)
     if "schema" in wanted:
         bots = (load_bot(bot, c.variant, nested(c.settings)) for c in columns if not c.baseline)
         writers = (one for one in bots if one.spec.output.format == "json")

@@ -407,3 +407,19 @@ def test_a_suite_sends_no_answers_to_a_strangers_server(judged: Judged, tmp_path
     path.write_text(path.read_text().replace(spec, "openai:judge@http://evil.example/v1"))
     with pytest.raises(ModelError, match=r"the judge sends every message[\s\S]*--judge openai"):
         run(path)
+
+
+def test_a_judge_for_a_suite_without_judges_is_refused(make_suite: SuiteMaker) -> None:
+    with pytest.raises(SpecError, match=r"the suite has none[\s\S]*Leave --judge out"):
+        load_suite(make_suite(), judge="embedded")
+
+
+def test_two_judged_runs_are_compared(judged: Judged, tmp_path: Path) -> None:
+    from promptbot.evals.compare import compare_runs
+
+    path = judged("Score: 2")
+    before = run(path)
+    (tmp_path / "judge.jsonl").write_text('{"match": "", "text": "Score: 5"}\n')
+    path.write_text(path.read_text().replace("[good, exact]", "[good]"))
+    found = compare_runs(before, run(path))
+    assert [c.difference for c in found.comparisons] == [3.0, 3.0]

@@ -316,3 +316,32 @@ def test_the_stated_facts_are_no_contradiction_of_themselves() -> None:
         assert (
             said.contradicts(item.sample.target, str(facts["contrary"]), str(facts["fact"])) == 0
         ), item.line
+
+
+def test_first_tokens_and_costs_are_those_of_the_answers() -> None:
+    outcomes = [
+        outcome(prediction={"first_token_s": s, "cost": c})
+        for s, c in ((0.1, 0.002), (0.3, 0.004), (0.2, None), (None, None))
+    ]
+    first = METRICS["first_token_p50"].value(outcomes)
+    assert first is not None
+    assert (first.estimate, first.n) == (0.2, 3)
+    cost = METRICS["cost_per_1000"].value(outcomes)
+    assert cost is not None
+    assert (cost.estimate, cost.n) == (pytest.approx(3.0), 2)
+    assert METRICS["first_token_p50"].value([outcome()]) is None
+
+
+def test_replies_in_another_language_are_found() -> None:
+    facts = {"language": "en"}
+    texts = [
+        "Your parcel arrives within three working days after you order.",
+        "Ihr Paket kommt innerhalb von drei Werktagen nach der Bestellung an.",
+        "OK",
+    ]
+    found = METRICS["language"].score_all([outcome(text, facts=facts) for text in texts])
+    assert found == [1, 0, 1]
+
+
+def test_the_bots_language_is_the_default(make_suite: SuiteMaker) -> None:
+    assert load_suite(make_suite("metrics: [language]\n")).facts["language"] == "en"

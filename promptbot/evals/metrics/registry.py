@@ -143,6 +143,8 @@ class Metric:
     """The metric is a function of how labels were counted."""
     quantile: float | None = None
     """The metric is this quantile of the seconds."""
+    seconds_of: Callable[[Outcome], float | None] = lambda outcome: outcome.seconds
+    """Which seconds these are; None where they are not known."""
     whole: Callable[[Sequence[Outcome]], float] | None = None
     """The metric is a function of all outcomes; it has no interval."""
     by_default: bool = True
@@ -184,7 +186,9 @@ class Metric:
         if not answered:
             return None
         if self.quantile is not None:
-            seconds = [outcome.seconds for outcome in answered]
+            seconds = [s for outcome in answered if (s := self.seconds_of(outcome)) is not None]
+            if not seconds:
+                return None
             interval = quantile_interval(seconds, self.quantile)
             return Value(float(np.quantile(seconds, self.quantile)), interval, len(seconds))
         assert self.whole is not None
@@ -312,6 +316,24 @@ def _says(fact: str) -> Score:
         return says_any(outcome.prediction.text, [str(word) for word in words])
 
     return score
+
+
+def _first_token_s(outcome: Outcome) -> float | None:
+    return outcome.prediction.first_token_s if outcome.prediction else None
+
+
+def _cost_of_1000(outcome: Outcome) -> float | None:
+    cost = outcome.prediction.cost if outcome.prediction else None
+    return None if cost is None else 1000 * cost
+
+
+def _in_language(outcome: Outcome) -> float | None:
+    language = outcome.facts.get("language")
+    if not language or outcome.prediction is None:
+        return None
+    from promptbot.prompt.output import other_language
+
+    return float(other_language(outcome.prediction.text, str(language)) is None)
 
 
 def _perplexity(outcomes: Sequence[Outcome]) -> float:
@@ -607,6 +629,14 @@ METRICS: dict[str, Metric] = {
             fields=("marker",),
         ),
         Metric(
+            "language",
+            "replies that are in no other language than the bot's",
+            task="chat",
+            score=_in_language,
+            by_default=False,
+            fields=("language",),
+        ),
+        Metric(
             "bits_per_byte",
             "surprise of a frozen reference model at a reply, in bits for each byte",
             "score",
@@ -653,6 +683,22 @@ METRICS: dict[str, Metric] = {
             "seconds",
             False,
             quantile=0.95,
+        ),
+        Metric(
+            "first_token_p50",
+            "seconds to the first piece of a streamed answer, median",
+            "seconds",
+            False,
+            "chat",
+            quantile=0.5,
+            seconds_of=_first_token_s,
+        ),
+        Metric(
+            "cost_per_1000",
+            "cost of a thousand answers, by the suite's prices",
+            "score",
+            False,
+            score=_cost_of_1000,
         ),
         Metric(
             "prompt_tokens",
