@@ -6,6 +6,9 @@
       manifest.json     everything that decided the predictions, and the command
       samples.jsonl     the samples, so that a report needs nothing outside the folder
       records.jsonl     one line per answer, appended as it is made
+      texts.jsonl       each prompt once
+      scores.jsonl      scores that are made once, when the run ends (`promptbot.evals.measures`)
+      judges/           what judges were asked and said (`promptbot.evals.judging`)
       metrics.json  report.md  report.html  junit.xml      made from the above when the run ends
 """
 
