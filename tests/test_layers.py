@@ -17,6 +17,8 @@ LAYERS = [
         "promptbot.guard",
         "promptbot.prompt",
         "promptbot.models",
+        "promptbot.evals.distributions",
+        "promptbot.evals.interpolation",
         "promptbot.evals.ledger",
         "promptbot.evals.metrics",
         "promptbot.evals.sequential",

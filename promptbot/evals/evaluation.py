@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from promptbot.learn.baseline import Baseline
 
 PACKAGES = (
-    "promptbot", "numpy", "scipy", "onnxruntime", "tokenizers", "transformers", "torch",
+    "promptbot", "numpy", "onnxruntime", "tokenizers", "transformers", "torch",
     "langchain", "langchain-core", "scikit-learn",
 )  # fmt: skip
 """Whose versions a manifest holds, where they are installed."""

@@ -1,8 +1,8 @@
 """Intervals, tests and power for results that are paired by sample and grouped by conversation.
 
-Everything here is a pure function of numbers. `scipy` brings the distributions, the Wilson
-interval and the exact binomial test; what it lacks is written here: resampling whole clusters, and
-the exact power of McNemar's test.
+Everything here is a pure function of numbers, held to scipy's and statsmodels' results by the tests
+where these have the like; what they lack is resampling whole clusters, and the exact power of
+McNemar's test.
 
 A *cluster* is a set of samples that may succeed or fail together, as the messages of one
 conversation. Whole clusters are resampled and flipped, never single samples out of them.
@@ -17,6 +17,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from promptbot.evals.distributions import (
+    BinomialTails,
+    binomial_cdf,
+    binomial_pmf,
+    binomial_two_sided,
+    normal_cdf,
+    normal_quantile,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -178,15 +187,14 @@ def quantile_interval(values: ArrayLike, q: float, confidence: float = 0.95) -> 
     Source:
         Conover (1999), Practical Nonparametric Statistics, section 3.2.
     """
-    from scipy.stats import binom
-
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     n, tail = len(ordered), (1 - confidence) / 2
     # The number of values below the quantile is binomial: choose ranks that leave out each tail.
-    low = int(binom.ppf(tail, n, q))
-    if binom.cdf(low - 1, n, q) > tail or low < 1:
+    at_most = binomial_cdf(n, q)
+    low = int(np.searchsorted(at_most, tail))  # the first that reaches the tail
+    if low < 1:
         return None
-    high = int(binom.ppf(1 - tail, n, q)) + 1
+    high = int(np.searchsorted(at_most, 1 - tail)) + 1
     if high > n:
         return None
     return Interval(float(ordered[low - 1]), float(ordered[high - 1]), confidence)
@@ -216,8 +224,6 @@ def bootstrap_interval(
         Efron (1987), JASA 82:171. Ties count half in the bias correction, because means of
         right/wrong results take few values.
     """
-    from scipy.special import ndtr, ndtri
-
     clusters = cluster(values, groups)
     pairs, counts = np.unique(
         np.column_stack([clusters.sums, clusters.sizes]), axis=0, return_counts=True
@@ -235,15 +241,17 @@ def bootstrap_interval(
     totals = np.concatenate([draws.astype(np.float64) @ drawn for draws in many])
     means = totals[:, 0] / totals[:, 1]
     below = (np.sum(means < mean) + np.sum(means == mean) / 2) / n_resamples
-    z0 = float(ndtri(np.clip(below, 1 / (n_resamples + 1), n_resamples / (n_resamples + 1))))
+    rare = 1 / (n_resamples + 1)
+    z0 = normal_quantile(float(np.clip(below, rare, 1 - rare)))
     # Jackknife: leave out one cluster of each distinct kind.
     left = (clusters.sums.sum() - pairs[:, 0]) / (clusters.sizes.sum() - pairs[:, 1])
     centre = float((counts * left).sum() / m)
     second = float((counts * (centre - left) ** 2).sum())
     third = float((counts * (centre - left) ** 3).sum())
     acceleration = third / (6 * second**1.5) if second > 0 else 0.0
-    z = z0 + ndtri(np.array([(1 - confidence) / 2, (1 + confidence) / 2]))
-    low, high = np.quantile(means, ndtr(z0 + z / (1 - acceleration * z)))
+    tails = [z0 + normal_quantile(p) for p in ((1 - confidence) / 2, (1 + confidence) / 2)]
+    levels = [normal_cdf(z0 + z / (1 - acceleration * z)) for z in tails]
+    low, high = np.quantile(means, levels)
     return Interval(float(low), float(high), confidence)
 
 
@@ -311,10 +319,8 @@ def mcnemar_exact(n_higher: int, n_lower: int) -> float:
     Source:
         McNemar (1947), Psychometrika 12:153; exact by the binomial distribution.
     """
-    from scipy.stats import binomtest
-
     n = n_higher + n_lower
-    return float(binomtest(n_higher, n, 0.5).pvalue) if n else 1.0
+    return binomial_two_sided(n_higher, n)
 
 
 def sign_flip_test(
@@ -385,14 +391,18 @@ def mcnemar_power(n: int, difference: float, discordance: float, alpha: float = 
         favour are binomial(D, (discordance + difference) / (2 discordance)): Duffy (1984),
         Biometrics 40:1005. Summed exactly, so the test's conservatism is in it.
     """
-    from scipy.stats import binom
-
     d = np.arange(n + 1)
-    weights = binom.pmf(d, n, discordance)
+    weights = binomial_pmf(d, n, discordance)
     d, weights = d[weights > 1e-12], weights[weights > 1e-12]
-    critical = binom.isf(alpha / 2, d, 0.5) + 1  # P(X >= critical) <= alpha / 2
+    exceeded = _exceeded(int(d[0]), int(d[-1]), alpha / 2)
     in_favour = min((discordance + difference) / (2 * discordance), 1.0)
-    return float((weights * binom.sf(critical - 1, d, in_favour)).sum())
+    return min(float((weights * BinomialTails(d, in_favour).above(exceeded)).sum()), 1.0)
+
+
+@lru_cache(maxsize=64)  # the search for a detectable difference asks again and again
+def _exceeded(first: int, last: int, tail: float) -> NDArray[np.int64]:
+    """Return what first, ..., last fair coins exceed with probability `tail` at most."""
+    return BinomialTails(np.arange(first, last + 1), 0.5).bound(tail)
 
 
 @lru_cache(maxsize=4096)  # a report asks for the same few numbers of samples again and again
@@ -439,11 +449,9 @@ def detectable_mean(
     Returns:
         (z of the level + z of the power) standard errors; None where the error is unknown.
     """
-    from scipy.special import ndtri
-
     if not math.isfinite(standard_error):
         return None
-    return float((_z(1 - alpha) + ndtri(power)) * standard_error)
+    return float((_z(1 - alpha) + normal_quantile(power)) * standard_error)
 
 
 def resample_weights(
@@ -481,9 +489,7 @@ def _new_draws(m: int, n_rows: int, seed: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def _z(confidence: float) -> float:
-    from scipy.special import ndtri
-
-    return float(ndtri((1 + confidence) / 2))
+    return normal_quantile((1 + confidence) / 2)
 
 
 def _chunks(n_rows: int, n_columns: int) -> Iterator[int]:

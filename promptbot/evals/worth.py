@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from promptbot.evals.interpolation import monotone_cubic
 from promptbot.evals.stats import FEW_DISCORDANT, bonett_price, cluster, wilson
 
 if TYPE_CHECKING:
@@ -267,9 +268,7 @@ def _draw(budgets: Floats, accuracies: Floats, grid: Floats) -> Floats:
         Fritsch and Carlson (1980), SIAM J. Numerical Analysis 17:238: between the budgets the
         curve stays monotone.
     """
-    from scipy.interpolate import PchipInterpolator
-
-    return np.asarray(PchipInterpolator(np.log(budgets), monotone(accuracies), axis=1)(grid))
+    return monotone_cubic(np.log(budgets), monotone(accuracies), grid)
 
 
 def _crossings(ahead: Floats, grid: Floats) -> Floats:
