@@ -148,7 +148,8 @@ class Chain(Runnable[ChatInput, Reply]):
 
     def compose(self, text: str, session: str | None = None) -> Prompt:
         """Return the prompt that a message would make, without asking the model."""
-        earlier = self.history.load(session) if session else ()
+        earlier: Sequence[Message] = self.history.load(session) if session else ()
+        earlier = self._guard.shown(earlier)
         return self._composer.compose(self.hear(text), earlier, self._condensed.get(session or ""))
 
     def hear(self, text: str) -> str:
@@ -236,10 +237,13 @@ class Chain(Runnable[ChatInput, Reply]):
         started = time.perf_counter()
         heard = self._guard.hear(request.text)
         request = replace(request, text=heard.text, events=heard.events)
-        earlier = self.history.load(request.session) if request.remembered else ()
+        earlier: Sequence[Message] = (
+            self.history.load(request.session) if request.remembered else ()
+        )
         if by_rule := self._guard.answer(heard.text, earlier):
             yield self._by_rule(request, *by_rule)
             return
+        earlier = self._guard.shown(earlier)
         child = patch_config(config, callbacks=run_manager.get_child())
         condensed = self._condense(request.session, earlier, child)
         remembered = time.perf_counter()

@@ -12,7 +12,13 @@ PACKAGE = Path(promptbot.__file__).parent
 
 LAYERS = [
     {"promptbot.types", "promptbot.errors", "promptbot.scripts"},
-    {"promptbot.interfaces", "promptbot.data", "promptbot.bot.spec", "promptbot.bot.folder"},
+    {
+        "promptbot.interfaces",
+        "promptbot.data",
+        "promptbot.bot.folder",
+        "promptbot.bot.patterns",
+        "promptbot.bot.spec",
+    },
     {
         "promptbot.guard",
         "promptbot.prompt",

@@ -25,6 +25,7 @@ from promptbot.bot.folder import (
 from promptbot.bot.spec import RESERVED_VARIABLES, BotSpec, Key
 from promptbot.data import check_k, scan_examples, scan_notes
 from promptbot.errors import DataError, PromptbotError, SpecError
+from promptbot.guard.numbers import NATIONAL_IDS, regions_of
 from promptbot.models.prefix_cache import common_length
 from promptbot.prompt.output import check_schema, other_language
 from promptbot.prompt.template import Template
@@ -143,6 +144,31 @@ def cache_advice(name: str | Path) -> list[str]:
                 f"{source.name}: {n_behind} characters of fixed text stand behind text that "
                 f"changes with each message, {n_before} before it. A model's prefix cache keeps "
                 "only what stands before: put fixed text first."
+            )
+            remarks[remark] = None
+    return list(remarks)
+
+
+def guard_advice(name: str | Path) -> list[str]:
+    """Return a remark on each kind of personal data that a bot is to take out but cannot know."""
+    folder = find_bot(name)
+    remarks: dict[str, None] = {}
+    for variant in (None, *variant_files(folder)):
+        spec = read_spec(folder, variant)
+        regions = spec.guard.regions or regions_of(spec.language)
+        if "phone" in spec.guard.redact and not regions:
+            remark = (
+                f"guard.redact: phone numbers without a country code will not be found, since it "
+                f'is not known where the language "{spec.language}" is spoken. Say whose numbers '
+                "they are, as  guard: {regions: [GB]}"
+            )
+            remarks[remark] = None
+        without = [region for region in regions if region not in NATIONAL_IDS]
+        if "national_id" in spec.guard.redact and (without or not regions):
+            whose = ", ".join(without) or f'the language "{spec.language}"'
+            remark = (
+                f"guard.redact: national ids of {whose} are not known and will not be found. "
+                f"Known are those of: {', '.join(NATIONAL_IDS)}."
             )
             remarks[remark] = None
     return list(remarks)

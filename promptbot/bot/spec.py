@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from promptbot.bot.patterns import parse_pattern, parse_unless
 from promptbot.errors import SpecError, known_words
 from promptbot.types import PersonalKind
 
@@ -194,6 +195,8 @@ class RuleSpec(Settings):
 
     patterns: Annotated[list[Text], Field(min_length=1)]
     """Each a few words that must occur near one another; see docs/guards.md."""
+    unless: list[Text] = []
+    """Words that hush each of the patterns where they stand near what meets it."""
     reply: Text
     """What is said, word for word."""
 
@@ -205,7 +208,7 @@ class GuardSpec(Settings):
     """The sentence that templates see as ``fallback``."""
     redact: list[PersonalKind] = []
     """Personal data that is taken out of messages and replies before anything is done with them."""
-    regions: list[Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")]] = []
+    regions: list[str] = []
     """Whose national ids, and phone numbers without country code; the language's where empty."""
     emergency: list[RuleSpec] = []
     """Rules that answer before the model; the first that is met speaks."""
@@ -715,15 +718,37 @@ def _wrong_guard(spec: BotSpec, base: Source, variant: Source | None) -> Iterabl
                     hint="Set task: chat, or take it out.",
                 )
     for number, rule in enumerate(spec.guard.emergency):
-        for pattern in rule.patterns:
-            if any(not part.strip("*") for word in pattern.split() for part in word.split("|")):
-                yield SpecError(
-                    f'the pattern "{pattern}" holds a word without letters, which any message '
-                    "would meet.",
-                    place=place_of(("guard", "emergency", number), base, variant),
-                    expected="Expected words, as: chest pain|tight*",
-                    hint="Take the empty alternative or the lone * out.",
-                )
+        for key, parse, texts in (
+            ("patterns", parse_pattern, rule.patterns),
+            ("unless", parse_unless, rule.unless),
+        ):
+            for i, text in enumerate(texts):
+                try:
+                    parse(text)
+                except SpecError as error:
+                    place = ("guard", "emergency", number, key, i)
+                    yield error.located(place_of(place, base, variant))
+    yield from _unknown_regions(spec, base, variant)
+
+
+_MISTAKEN_REGIONS = {"UK": "GB", "EN": "GB", "EL": "GR", "JA": "JP", "KO": "KR", "ZH": "CN"}
+
+
+def _unknown_regions(spec: BotSpec, base: Source, variant: Source | None) -> Iterable[SpecError]:
+    if not spec.guard.regions:
+        return
+    from phonenumbers import SUPPORTED_REGIONS
+
+    for number, region in enumerate(spec.guard.regions):
+        if region not in SUPPORTED_REGIONS:
+            code = _MISTAKEN_REGIONS.get(region.upper(), region.upper())
+            meant = f' Did you mean "{code}"?' if code in SUPPORTED_REGIONS else ""
+            yield SpecError(
+                f'unknown region "{region}" in guard.regions.',
+                place=place_of(("guard", "regions", number), base, variant),
+                expected="Expected codes of two capitals, as US, GB or DE.",
+                hint=f"Known: {', '.join(sorted(SUPPORTED_REGIONS))}.{meant}",
+            )
 
 
 RESERVED_VARIABLES = frozenset(
@@ -787,6 +812,7 @@ _EXPECTED = {
     "list_type": "Expected a list, as [one, two]",
     "dict_type": "Expected settings below it, as {key: value}",
     "model_type": "Expected settings below it, as {key: value}",
+    "too_short": "Expected a list with at least one entry",
     "string_too_short": "Expected a text that is not empty",
     "string_pattern_mismatch": "Expected letters, digits, underscore, dot and hyphen only",
 }

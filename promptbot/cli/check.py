@@ -14,7 +14,7 @@ def check(
     ] = None,
 ) -> None:
     """Say everything that is wrong with bots, file and line, at once."""
-    from promptbot.bot.check import cache_advice, check_bot, check_names
+    from promptbot.bot.check import cache_advice, check_bot, check_names, guard_advice
     from promptbot.cli.style import print_error, visible
     from promptbot.errors import PromptbotError, UserError
 
@@ -30,7 +30,7 @@ def check(
             status = UserError.exit_status
         else:
             print(f"ok: {name} ({summarise(name)})")
-            for remark in cache_advice(name):
+            for remark in (*cache_advice(name), *guard_advice(name)):
                 print(f"    {visible(remark)}")
     raise typer.Exit(status)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from promptbot.guard.numbers import regions_of
 from promptbot.guard.personal import find
 from promptbot.guard.rules import first_match
+from promptbot.prompt.memory import split_turns
 from promptbot.scripts import HANGUL, UNSPACED, touches
 from promptbot.types import GuardEvent
 
@@ -91,6 +92,24 @@ class Guard:
         if self._spec.max_turns is not None and n_turns >= self._spec.max_turns:
             return self._spec.closing, GuardEvent("max_turns", "message", n_turns)
         return None
+
+    def shown(self, earlier: Sequence[Message]) -> Sequence[Message]:
+        """Return what the model is shown of a session: all turns but those answered by rule.
+
+        A model copies what it reads, and would send everybody to the emergency number after a
+        conversation in which that was said. Store and transcripts keep these turns.
+        """
+        said = {rule.reply for rule in self._spec.emergency}
+        if self._spec.max_turns is not None:
+            said.add(self._spec.closing)
+        if not said:
+            return earlier
+        return [
+            message
+            for turn in split_turns(earlier)
+            if not any(one.role == "assistant" and one.content in said for one in turn)
+            for message in turn
+        ]
 
     def screen(self, prompt: Iterable[Message]) -> Screen:
         """Return what a reply to a prompt passes through before it is shown and stored.

@@ -80,3 +80,22 @@ def test_a_task_that_is_none_is_the_users_mistake(cli: Cli) -> None:
 def test_a_new_bot_that_hides_a_shipped_one_says_so(cli: Cli) -> None:
     assert "hides promptbot's own bot" in cli("new", "customer_service").out
     assert "hides" not in cli("new", "my_own").out
+
+
+def test_personal_data_that_cannot_be_known_is_remarked_on(cli: Cli, make_bot: BotMaker) -> None:
+    def remarks(language: str, guard: str) -> str:
+        yaml = f"name: g\nlanguage: {language}\nguard: {guard}\n"
+        folder = make_bot("g", {"bot.yaml": yaml, "system.j2": "Be kind."})
+        result = cli("check", str(folder))
+        assert result.status == 0
+        return " ".join(result.out.split())
+
+    assert "phone numbers without a country code will not be found" in remarks(
+        "eo", "{redact: [phone]}"
+    )
+    assert "will not be found" not in remarks("ja", "{redact: [phone, card]}")
+    assert "will not be found" not in remarks("eo", "{redact: [phone], regions: [JP]}")
+    assert "national ids of JP are not known" in remarks(
+        "en", "{redact: [national_id], regions: [JP, DE]}"
+    )
+    assert "will not be found" not in remarks("en", "{redact: [national_id]}")

@@ -147,14 +147,21 @@ def test_after_the_last_turn_the_bot_takes_its_leave(make_bot: BotMaker) -> None
         ("{redact: [emial]}", "email"),
         ("{regions: [Germany]}", "regions"),
         ("{max_turns: 0}", "max_turns"),
-        ("{emergency: [{patterns: [], reply: x}]}", "patterns"),
+        ("{regions: [UK]}", 'Did you mean "GB"'),
+        ("{regions: [XX]}", 'unknown region "XX"'),
+        ("{regions: [de]}", 'Did you mean "DE"'),
+        ("{emergency: [{patterns: [], reply: x}]}", "at least one entry"),
         ("{emergency: [{patterns: ['*'], reply: x}]}", "which any message would meet"),
+        ("{emergency: [{patterns: ['chest, pain'], reply: x}]}", "chest pain|tight"),
+        ("{emergency: [{patterns: ['a | b'], reply: x}]}", "without spaces"),
+        ("{emergency: [{patterns: [a], unless: ['b,'], reply: x}]}", "no part of a message"),
         ("{emergency: [{patterns: ['a||b'], reply: x}]}", "which any message would meet"),
     ],
 )
 def test_wrong_settings_are_told_with_their_line(make_bot: BotMaker, guard: str, told: str) -> None:
-    with pytest.raises(SpecError, match=told) as caught:
+    with pytest.raises(SpecError) as caught:
         make_chain(make_bot, guard)
+    assert told in str(caught.value)
     assert "line 2" in str(caught.value)
 
 
@@ -230,3 +237,24 @@ def test_what_a_person_corrects_keeps_the_bots_own_number() -> None:
     said = "Call 020 7946 0018, not 07911 123456."
     heard = guard.hear(said, ["Our number is 020 7946 0018."])
     assert heard.text == "Call 020 7946 0018, not [phone]."
+
+
+def test_what_a_rule_said_is_kept_but_not_shown_to_the_model(make_bot: BotMaker) -> None:
+    guard = "{emergency: [{patterns: [chest pain], reply: Call 112.}]}"
+    chain = make_chain(make_bot, guard, "Hello.", "At nine.", "Bye.")
+    said = ["hi", "chest pain", "still this chest pain", "when do you open?"]
+    replies = [chain.invoke({"input": text, "session": "a"}).text for text in said]
+    assert replies == ["Hello.", "Call 112.", "Call 112.", "At nine."]
+    assert isinstance(chain.model, ScriptedModel)
+    shown = [(one.role, one.content) for one in chain.model.prompts[-1][1:]]
+    assert shown == [("user", "hi"), ("assistant", "Hello."), ("user", "when do you open?")]
+    kept = [message.content for message in chain.history.load("a")]
+    assert kept == [text for turn in zip(said, replies, strict=True) for text in turn]
+    assert "112" not in str(chain.compose("bye", "a").messages)
+
+
+def test_turns_by_rule_count_as_turns(make_bot: BotMaker) -> None:
+    guard = "{emergency: [{patterns: [pain], reply: Call 112.}], max_turns: 2, closing: Goodbye.}"
+    chain = make_chain(make_bot, guard, "a", "b")
+    said = [chain.invoke({"input": text, "session": "s"}).text for text in ("pain", "hi", "hi")]
+    assert said == ["Call 112.", "a", "Goodbye."]
