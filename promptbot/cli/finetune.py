@@ -10,7 +10,7 @@ import typer
 from promptbot.errors import INTERRUPTED
 
 if TYPE_CHECKING:
-    from promptbot.evals.suite import Budget
+    from promptbot.evals.suite import Budget, Suite
     from promptbot.evals.trained import Trained
     from promptbot.learn.spec import BaselineSpec
 
@@ -51,7 +51,7 @@ def finetune(
     loaded = load_suite(suite, limit=limit, seeds=list(seed or ()))
     loaded = with_baselines(loaded, _baselines(method, model, loaded.spec.baseline))
     budgets = [_budget(text) for text in budget or ()]
-    _tell_memory(loaded.spec.baseline)
+    _tell_memory(loaded)
     trained: list[Trained] = []
     try:
         for item in train(loaded, budgets):
@@ -87,19 +87,28 @@ def _tell(item: Trained) -> None:
     )
 
 
-def _tell_memory(baselines: dict[str, BaselineSpec]) -> None:
-    """Print what training weights will take, before it starts."""
-    for name, spec in baselines.items():
-        if spec.method != "linear_probe":
-            from promptbot.learn.tuned import memory_needed
-            from promptbot.models.encoder import checkpoint_folder
+def _tell_memory(suite: Suite) -> None:
+    """Print what training weights will take at most, before it starts."""
+    trained = {n: b for n, b in suite.spec.baseline.items() if b.method != "linear_probe"}
+    if not trained:
+        return
+    from promptbot.bot.folder import load_bot
+    from promptbot.learn.tuned import memory_needed
+    from promptbot.models.encoder import checkpoint_folder
 
-            size = memory_needed(checkpoint_folder(spec.model, place=name), spec.method)
-            print(
-                f"{name}: training {spec.model} takes about {size / 1e9:.1f} GB of memory, and "
-                "more for long texts.",
-                file=sys.stderr,
-            )
+    if suite.pool is not None:
+        texts = [item.sample.input for item in suite.pool.rows]
+    else:
+        texts = [example.input for example in load_bot(suite.bot).examples]
+    longest = max(map(len, texts), default=0)
+    for name, spec in trained.items():
+        folder = checkpoint_folder(spec.model, place=name)
+        size = memory_needed(folder, spec.method, len(texts), longest)
+        print(
+            f"{name}: training {spec.model} takes about {size / 1e9:.1f} GB of memory, "
+            "activations included.",
+            file=sys.stderr,
+        )
 
 
 def _says(budget: Budget | None) -> str:

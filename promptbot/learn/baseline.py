@@ -26,7 +26,7 @@ from typing import Any
 from promptbot.data import content_hash
 from promptbot.errors import DataError, MissingExtra, ModelError
 from promptbot.interfaces import Encoder, Predictor
-from promptbot.learn.probe import INVERSE_PENALTIES, fit_probe, load_probe
+from promptbot.learn import probe
 from promptbot.learn.spec import BaselineSpec
 from promptbot.models.call_cache import noting_replays
 from promptbot.models.encoder import checkpoint_folder
@@ -34,7 +34,7 @@ from promptbot.models.weights import CARD, checksums, read_json, read_verified
 from promptbot.prompt.similarity import cache_folder
 from promptbot.types import Example
 
-FORMAT = 3
+FORMAT = 4
 """Version of the folder; a newer one is trained anew."""
 
 
@@ -157,18 +157,23 @@ class _Way:
     def identity(self, n_examples: int) -> dict[str, Any]:
         """Return what decides the result beside examples and base."""
         if self.spec.method == "linear_probe":
-            return {"inverse_penalties": INVERSE_PENALTIES}
-        from promptbot.learn.tuned import recipe
+            return {"probe": probe.constants()}
+        from promptbot.learn import tuned
 
-        return {"seed": self.seed, "recipe": asdict(recipe(self.spec.method, n_examples))}
+        return {
+            "seed": self.seed,
+            "recipe": asdict(tuned.recipe(self.spec.method, n_examples)),
+            "tuned": tuned.constants(),
+            "probe": probe.constants() if self.spec.method == "contrastive" else None,
+        }
 
     def fit(self, examples: Sequence[Example], folder: Path, work: Path) -> Predictor:
         """Train, write everything into the folder, and return the predictor."""
         method = self.spec.method
         if method == "linear_probe":
-            probe = fit_probe(examples, self.encoder)
-            probe.save(folder)
-            return probe
+            fitted = probe.fit_probe(examples, self.encoder)
+            fitted.save(folder)
+            return fitted
         from promptbot.learn import tuned
         from promptbot.models.transformers import quiet
 
@@ -186,7 +191,7 @@ class _Way:
         """Return the predictor that a folder holds."""
         method = self.spec.method
         if method == "linear_probe":
-            return load_probe(folder, self.encoder)
+            return probe.load_probe(folder, self.encoder)
         from promptbot.learn import tuned
 
         if method == "contrastive":

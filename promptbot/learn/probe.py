@@ -38,6 +38,17 @@ WEIGHTS_FILE = "probe.safetensors"
 LABELS_FILE = "labels.json"
 
 
+def constants() -> dict[str, Any]:
+    """Return what decides a probe beside examples and encoder, for its key in the cache."""
+    return {
+        "inverse_penalty": INVERSE_PENALTY,
+        "inverse_penalties": INVERSE_PENALTIES,
+        "n_folds": N_FOLDS,
+        "many_examples": MANY_EXAMPLES,
+        "max_iterations": MAX_ITERATIONS,
+    }
+
+
 @dataclass(frozen=True)
 class LinearProbe:
     """A predictor of labels: one linear layer and a softmax on a frozen encoder."""

@@ -42,7 +42,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     def recipe(method: str, n_examples: int) -> tuned.Recipe:
-        return tuned.Recipe(5e-3, 8, 40, 2) if method == "lora" else tuned.Recipe(2e-3, 8, 15, 2)
+        if method == "lora":
+            return tuned.Recipe(5e-3, 5e-3, 8, 40, 2, rank=16)
+        return tuned.Recipe(2e-3, 2e-3, 8, 15, 2)
 
     monkeypatch.setattr(tuned, "recipe", recipe)
     monkeypatch.setattr(tuned, "PATIENCE", 20)
@@ -122,11 +124,51 @@ def test_a_training_that_was_stopped_goes_on_where_it_stood(
 def test_a_checkpoint_of_other_labels_is_refused(base: Path, tmp_path: Path) -> None:
     trained = make("sequence_classification", base, tmp_path / "cache").folder
     three = [*EXAMPLES, Example("hello", "hi", "greeting")]
-    with pytest.raises(ModelError, match="number of labels"):
+    with pytest.raises(ModelError, match=r"fewer labels \(greeting missing\)"):
         tuned.fit_classifier(
             three, trained, tmp_path / "out", tmp_path / "work",
             method="sequence_classification", seed=0, place="suite.yaml",
         )  # fmt: skip
+
+
+def test_as_many_labels_of_other_names_are_other_labels(base: Path, tmp_path: Path) -> None:
+    trained = make("sequence_classification", base, tmp_path / "cache").folder
+    renamed = [Example(e.input, e.output, f"new_{e.label}") for e in EXAMPLES]
+    with pytest.raises(ModelError, match=r"2 other labels \(card, parcel\)"):
+        tuned.fit_classifier(
+            renamed, trained, tmp_path / "out", tmp_path / "work",
+            method="sequence_classification", seed=0, place="suite.yaml",
+        )  # fmt: skip
+
+
+def test_the_head_learns_at_its_own_rate(base: Path) -> None:
+    model, _ = tuned._load(base, ("card", "parcel"), "suite.yaml")
+    recipe = tuned.Recipe(1e-4, 1e-2, 8, 1, 1, rank=4)
+    for adapted in (model, tuned._with_adapter(model, recipe.rank)):
+        groups = tuned._groups(adapted, recipe)
+        in_groups = sum(p.numel() for group in groups for p in group["params"])
+        assert in_groups == sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+        fast = [p for group in groups if group["lr"] == 1e-2 for p in group["params"]]
+        head = [p for n, p in adapted.named_parameters() if "classifier" in n and p.requires_grad]
+        assert {id(p) for p in fast} == {id(p) for p in head}
+        assert all(group["weight_decay"] == 0 for group in groups if group["params"][0].ndim < 2)
+
+
+def test_a_constant_that_changes_results_changes_the_key(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make("sequence_classification", base, tmp_path)
+    monkeypatch.setattr(tuned, "WEIGHT_DECAY", 0.5)
+    assert make("sequence_classification", base, tmp_path).folder != first.folder
+
+
+def test_longer_texts_and_all_weights_take_more_memory(base: Path) -> None:
+    def needed(method: str, n_chars: int) -> int:
+        return tuned.memory_needed(base, method, 100, n_chars)
+
+    assert needed("lora", 50) < needed("sequence_classification", 50)
+    assert needed("lora", 50) < needed("lora", 400)
+    assert needed("lora", 10_000) == needed("lora", 100_000)  # such texts are cut
 
 
 def test_an_architecture_without_a_head_is_named(tmp_path: Path) -> None:
