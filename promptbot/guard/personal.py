@@ -26,6 +26,7 @@ _END_OF_LATIN = re.compile(rf"[^{UNSPACED}{HANGUL}][{UNSPACED}{HANGUL}]")
 _LATIN_TAIL = re.compile(rf"[^{UNSPACED}{HANGUL}]+\Z")
 _SPELT_AT = re.compile(r"\s*[\[({<]\s*(?:at|ät|arroba|chez|@)\s*[\])}>]\s*|\s+@\s*|(?<=\w)@\s+")
 _SPOKEN_AT = re.compile(r"\s+(?:at|ät|arroba)\s+")
+_SPOKEN_NAME = re.compile(r"(?:[\w-]{1,30}\s*[\[({<]?\s*\bdot\b\s*[\])}>]?\s*){1,3}\Z")
 _DOT = r"(?:\.|\s*[\[({<]\s*(?:dot|punkt|punto|point|\.)\s*[\])}>]\s*|\s+(?:dot|punkt|punto)\s+)"
 _SPELT_DOMAIN = re.compile(
     rf"[a-z\d][a-z\d-]{{0,61}}(?:{_DOT}[a-z\d-]{{1,63}}){{0,4}}{_DOT}[a-z]{{2,24}}\b"
@@ -179,7 +180,9 @@ def _spelt_emails(text: str) -> Iterator[tuple[int, int]]:
             local = _LOCAL.search(text[max(0, at.start() - 64) : at.start()])
             domain = rest.match(text, at.end())
             if local and domain and (name := _local_part(local.group())):
-                yield at.start() - len(name), domain.end()
+                start = at.start() - len(name)
+                spoken = _SPOKEN_NAME.search(text[max(0, start - 64) : start])
+                yield start - (len(spoken.group()) if spoken else 0), domain.end()
 
 
 def _ibans(text: str, regions: Sequence[str]) -> Iterator[tuple[int, int]]:

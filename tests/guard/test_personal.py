@@ -84,6 +84,13 @@ def test_an_address_in_chinese_takes_nothing_of_the_sentence() -> None:
         assert [text[one.start : one.stop].lstrip("是") for one in found] == [wanted]
 
 
+def test_a_spoken_name_is_taken_whole() -> None:
+    text = "write to jane dot doe at example dot org please"
+    assert [text[one.start : one.stop] for one in find(text, ["email"], [])] == [
+        "jane dot doe at example dot org"
+    ]
+
+
 def test_half_of_an_account_is_no_telephone_number() -> None:
     assert find("IBAN DE75 5121 0800\n1245 1261 99", ["phone"], ["DE", "US"]) == []
 
