@@ -128,8 +128,7 @@ NATIONAL_IDS: dict[str, tuple[IdForm, ...]] = {
     "FI": (IdForm("fi.hetu", r"\d{6}[-+A-FU-Y]\d{3}[\dA-Y]"),),
     "FR": (IdForm("fr.nir", r"[12] ?\d{2} ?\d{2} ?\d[\dAB] ?\d{3} ?\d{3} ?\d{2}"),),
     "GB": (
-        IdForm("gb.nhs", r"\d{3}[ -]\d{3}[ -]\d{4}"),
-        IdForm("gb.nhs", r"\d{10}", r"nhs"),
+        IdForm("gb.nhs", r"\d{3}[ -]?\d{3}[ -]?\d{4}", r"nhs"),
         IdForm("", r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][ -]?\d{2}[ -]?\d{2}[ -]?\d{2}[ -]?[A-D]"),
     ),
     "GR": (IdForm("gr.amka", r"\d{11}"),),

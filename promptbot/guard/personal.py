@@ -47,7 +47,7 @@ _BEHIND_CARD = re.compile(
     r"|[\s,;|/]{1,3}\d{3}(?!\w|[.,]?\d|\s?[$€£%]|\s\w))?",
     re.IGNORECASE,
 )
-_IBAN = re.compile(r"(?<!\d)[A-Za-z]{2}[\s.-]{0,3}\d[\s.-]{0,2}\d")
+_IBAN = re.compile(r"(?:(?<![^\W_])|(?<=[Ii][Bb][Aa][Nn]))[A-Za-z]{2}[\s.-]{0,3}\d[\s.-]{0,2}\d")
 _BETWEEN_IBAN = frozenset(" \t\r\n.-/_,·")
 _IP = re.compile(
     r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}(?![\w:])(?!\.\d)|\d{1,3}(?:\.\d{1,3}){3}(?=:\d{1,5}(?![\w:.]))"
@@ -186,7 +186,7 @@ def _spelt_emails(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _ibans(text: str, regions: Sequence[str]) -> Iterator[tuple[int, int]]:
-    for match in _IBAN.finditer(text):
+    for match in _IBAN.finditer(set_apart(text)):
         from stdnum import iban
 
         stop, n, gap = match.start(), 0, 0
@@ -203,7 +203,9 @@ def _ibans(text: str, regions: Sequence[str]) -> Iterator[tuple[int, int]]:
         for end in reversed(ends[14:]):
             if _goes_on(text, end):
                 continue
-            if iban.is_valid(re.sub(r"[\W_]", "", text[match.start() : end])):
+            number = re.sub(r"[\W_]", "", text[match.start() : end])
+            # A sentence that begins like an IBAN has more letters than digits, an account never.
+            if 2 * sum(map(str.isdigit, number)) > len(number) and iban.is_valid(number):
                 yield match.start(), end
                 break
 
