@@ -21,13 +21,13 @@ def finetune(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="In place of the suite's baselines: linear_probe, contrastive, lora or "
-            "sequence_classification.",
+            help="In place of the suite's baselines: linear_probe, contrastive, lora, "
+            "sequence_classification, causal_lm or causal_lora (also of chat bots).",
         ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="SPEC", help="What it starts from: teacher, embedded, a folder."),
+        typer.Option(metavar="SPEC", help="What it starts from: teacher, embedded, bot, a folder."),
     ] = None,
     budget: Annotated[
         list[str] | None,
@@ -42,7 +42,8 @@ def finetune(
 ) -> None:
     """Train a suite's baselines on the examples that its prompts may show, and measure them.
 
-    The accuracy is that on the suite's samples. To compare with prompts, write baseline: into the
+    The accuracy is that on the suite's samples; of chat bots, the share of answers that are right
+    word for word. To compare with prompts, write baseline: into the
     suite and run promptbot eval.
     """
     from promptbot.evals.suite import load_suite
@@ -67,10 +68,11 @@ def finetune(
             f"{', '.join(unseen[:10])}{' ...' if len(unseen) > 10 else ''}",
             file=sys.stderr,
         )
+    measure = "accuracy" if loaded.task == "classify" else "word for word"
     for row in accuracies(loaded, trained):
         seeds = f", {row.lowest:.1%} to {row.highest:.1%} by seed" if row.n_seeds > 1 else ""
         print(
-            f"{row.name}{_says(row.budget)}: accuracy {row.estimate:.1%} "
+            f"{row.name}{_says(row.budget)}: {measure} {row.estimate:.1%} "
             f"[{row.interval.low:.1%}, {row.interval.high:.1%}]{seeds}, "
             f"{len(loaded.samples)} samples"
         )
@@ -93,8 +95,10 @@ def _tell_memory(suite: Suite) -> None:
     if not trained:
         return
     from promptbot.bot.folder import load_bot
+    from promptbot.learn.spec import CAUSAL
     from promptbot.learn.tuned import memory_needed
     from promptbot.models.encoder import checkpoint_folder
+    from promptbot.models.registry import EMBEDDED
 
     if suite.pool is not None:
         texts = [item.sample.input for item in suite.pool.rows]
@@ -102,10 +106,12 @@ def _tell_memory(suite: Suite) -> None:
         texts = [example.input for example in load_bot(suite.bot).examples]
     longest = max(map(len, texts), default=0)
     for name, spec in trained.items():
-        folder = checkpoint_folder(spec.model, place=name)
+        model = spec.starts_from(next(c.model for c in suite.columns if not c.baseline))
+        embedded = model == "embedded" and spec.method in CAUSAL
+        folder = EMBEDDED if embedded else checkpoint_folder(model, place=name)
         size = memory_needed(folder, spec.method, len(texts), longest)
         print(
-            f"{name}: training {spec.model} takes about {size / 1e9:.1f} GB of memory, "
+            f"{name}: training {model} takes at most about {size / 1e9:.1f} GB of memory, "
             "activations included.",
             file=sys.stderr,
         )

@@ -18,12 +18,14 @@ from promptbot.evals.runner import Job
 from promptbot.evals.suite import Budget, ColumnSpec, EvalSample, Suite, is_remote_model
 from promptbot.evals.together import TogetherModel, TogetherPredictor
 from promptbot.interfaces import AnswersMany, FollowsSchemas
+from promptbot.learn.spec import CAUSAL
 from promptbot.models.call_cache import CallCache, with_cache
 from promptbot.types import Example
 
 if TYPE_CHECKING:
     from promptbot.interfaces import Encoder, FrozenModel, Predictor
     from promptbot.learn.baseline import Baseline
+    from promptbot.learn.spec import BaselineSpec
 
 
 SCRIPTED = "scripted:"
@@ -69,7 +71,8 @@ class Workshop:
         """Return what the runner needs to know of a column."""
         n_together: int | None = 1
         if column.baseline:
-            n_together = N_TOGETHER
+            # A trained model of the bot's answers as a prompted one does.
+            n_together = 1 if self._spec_of(column).method in CAUSAL else N_TOGETHER
         elif not is_remote(column) and not column.model.startswith(SCRIPTED):
             n_together = self.n_together
         if not column.baseline and self.bot(column, seed).spec.calibration.method == "batch":
@@ -131,15 +134,24 @@ class Workshop:
 
     def baseline(self, column: ColumnSpec, seed: int) -> Baseline:
         """Return the baseline of a column, trained on the examples that its prompts may show."""
-        from promptbot.learn.baseline import make_baseline
+        from promptbot.learn.baseline import make_baseline, make_causal_baseline
 
-        encoder = self._encoder(column.model)
-        self.on_model(f"baseline {column.name}", encoder.revision)
-        examples = self.bot(column, seed).examples
-        spec = self.suite.spec.baseline[column.curve or column.name]
-        made = make_baseline(spec, examples, encoder, seed=seed, place=str(self.suite.path))
+        spec, place = self._spec_of(column), str(self.suite.path)
+        bot = self.bot(column, seed)
+        if spec.method in CAUSAL:
+            notes = self._encoder(bot.spec.encoder)
+            made = make_causal_baseline(
+                spec, column.model, bot, encoder=notes, seed=seed, place=place
+            )
+        else:
+            encoder = self._encoder(column.model)
+            self.on_model(f"baseline {column.name}", encoder.revision)
+            made = make_baseline(spec, bot.examples, encoder, seed=seed, place=place)
         self.on_baseline(f"{column.name}/{seed}", made)
         return made
+
+    def _spec_of(self, column: ColumnSpec) -> BaselineSpec:
+        return self.suite.spec.baseline[column.curve or column.name]
 
     def _shared_encoder(self, bot: Bot) -> Encoder | None:
         """Return the bot's encoder where a pool is searched again and again; else it loads it."""

@@ -35,7 +35,7 @@ from promptbot.evals.metrics.registry import (
 )
 from promptbot.evals.own_metrics import is_own, load_own_metric
 from promptbot.evals.verdict import MARGIN
-from promptbot.learn.spec import BaselineSpec, named_baselines
+from promptbot.learn.spec import CAUSAL, BaselineSpec, named_baselines
 from promptbot.models.providers import PROVIDERS
 from promptbot.prompt.template import Template
 from promptbot.types import Sample
@@ -559,7 +559,7 @@ def _columns(
         for cell in cells
     ]
     columns += [
-        ColumnSpec(name, DEFAULT_VARIANT, baseline.model, baseline=True)
+        ColumnSpec(name, DEFAULT_VARIANT, baseline.starts_from(models[0]), baseline=True)
         for name, baseline in spec.baseline.items()
     ]
     names = [column.name for column in columns]
@@ -639,11 +639,12 @@ def nearest_budget(budgets: Sequence[Budget], wanted: int) -> Budget:
 
 def _check_baselines(spec: SuiteSpec, task: str, source: Source) -> None:
     for name, baseline in spec.baseline.items():
-        if task != "classify":
+        if task != "classify" and baseline.method not in CAUSAL:
             raise SpecError(
                 f"baseline {name} learns labels, but the bot's task is {task}.",
                 place=source.place(("baseline", name)),
-                hint="Take it out of the suite.",
+                expected=f"Expected one of the methods {', '.join(CAUSAL)}.",
+                hint="Take one of these, or take it out of the suite.",
             )
         if name in spec.variants:
             raise SpecError(

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 
 from promptbot.errors import DataError, SpecError
 from promptbot.evals.columns import Workshop
+from promptbot.evals.metrics.text import exact
 from promptbot.evals.stats import Interval, share_interval
 from promptbot.evals.suite import Budget, ColumnSpec, Suite
 from promptbot.learn.baseline import Baseline
-from promptbot.learn.spec import BaselineSpec
+from promptbot.learn.spec import CAUSAL, BaselineSpec
+from promptbot.types import Prediction, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class Trained:
     baseline: Baseline
     """What was trained."""
     scores: tuple[float, ...]
-    """1 for each sample with the right label, else 0, in the samples' order."""
+    """1 for each sample with the right label, or in chat bots the wanted answer word for word, else
+    0; in the samples' order."""
     unseen: tuple[str, ...]
     """Labels among the samples that training never saw: no such sample can be right."""
 
@@ -57,11 +60,12 @@ def with_baselines(suite: Suite, baselines: dict[str, BaselineSpec]) -> Suite:
     Raises:
         SpecError: The bot's task has no labels to learn, or there are no baselines.
     """
-    if suite.task != "classify":
+    wrong = [b.method for b in baselines.values() if b.method not in CAUSAL]
+    if suite.task != "classify" and wrong:
         raise SpecError(
-            f"the bot's task is {suite.task}; baselines learn labels.",
+            f"the bot's task is {suite.task}; {wrong[0]} learns labels.",
             place=str(suite.path),
-            hint="Choose a suite of a classify bot, as intents.",
+            hint=f"Take --method {CAUSAL[0]} or {CAUSAL[1]}, or a suite of a classify bot.",
         )
     if not baselines:
         raise SpecError(
@@ -71,7 +75,7 @@ def with_baselines(suite: Suite, baselines: dict[str, BaselineSpec]) -> Suite:
         )
     prompted = tuple(column for column in suite.columns if not column.baseline)
     trained = tuple(
-        ColumnSpec(name, prompted[0].variant, spec.model, baseline=True)
+        ColumnSpec(name, prompted[0].variant, spec.starts_from(prompted[0].model), baseline=True)
         for name, spec in baselines.items()
     )
     spec = suite.spec.model_copy(update={"baseline": baselines})
@@ -109,11 +113,19 @@ def train(suite: Suite, budgets: Sequence[Budget] = ()) -> Iterator[Trained]:
                 baseline = workshop.baseline(replace(column, budget=budget), seed)
                 predictions = baseline.predictor.predict(inputs)
                 scores = tuple(
-                    float(prediction.label == sample.target)
+                    float(_is_right(prediction, sample, suite.task))
                     for prediction, sample in zip(predictions, inputs, strict=True)
                 )
-                unseen = {sample.target for sample in inputs} - set(baseline.labels)
+                unseen = set[str]()
+                if suite.task == "classify":
+                    unseen = {sample.target for sample in inputs} - set(baseline.labels)
                 yield Trained(column.name, budget, seed, baseline, scores, tuple(sorted(unseen)))
+
+
+def _is_right(prediction: Prediction, sample: Sample, task: str) -> bool:
+    if task == "classify":
+        return prediction.label == sample.target
+    return bool(exact(prediction.text, sample.target))
 
 
 def accuracies(suite: Suite, trained: Sequence[Trained]) -> list[Accuracy]:

@@ -17,12 +17,14 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from promptbot.bot.folder import Bot
 from promptbot.data import content_hash
 from promptbot.errors import DataError, MissingExtra, ModelError
 from promptbot.interfaces import Encoder, Predictor
@@ -49,7 +51,7 @@ class Baseline:
     n_examples: int
     """Labelled examples that it learned from."""
     labels: tuple[str, ...]
-    """Labels that it knows."""
+    """Labels that it knows; none of chat bots."""
     train_seconds: float
     """Wall-clock time of the training, encoding included, whenever that was."""
     cached: bool
@@ -100,10 +102,91 @@ def make_baseline(
         "encoder": encoder.revision,
         "examples": [(example.input, example.label) for example in examples],
     }
-    folder = (cache or cache_folder("baselines")) / content_hash(identity)
+    place_of_it = cache or cache_folder("baselines")
+    card = {"model": spec.model, "model_revision": encoder.revision}
+    kept = _keep(identity, place_of_it, partial(way.fit, examples), way.load, len(examples), card)
+    return replace(kept, labels=tuple(labels))
+
+
+def make_causal_baseline(
+    spec: BaselineSpec,
+    model: str,
+    bot: Bot,
+    *,
+    encoder: Encoder | None = None,
+    seed: int = 0,
+    place: str = "baseline",
+    cache: Path | None = None,
+) -> Baseline:
+    """Return a bot whose own model was trained on its examples, from the cache where it is there.
+
+    Args:
+        spec: Its settings; the method is one of `CAUSAL`.
+        model: What is trained: the spec of a causal model.
+        bot: Its template renders the examples for training and the prompts afterwards.
+        encoder: Finds notes; the one that the bot names when None.
+        seed: Of the training.
+        place: The file that asks, for errors.
+        cache: Where baselines are kept; the user's cache folder when None.
+
+    Raises:
+        MissingExtra: A package of `promptbot[finetune]` is not installed.
+        ModelError: The model cannot be trained, or memory does not suffice.
+        DataError: The bot has no examples.
+    """
+    from promptbot.learn import causal, tuned
+    from promptbot.models.transformers import quiet
+
+    frozen, base = causal.trainable_model(model, place)
+    texts = causal.training_texts(bot, frozen, encoder, seed)
+    identity = {
+        "format": FORMAT,
+        "method": spec.method,
+        "seed": seed,
+        "recipe": asdict(tuned.recipe(spec.method, len(texts))),
+        "tuned": tuned.constants(),
+        "model": frozen.revision,
+        # An adapter is kept with the name of its base.
+        "base": str(base) if spec.method == "causal_lora" else None,
+        "texts": [(text.prompt, text.answer) for text in texts],
+    }
+
+    def fit(folder: Path, work: Path) -> Predictor:
+        with quiet():
+            causal.fit_causal(texts, base, folder, work, method=spec.method, seed=seed, place=place)
+            return load(folder)
+
+    def load(folder: Path) -> Predictor:
+        return causal.load_causal(folder, bot, encoder, seed)
+
+    card = {"model": model, "model_revision": frozen.revision}
+    kept = _keep(identity, cache or cache_folder("baselines"), fit, load, len(texts), card)
+    labels = {str(example.label) for example in bot.examples if example.label is not None}
+    return replace(kept, labels=tuple(sorted(labels)))
+
+
+def _keep(
+    identity: dict[str, Any],
+    cache: Path,
+    fit: Callable[[Path, Path], Predictor],
+    load: Callable[[Path], Predictor],
+    n_examples: int,
+    about: dict[str, str],
+) -> Baseline:
+    """Return what a training gives, trained where the cache has it not; without labels.
+
+    Args:
+        identity: What decides the result.
+        cache: Where baselines are kept.
+        fit: Trains into a folder, with another one for checkpoints.
+        load: Loads what `fit` wrote.
+        n_examples: Examples that it learns from.
+        about: What the card also says.
+    """
+    folder = cache / content_hash(identity)
     card = _valid_card(folder)
     if cached := card is not None:
-        predictor = way.load(folder)
+        predictor = load(folder)
     else:
         if find_spec("sklearn") is None:
             raise MissingExtra("A baseline", "scikit-learn", "finetune")
@@ -113,15 +196,14 @@ def make_baseline(
         try:
             with noting_replays() as replay:
                 started = time.perf_counter()
-                predictor = way.fit(examples, part, work)
+                predictor = fit(part, work)
                 # Vectors that were remembered count as if they had been made for this training.
                 seconds = time.perf_counter() - started + replay.seconds
             card = {
                 "format": FORMAT,
-                "method": spec.method,
-                "model": spec.model,
-                "model_revision": encoder.revision,
-                "n_examples": len(examples),
+                "method": identity["method"],
+                **about,
+                "n_examples": n_examples,
                 "train_seconds": round(seconds, 3),
             }
             names = [
@@ -139,7 +221,7 @@ def make_baseline(
         predictor=predictor,
         folder=folder,
         n_examples=int(card["n_examples"]),
-        labels=tuple(labels),
+        labels=(),
         train_seconds=float(card["train_seconds"]),
         cached=cached,
     )

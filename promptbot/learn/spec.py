@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from promptbot.bot.spec import Settings, Text
 
-Method = Literal["linear_probe", "contrastive", "lora", "sequence_classification"]
+Method = Literal[
+    "linear_probe",
+    "contrastive",
+    "lora",
+    "sequence_classification",
+    "causal_lm",
+    "causal_lora",
+]
 """How a baseline learns: `linear_probe` is logistic regression on a frozen encoder, `contrastive`
-trains the encoder by pairs first, `lora` an adapter, `sequence_classification` every weight."""
+trains the encoder by pairs first, `lora` an adapter, `sequence_classification` every weight;
+`causal_lm` trains the model that the prompts steer, `causal_lora` an adapter of it."""
+
+CAUSAL: tuple[Method, ...] = ("causal_lm", "causal_lora")
+"""Methods that learn the bot's answers, so that chat bots have them too."""
+
+OF_BOT = "bot"
+"""The word for the model that the prompts steer."""
 
 
 class BaselineSpec(Settings):
@@ -18,7 +34,18 @@ class BaselineSpec(Settings):
     """How it learns."""
     model: Text = "teacher"
     """What it starts from: teacher (all-MiniLM-L6-v2), a folder, or hf:owner/name; a linear probe
-    also from embedded."""
+    also from embedded. Of `CAUSAL` methods ``bot``, the model that the prompts steer, if unset."""
+
+    def starts_from(self, of_bot: str) -> str:
+        """Return the spec of the model that it starts from; `of_bot` is what the prompts steer."""
+        return of_bot if self.model == OF_BOT else self.model
+
+    @model_validator(mode="before")
+    @classmethod
+    def _same_model(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("method") in CAUSAL:
+            return {"model": OF_BOT, **values}
+        return values
 
 
 def named_baselines(value: object) -> object:

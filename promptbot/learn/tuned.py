@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptbot.errors import MissingExtra, ModelError
 from promptbot.learn.probe import LinearProbe, fit_probe, load_probe
+from promptbot.learn.spec import CAUSAL
 from promptbot.models.encoder import TransformersEncoder
 from promptbot.types import Example, Prediction, Sample
 
@@ -38,6 +39,8 @@ WEIGHT_DECAY = 0.01
 LORA_DROPOUT = 0.05
 BYTES_PER_PARAMETER = 16
 """Float32 weight, gradient and Adam's two moments."""
+MAX_PROMPT_TOKENS = 1024
+"""Of a prompt with its answer, as memory is estimated by."""
 CHARS_PER_TOKEN = 3
 """Characters that a token has at least in most languages of the Latin script."""
 LABELS = "labels.json"
@@ -76,7 +79,14 @@ def recipe(method: str, n_examples: int) -> Recipe:
         "sequence_classification": (2e-4, 2e-3, 0),
         "lora": (1e-3, 1e-2, 16),
         "contrastive": (5e-5, 5e-5, 0),
+        "causal_lm": (2e-4, 2e-4, 0),
+        "causal_lora": (1e-3, 1e-3, 16),
     }[method]
+    if method in CAUSAL:
+        # Such a model speaks already; the same few texts many times over make it repeat them.
+        batch = 8
+        per_epoch = max(1, -(-n_examples // batch))
+        epochs = min(20, max(3, round(200 / per_epoch)))
     if method == "contrastive":
         # Each step compares all pairs of a batch, so that few suffice.
         batch, epochs = 64, min(epochs, 12)
@@ -160,7 +170,7 @@ def fit_classifier(
     Source:
         Devlin et al. (2019), arXiv:1810.04805; Hu et al. (2021), arXiv:2106.09685.
     """
-    _need("torch", "transformers", "accelerate", *(["peft"] if method == "lora" else []))
+    need("torch", "transformers", "accelerate", *(["peft"] if method == "lora" else []))
     import numpy as np
     import torch
     from transformers import (
@@ -187,7 +197,7 @@ def fit_classifier(
     ]
     settings = recipe(method, len(train))
     if settings.rank:
-        model = _with_adapter(model, settings.rank)
+        model = with_adapter(model, settings.rank)
     counts = np.bincount(targets[train], minlength=len(labels)).clip(min=1)
     weights = torch.tensor(len(train) / (len(labels) * counts), dtype=torch.float32)
 
@@ -197,7 +207,7 @@ def fit_classifier(
         )
 
     arguments = TrainingArguments(
-        **_arguments(settings, work, seed),
+        **arguments_of(settings, work, seed),
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=64,
         train_sampling_strategy="group_by_length",  # little padding
@@ -216,7 +226,7 @@ def fit_classifier(
         optimizer_cls_and_kwargs=(torch.optim.AdamW, {"params": _groups(model, settings)}),
     )
     trainer.remove_callback(PrinterCallback)
-    _train(trainer, work, place)
+    train_to_end(trainer, work, place)
     trained: Any = trainer.model
     trained.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -228,7 +238,7 @@ def fit_classifier(
 
 def load_classifier(folder: Path, base: Path, method: str) -> TunedClassifier:
     """Return the classifier that `fit_classifier` kept in a folder."""
-    _need("torch", "transformers", *(["peft"] if method == "lora" else []))
+    need("torch", "transformers", *(["peft"] if method == "lora" else []))
     labels = tuple(json.loads((folder / LABELS).read_text(encoding="utf-8")))
     if method == "lora":
         from peft import PeftModel
@@ -253,7 +263,7 @@ def fit_contrastive(
         As SetFit (Tunstall et al. 2022, arXiv:2209.11055), with the batch-hard soft margin triplet
         loss (Hermans et al. 2017, arXiv:1703.07737) over all pairs of a batch.
     """
-    _need("torch", "transformers", "accelerate", "sentence_transformers", "datasets", "sklearn")
+    need("torch", "transformers", "accelerate", "sentence_transformers", "datasets", "sklearn")
     from datasets import Dataset
     from sentence_transformers import (
         SentenceTransformer,
@@ -270,7 +280,7 @@ def fit_contrastive(
     model = SentenceTransformer(str(base), trust_remote_code=False, local_files_only=True)
     settings = recipe("contrastive", len(examples))
     arguments = SentenceTransformerTrainingArguments(
-        **_arguments(settings, work, seed),
+        **arguments_of(settings, work, seed),
         per_device_train_batch_size=min(settings.batch_size, len(examples)),
         batch_sampler=BatchSamplers.GROUP_BY_LABEL,
     )
@@ -289,7 +299,7 @@ def fit_contrastive(
     trainer.remove_callback(PrinterCallback)
     counts = [sum(str(e.label) == label for e in examples) for label in labels]
     if sum(count > 1 for count in counts) > 1:  # pairs need two examples of a label
-        _train(trainer, work, place)
+        train_to_end(trainer, work, place)
     transformer: Any = model[0]
     transformer.auto_model.save_pretrained(folder / ENCODER)
     model.tokenizer.save_pretrained(folder / ENCODER)
@@ -324,13 +334,19 @@ def memory_needed(base: Path, method: str, n_examples: int, n_chars: int) -> int
     except (OSError, ValueError):
         config = {}
     n_parameters = size // (2 if config.get("dtype") in ("bfloat16", "float16") else 4)
-    weights = n_parameters * (5 if method == "lora" else BYTES_PER_PARAMETER)
+    settings = recipe(method, n_examples)
+    weights = n_parameters * (5 if settings.rank else BYTES_PER_PARAMETER)
     names = ("hidden_size", "num_hidden_layers", "num_attention_heads")
     width, n_layers, n_heads = (config.get(name, 0) for name in names)
-    n_tokens = min(MAX_TOKENS, n_chars // CHARS_PER_TOKEN + 2)
-    n_texts = min(recipe(method, n_examples).batch_size, n_examples)
+    n_texts = min(settings.batch_size, n_examples)
+    logits = 0
+    if method in CAUSAL:  # the prompt's length is the template's, so the longest is counted
+        n_tokens = min(MAX_PROMPT_TOKENS, config.get("max_position_embeddings", MAX_PROMPT_TOKENS))
+        logits = 3 * 4 * n_texts * n_tokens * int(config.get("vocab_size", 0))
+    else:
+        n_tokens = min(MAX_TOKENS, n_chars // CHARS_PER_TOKEN + 2)
     a_token = 2 * (34 * width + 5 * n_heads * n_tokens)
-    return int(weights + n_layers * n_texts * n_tokens * a_token)
+    return int(weights + n_layers * n_texts * n_tokens * a_token + logits)
 
 
 def _load(base: Path, labels: Sequence[str], place: str) -> tuple[Any, Any]:
@@ -401,11 +417,12 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _with_adapter(model: Any, rank: int) -> Any:
+def with_adapter(model: Any, rank: int, task: str = "SEQ_CLS") -> Any:
+    """Return a model of which a LoRA adapter is trained, and the head where it has one."""
     from peft import LoraConfig, TaskType, get_peft_model
 
     options = LoraConfig(
-        task_type=TaskType.SEQ_CLS,
+        task_type=TaskType[task],
         r=rank,
         lora_alpha=2 * rank,
         lora_dropout=LORA_DROPOUT,
@@ -435,7 +452,7 @@ def _groups(model: Any, settings: Recipe) -> list[dict[str, Any]]:
     ]
 
 
-def _arguments(settings: Recipe, work: Path, seed: int) -> dict[str, Any]:
+def arguments_of(settings: Recipe, work: Path, seed: int) -> dict[str, Any]:
     """Return what every training is told: a checkpoint an epoch, and nothing said or sent."""
     import torch
 
@@ -468,7 +485,7 @@ def _split(targets: Any, seed: int) -> tuple[Any, Any]:
     return train, dev
 
 
-def _train(trainer: Any, work: Path, place: str) -> None:
+def train_to_end(trainer: Any, work: Path, place: str) -> None:
     """Train to the end, from the last checkpoint where a killed training left one."""
     import torch
     from transformers.trainer_utils import get_last_checkpoint
@@ -494,7 +511,8 @@ def _out_of_memory(place: str) -> ModelError:
     )
 
 
-def _need(*packages: str) -> None:
+def need(*packages: str) -> None:
+    """Raise MissingExtra where one of these packages is not installed."""
     from importlib.util import find_spec
 
     for package in packages:

@@ -131,6 +131,9 @@ def test_chat_bots_have_no_labels_to_learn(suite: Path, make_bot: BotMaker) -> N
     suite.write_text(text)
     with pytest.raises(SpecError, match="task is chat"):
         load_suite(suite)
+    suite.write_text(text[: text.index("pool:")] + "baseline: causal_lora\n")
+    [prompted, trained] = load_suite(suite).columns
+    assert (trained.baseline, trained.model) == (True, prompted.model)
     suite.write_text(text[: text.index("pool:")])
     with pytest.raises(SpecError, match="task is chat"):
         with_baselines(load_suite(suite), {"probe": BaselineSpec(method="linear_probe")})

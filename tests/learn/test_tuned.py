@@ -90,7 +90,7 @@ def test_a_training_that_was_stopped_goes_on_where_it_stood(
     from transformers import TrainerCallback
 
     whole = make("sequence_classification", base, tmp_path / "whole").predictor.predict(SAMPLES)
-    train = tuned._train
+    train = tuned.train_to_end
     starts: list[int] = []
 
     class Stop(TrainerCallback):  # type: ignore[misc]
@@ -109,11 +109,11 @@ def test_a_training_that_was_stopped_goes_on_where_it_stood(
 
         return run
 
-    monkeypatch.setattr(tuned, "_train", with_callback(Stop()))
+    monkeypatch.setattr(tuned, "train_to_end", with_callback(Stop()))
     with pytest.raises(KeyboardInterrupt):
         make("sequence_classification", base, tmp_path / "broken")
     assert [path.suffix for path in (tmp_path / "broken").iterdir()] == [".training"]
-    monkeypatch.setattr(tuned, "_train", with_callback(Note()))
+    monkeypatch.setattr(tuned, "train_to_end", with_callback(Note()))
     resumed = make("sequence_classification", base, tmp_path / "broken")
     assert starts[0] > 0
     for one, other in zip(resumed.predictor.predict(SAMPLES), whole, strict=True):
@@ -144,7 +144,7 @@ def test_as_many_labels_of_other_names_are_other_labels(base: Path, tmp_path: Pa
 def test_the_head_learns_at_its_own_rate(base: Path) -> None:
     model, _ = tuned._load(base, ("card", "parcel"), "suite.yaml")
     recipe = tuned.Recipe(1e-4, 1e-2, 8, 1, 1, rank=4)
-    for adapted in (model, tuned._with_adapter(model, recipe.rank)):
+    for adapted in (model, tuned.with_adapter(model, recipe.rank)):
         groups = tuned._groups(adapted, recipe)
         in_groups = sum(p.numel() for group in groups for p in group["params"])
         assert in_groups == sum(p.numel() for p in adapted.parameters() if p.requires_grad)
