@@ -162,7 +162,7 @@ def fit_causal(
         model=model,
         args=arguments,
         data_collator=padded,
-        train_dataset=[  # type: ignore[arg-type]
+        train_dataset=[
             {
                 "input_ids": [*text.prompt, *text.answer],
                 "labels": [NO_LOSS] * len(text.prompt) + list(text.answer),
