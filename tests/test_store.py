@@ -292,6 +292,32 @@ def test_a_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     assert "unable to open database file" in done.stdout
 
 
+def test_a_file_that_may_only_be_read_is_explained_and_kept(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/chats.db"
+    Store(url).append("a", TURN)
+    (tmp_path / "chats.db").chmod(0o444)
+    script = (
+        "import os, sys\nfrom promptbot.store import Store\n"
+        "from promptbot.errors import StoreError\nfrom promptbot.types import Message\n"
+        "import sqlalchemy.dialects.sqlite.pysqlite\n"
+        "if os.getuid() == 0: os.setuid(65534)\n"
+        "try: Store(sys.argv[1]).append('a', [Message('user', 'more')])\n"
+        "except StoreError as error: print(error)\n"
+    )
+    for parent in [tmp_path, *tmp_path.parents[:2]]:
+        parent.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-c", script, url],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert "attempt to write a readonly database" in done.stdout
+    assert "Check its permissions" in done.stdout
+    (tmp_path / "chats.db").chmod(0o644)
+    assert Store(url).load("a") == TURN
+
+
 def test_safe_history_goes_on_in_memory_when_the_store_fails(tmp_path: Path) -> None:
     failures: list[StoreError] = []
     blocked = tmp_path / "file"
