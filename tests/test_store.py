@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -268,6 +269,13 @@ def test_a_full_disk_loses_nothing_that_was_stored(url: str) -> None:
     assert len(Store(url).load("big")) == 2 * len(done.stdout.split())
 
 
+def open_to_others(folder: Path) -> None:
+    """Let every user look into a temporary folder; a test as root gives its rights away first."""
+    while folder != Path(tempfile.gettempdir()):
+        folder.chmod(0o755)
+        folder = folder.parent
+
+
 def test_a_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     folder = tmp_path / "readonly"
     folder.mkdir()
@@ -280,8 +288,7 @@ def test_a_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
         "try: Store(sys.argv[1]).load('a')\n"
         "except StoreError as error: print(error)\n"
     )
-    for parent in [tmp_path, *tmp_path.parents[:2]]:
-        parent.chmod(0o755)
+    open_to_others(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", script, f"sqlite:///{folder}/chats.db"],
         capture_output=True,
@@ -304,8 +311,7 @@ def test_a_file_that_may_only_be_read_is_explained_and_kept(tmp_path: Path) -> N
         "try: Store(sys.argv[1]).append('a', [Message('user', 'more')])\n"
         "except StoreError as error: print(error)\n"
     )
-    for parent in [tmp_path, *tmp_path.parents[:2]]:
-        parent.chmod(0o755)
+    open_to_others(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", script, url],
         capture_output=True,

@@ -654,15 +654,13 @@ def _useless_samples(spec: BotSpec, base: Source, variant: Source | None) -> Ite
             hint="Set kind: variants, or take variants out.",
         )
     named = ensemble.variants
-    if named and len(set(named)) < max(2, len(named)):
-        twice = next((name for name in named if named.count(name) > 1), None)
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice:
         yield SpecError(
-            f'ensemble.variants names "{twice}" twice.'
-            if twice
-            else f'ensemble.variants names only "{named[0]}".',
+            f'ensemble.variants names "{twice}" twice.',
             place=place_of(("ensemble", "variants"), base, variant),
-            expected="Expected two or more different variants: of one alone there is no mean.",
-            hint="Name another one, or take ensemble out.",
+            expected="Expected different variants: the bot's own prompt counts as one beside them.",
+            hint="Name it once.",
         )
     if ensemble.kind != "self_consistency":
         return
