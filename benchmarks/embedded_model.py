@@ -218,7 +218,7 @@ def kefu(model: FrozenModel, encoder: Encoder) -> Row:
 
 def speed() -> str:
     """Return size, seconds to load, and tokens decoded per second."""
-    from benchmarks.engines import prompt_of, write
+    from benchmarks.engines import greedy, prompt_of
 
     started = time.perf_counter()
     model: LocalChatModel = load_model("embedded")  # type: ignore[assignment]
@@ -228,7 +228,7 @@ def speed() -> str:
     n, times = 60, []
     for _ in range(3):
         started = time.perf_counter()
-        write(model, prompt, n)
+        greedy(model, prompt, n)
         times.append(time.perf_counter() - started)
     folder = Path(__file__).parents[1] / "promptbot/models/embedded"
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
