@@ -31,14 +31,8 @@ from promptbot.bot.folder import Bot
 from promptbot.data import content_hash
 from promptbot.errors import DataError, PromptbotError
 from promptbot.evals.lines import LineFile, whole_lines
-from promptbot.evals.records import (
-    PICKS,
-    RUNS,
-    load_manifest,
-    new_folder,
-    run_folders,
-    save_json,
-)
+from promptbot.evals.manifest import PICKS, damaged, load_manifest
+from promptbot.evals.records import RUNS, new_folder, run_folders, save_json
 from promptbot.evals.sequential import Standing, judge_picks
 from promptbot.interfaces import FrozenModel
 
@@ -169,8 +163,11 @@ def summarise_picks(folder: Path) -> PickSummary:
         DataError: Its files cannot be read.
     """
     manifest = load_manifest(folder)
-    picks = load_picks(folder)
-    first, second = manifest["names"]
+    match manifest:
+        case {"names": [str(first), str(second)], "suite": {"name": str()}}:
+            picks = load_picks(folder)
+        case _:
+            raise damaged(folder, "names", "Expected those of two variants")
     judged = [pick.winner for pick in picks if not pick.skipped]
     return PickSummary(folder, manifest, tuple(picks), judge_picks((first, second), judged))
 

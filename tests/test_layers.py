@@ -67,6 +67,7 @@ LAYERS = [
         "promptbot.evals.leaks",
         "promptbot.evals.lines",
         "promptbot.evals.matrix",
+        "promptbot.evals.manifest",
         "promptbot.evals.measures",
         "promptbot.evals.outcomes",
         "promptbot.evals.own_metrics",

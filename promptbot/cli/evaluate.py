@@ -159,9 +159,9 @@ def _say_plan(suite: Suite, planned: Plan) -> None:
     seeds = f" x {planned.n_seeds} seeds" if planned.n_seeds > 1 else ""
     repeats = f" x {planned.n_repeats} repeats" if planned.n_repeats > 1 else ""
     lines = [
-        f"{suite.spec.name}: {planned.n_columns} columns x {planned.n_samples} samples"
-        f"{seeds}{repeats} = "
-        f"{planned.n_answers} answers.",
+        f"{suite.spec.name}: {_count(planned.n_columns, 'column')} x "
+        f"{_count(planned.n_samples, 'sample')}{seeds}{repeats} = "
+        f"{_count(planned.n_answers, 'answer')}.",
         f"Columns: {', '.join(column.name for column in suite.columns)} "
         f"(reference: {suite.columns[0].name}).",
     ]
@@ -181,6 +181,10 @@ def _say_plan(suite: Suite, planned: Plan) -> None:
         n = count_questions(judge, planned.n_answers, planned.n_columns)
         lines.append(f"Judge {judge.name}, {judge.spec.model}: asked at most {n:,} times.")
     print("\n".join(lines), file=sys.stderr)
+
+
+def _count(n: int, word: str) -> str:
+    return f"{n:,} {word}{'s' * (n != 1)}"
 
 
 def _say_estimates(suite: Suite) -> None:
@@ -214,12 +218,13 @@ def _say_leaks(planned: Plan) -> None:
 def _tally(folder: Path) -> Tally | None:
     """Return what tells partial results of a learning curve; None for other runs."""
     from promptbot.evals.curve import Tally
-    from promptbot.evals.records import load_manifest, load_records, load_samples
+    from promptbot.evals.manifest import load_manifest
+    from promptbot.evals.records import load_records, load_samples
 
     manifest = load_manifest(folder)
     if not manifest.get("budgets"):
         return None
-    return Tally(manifest, load_samples(folder), load_records(folder))
+    return Tally(manifest, load_samples(folder, manifest["data_hash"]), load_records(folder))
 
 
 @contextmanager

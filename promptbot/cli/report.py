@@ -27,7 +27,8 @@ def report(
     import json
 
     from promptbot.cli.evaluate import print_summary
-    from promptbot.evals.records import PICKS, find_run, load_manifest
+    from promptbot.evals.manifest import PICKS, load_manifest
+    from promptbot.evals.records import find_run
     from promptbot.evals.report import save_reports
     from promptbot.evals.report.answers import render_csv
     from promptbot.evals.report.markdown import render_markdown

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from promptbot.evals.records import Key, Record, draws_of
+from promptbot.evals.manifest import draws_of
+from promptbot.evals.records import Key, Record
 from promptbot.evals.suite import EvalSample
 from promptbot.evals.worth import Crossover, Estimate, Pair, Scores, compare, resample
 

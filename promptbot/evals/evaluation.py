@@ -26,6 +26,7 @@ from promptbot.evals.columns import Workshop
 from promptbot.evals.fluency import BITS, measure_fluency
 from promptbot.evals.judging import Asking, ask_judges, check_judges
 from promptbot.evals.leaks import Leak, find_leaks
+from promptbot.evals.manifest import load_evaluation, load_manifest
 from promptbot.evals.measures import measure_own, not_measured, save_measured
 from promptbot.evals.metrics.registry import METRICS
 from promptbot.evals.outcomes import outcomes_of
@@ -33,8 +34,6 @@ from promptbot.evals.records import (
     RUNS,
     Record,
     RecordFile,
-    check_is_evaluation,
-    load_manifest,
     load_records,
     new_folder,
     save_json,
@@ -236,8 +235,7 @@ def resume(
     Raises:
         InputError: Something that decides the predictions has changed since.
     """
-    manifest = load_manifest(folder)
-    check_is_evaluation(manifest, folder)
+    manifest = load_evaluation(folder)
     suite = load_suite(manifest["path"], **manifest["options"])
     now = _identity(suite, plan(suite))
     changed = [name for name in now if now[name] != manifest.get(name, OLDER.get(name))]
@@ -248,6 +246,7 @@ def resume(
             expected=f"Changed since it began: {', '.join(changed)}.",
             hint="Undo the change, or start a new run without --resume.",
         )
+    save_samples(folder, suite.samples)  # the same, whatever happened to the file
     return _run(suite, folder, progress or Progress(), throughput or Throughput())
 
 

@@ -138,7 +138,11 @@ def _judge_pair(
         reason = f"not met: no sample has a score in both {name} and {other}"
         return GateResult(condition.text, False, reason)
     differences = [difference for difference, _ in triples]
-    interval = paired_interval(differences, [group for _, group in triples], bounded=scale.bounded)
+    interval = paired_interval(
+        differences,
+        [group for _, group in triples],
+        largest=scale.largest(scores[name], scores[other]),
+    )
     if not scale.higher_is_better:
         interval = Interval(-interval.high, -interval.low, interval.confidence)
     met = interval.low > -condition.number

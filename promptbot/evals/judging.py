@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptbot.errors import ModelError
+from promptbot.errors import DataError, ModelError
 from promptbot.evals.judge import Judge, Question, Winner, both_orders, same_answer
 from promptbot.evals.measures import KeptScore, Measured, key_of
 from promptbot.evals.metrics.agreement import cohen_kappa, kappa_interval
@@ -151,11 +151,22 @@ def ask_judges(
 
 
 def load_reports(folder: Path) -> tuple[JudgeReport, ...]:
-    """Return what is to be known of a run's judges; nothing where it has none."""
+    """Return what is to be known of a run's judges; nothing where it has none.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
     path = folder / FOLDER / "judges.json"
     if not path.is_file():
         return ()
-    return tuple(map(JudgeReport.from_values, json.loads(path.read_text(encoding="utf-8"))))
+    try:
+        return tuple(map(JudgeReport.from_values, json.loads(path.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(
+            "what is known of the judges cannot be read.",
+            place=str(path),
+            hint="Delete the file and resume the run: it is made anew.",
+        ) from None
 
 
 def count_questions(judge: Judge, n_answers: int, n_columns: int) -> int:

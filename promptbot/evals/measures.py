@@ -15,10 +15,10 @@ from typing import Any
 
 from promptbot.errors import DataError
 from promptbot.evals.lines import whole_lines
+from promptbot.evals.manifest import load_manifest
 from promptbot.evals.metrics.registry import Metric, Outcome, known_metric
 from promptbot.evals.records import (
     Key,
-    load_manifest,
     save_json,
     save_text,
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from promptbot.evals.manifest import draws_of
 from promptbot.evals.metrics.registry import Outcome
-from promptbot.evals.records import Key, Record, draws_of
+from promptbot.evals.records import Key, Record
 from promptbot.evals.suite import EvalSample
 
 Kept = Mapping[Key, Mapping[str, float | None]]

@@ -27,14 +27,11 @@ from typing import Any, NamedTuple
 from promptbot.data import content_hash
 from promptbot.errors import DataError, InputError, StoreError, known_words
 from promptbot.evals.lines import SYNC_EVERY_S, LineFile, cannot_write, whole_lines
-from promptbot.evals.suite import EvalSample
+from promptbot.evals.suite import EvalSample, hash_samples
 from promptbot.types import Message, Note, Prediction, Sample
 
 RUNS = Path("runs")
 """Where runs are kept."""
-
-PICKS = "picks"
-"""The ``kind`` in the manifest of a run of `promptbot.picks`."""
 
 
 class Key(NamedTuple):
@@ -321,51 +318,30 @@ def save_samples(folder: Path, samples: Sequence[EvalSample]) -> None:
     save_text(folder / "samples.jsonl", "".join(lines))
 
 
-def load_samples(folder: Path) -> tuple[EvalSample, ...]:
-    """Return the samples of a run, in their order."""
-    text = (folder / "samples.jsonl").read_bytes().decode("utf-8", "surrogatepass")
-    rows = [json.loads(line) for line in text.split("\n") if line]
-    return tuple(EvalSample(**{**row, "sample": Sample(**row["sample"])}) for row in rows)
+def load_samples(folder: Path, expected_hash: str) -> tuple[EvalSample, ...]:
+    """Return the samples of a run, in their order.
 
-
-def load_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a run.
+    Args:
+        folder: The run's folder.
+        expected_hash: What the manifest says of them, see `suite.hash_samples`.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: They cannot be read, or are not those that the run began with.
     """
-    path = folder / "manifest.json"
+    path = folder / "samples.jsonl"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        values = None
-    if not isinstance(values, dict):
+        text = path.read_bytes().decode("utf-8", "surrogatepass")
+        rows = [json.loads(line) for line in text.split("\n") if line]
+        samples = tuple(EvalSample(**{**row, "sample": Sample(**row["sample"])}) for row in rows)
+    except (OSError, ValueError, KeyError, TypeError):
+        samples = ()
+    if hash_samples(samples) != expected_hash:
         raise DataError(
-            "the manifest cannot be read.",
+            "these are not the samples that the run began with.",
             place=str(path),
-            hint="Give the folder of a run, as promptbot runs lists them.",
+            hint=f"Let it be written again: promptbot eval --resume {folder}",
         )
-    return values
-
-
-def check_is_evaluation(manifest: Mapping[str, Any], folder: Path) -> None:
-    """Raise InputError where a run holds what people picked, not answers to samples."""
-    if manifest.get("kind") == PICKS:
-        raise InputError(
-            "this run holds a person's picks between two variants, not answers to samples.",
-            place=str(folder),
-            hint=f"See them with: promptbot report {folder.name}",
-        )
-
-
-def draws_of(manifest: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Return every seed with every repeat, in the order in which a run asks them."""
-    return [(seed, repeat) for seed in manifest["seeds"] for repeat in range(repeats_of(manifest))]
-
-
-def repeats_of(manifest: Mapping[str, Any]) -> int:
-    """Return how often each call of a run was made."""
-    return int(manifest.get("repeats", 1))
+    return samples
 
 
 def run_folders(runs: Path = RUNS) -> list[Path]:

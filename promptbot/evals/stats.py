@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 N_RESAMPLES = 9_999
 """Resamples of a bootstrap or permutation: an odd .05 quantile falls on a whole one."""
 
-FEW_DISCORDANT = 10
-"""Under this many clusters that differ, the bootstrap is too sure of itself: with none it would
-give an interval of width zero. `paired_interval` then counts with Bonett and Price."""
+FEW = 10
+"""Under this many clusters that differ, or that there are at all, a bootstrap is too sure of
+itself: with none that differ it would give an interval of width zero."""
 
 _EXACT_FLIPS = 12
 """Up to this many clusters that differ, all their sign flips are enumerated."""
@@ -255,58 +255,69 @@ def bootstrap_interval(
     return Interval(float(low), float(high), confidence)
 
 
+def mean_interval(values: ArrayLike, groups: Sequence[str] | None = None) -> Interval | None:
+    """Return the BCa bootstrap interval of a mean at 95%; None for fewer than `FEW` clusters.
+
+    Args:
+        values: One number per sample.  # (n_samples,)
+        groups: The cluster of each sample.
+    """
+    if len(cluster(values, groups).sums) < FEW:
+        return None
+    return bootstrap_interval(values, groups)
+
+
 def paired_interval(
     differences: ArrayLike,
     groups: Sequence[str] | None = None,
     *,
-    bounded: bool = True,
+    largest: float = 1.0,
     confidence: float = 0.95,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> Interval:
     """Return the interval of a mean paired difference.
 
-    It is the BCa bootstrap. Where fewer than `FEW_DISCORDANT` clusters differ at all, that is too
-    narrow, and scores in [0, 1] get the adjusted Wald interval of Bonett and Price over clusters,
-    which counts every cluster that differs as a whole point: too wide rather than too narrow.
+    It is the BCa bootstrap. Where fewer than `FEW` clusters differ at all, that is too narrow, and
+    the adjusted Wald interval stands in its place, which is too wide rather than too narrow.
 
     Args:
         differences: Score of one predictor minus score of the other.  # (n_samples,)
         groups: The cluster of each sample.
-        bounded: Whether scores lie in [0, 1].
+        largest: The largest difference that two scores may have: 1 where they lie in [0, 1].
         confidence: In (0, 1).
         n_resamples: Bootstrap resamples.
         seed: Of the resamples.
-
-    Source:
-        Bonett and Price (2012), J. Educational and Behavioral Statistics 37:479.
     """
     clusters = cluster(differences, groups)
-    n_higher, n_lower = int((clusters.sums > 0).sum()), int((clusters.sums < 0).sum())
-    if bounded and n_higher + n_lower < FEW_DISCORDANT:
-        return bonett_price(n_higher, n_lower, len(clusters.sums), confidence)
+    if int((clusters.sums != 0).sum()) < FEW:
+        return adjusted_wald(clusters, largest, confidence)
     return bootstrap_interval(
         differences, groups, confidence=confidence, n_resamples=n_resamples, seed=seed
     )
 
 
-def bonett_price(n_higher: int, n_lower: int, n: int, confidence: float = 0.95) -> Interval:
-    """Return the adjusted Wald interval of a difference of paired proportions.
+def adjusted_wald(clusters: Clusters, largest: float = 1.0, confidence: float = 0.95) -> Interval:
+    """Return the interval of a mean difference after two clusters were added to what was seen.
+
+    They have the average size; all samples of one differ by as much as they may, those of the
+    other by as much the other way.
 
     Args:
-        n_higher: Pairs in which only the first is right.
-        n_lower: Pairs in which only the second is right.
-        n: All pairs.
+        clusters: Of the differences.
+        largest: The largest difference that two scores may have.
         confidence: In (0, 1).
 
     Source:
-        Bonett and Price (2012), J. Educational and Behavioral Statistics 37:479.
+        For separate samples that are right or wrong it is that of Bonett and Price (2012), J.
+        Educational and Behavioral Statistics 37:479.
     """
-    z = _z(confidence)
-    higher, lower = (n_higher + 1) / (n + 2), (n_lower + 1) / (n + 2)
-    difference = higher - lower
-    half = z * math.sqrt((higher + lower - difference**2) / (n + 2))
-    return Interval(max(difference - half, -1.0), min(difference + half, 1.0), confidence)
+    m, size = len(clusters.sums), float(clusters.sizes.mean())
+    mean = float(clusters.sums.sum()) / (size * (m + 2))
+    residuals = clusters.sums - mean * clusters.sizes
+    added = size**2 * ((largest - mean) ** 2 + (largest + mean) ** 2)
+    half = _z(confidence) * math.sqrt(float((residuals**2).sum()) + added) / (size * (m + 2))
+    return Interval(max(mean - half, -largest), min(mean + half, largest), confidence)
 
 
 def mcnemar_exact(n_higher: int, n_lower: int) -> float:

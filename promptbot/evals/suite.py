@@ -278,9 +278,7 @@ class Suite:
     @property
     def data_hash(self) -> str:
         """Content hash of the samples; 16 hexadecimal digits."""
-        rows = [asdict(sample) for sample in self.samples]
-        # Without slices and facts the hash is that of a suite that knows none.
-        return content_hash([{k: v for k, v in row.items() if v != {}} for row in rows])
+        return hash_samples(self.samples)
 
     @cached_property
     def pool(self) -> Pool | None:
@@ -306,6 +304,13 @@ class Suite:
                 hint="Give another split as the pool.",
             )
         return Pool(kept, len(leaks))
+
+
+def hash_samples(samples: Sequence[EvalSample]) -> str:
+    """Return the content hash of samples; 16 hexadecimal digits."""
+    rows = [asdict(sample) for sample in samples]
+    # Without slices and facts the hash is that of a suite that knows none.
+    return content_hash([{k: v for k, v in row.items() if v != {}} for row in rows])
 
 
 def shipped_suites_folder() -> Path:

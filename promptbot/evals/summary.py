@@ -17,20 +17,12 @@ from promptbot.evals.curve import LearningCurve, learning_curve
 from promptbot.evals.gate import GateResult, judge
 from promptbot.evals.judging import JudgeReport, load_reports
 from promptbot.evals.ledger import Ledger, make_ledger
+from promptbot.evals.manifest import draws_of, load_evaluation, repeats_of
 from promptbot.evals.measures import KeptScore, MeasureFailed, load_kept, run_metric
 from promptbot.evals.metrics.labels import confusion, count_labels
 from promptbot.evals.metrics.registry import Metric, Outcome, Value
 from promptbot.evals.outcomes import outcomes_of
-from promptbot.evals.records import (
-    Key,
-    Record,
-    check_is_evaluation,
-    draws_of,
-    load_manifest,
-    load_records,
-    load_samples,
-    repeats_of,
-)
+from promptbot.evals.records import Key, Record, load_records, load_samples
 from promptbot.evals.suite import EvalSample
 from promptbot.evals.verdict import Comparison, Scale, Scores, compare_all
 
@@ -224,9 +216,9 @@ def summarise(folder: Path) -> Summary:
         InputError: The run is not complete.
         DataError: Its files cannot be read.
     """
-    manifest = load_manifest(folder)
-    check_is_evaluation(manifest, folder)
-    samples, records = load_samples(folder), load_records(folder, with_shown=True)
+    manifest = load_evaluation(folder)
+    samples = load_samples(folder, manifest["data_hash"])
+    records = load_records(folder, with_shown=True)
     columns = shown_names(manifest)
     metrics = tuple(manifest["metrics"])
     draws = draws_of(manifest)

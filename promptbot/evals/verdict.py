@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from promptbot.evals.stats import (
+    FEW,
     Clusters,
     Interval,
     cluster,
@@ -72,6 +73,18 @@ class Scale:
             scaled = math.ceil(round(scaled * 10**digits, 6)) / 10**digits
         text = f"{scaled:+.{digits}f}" if sign else f"{scaled:.{digits}f}"
         return f"{text} {self.unit}".strip()
+
+    def largest(self, *scores: Sequence[float]) -> float:
+        """Return the largest difference that two scores may have: 1 for those in [0, 1].
+
+        Of others nothing but those that were seen is known: it is their range, zero included, and
+        1 where all are zero.
+        """
+        if self.bounded:
+            return 1.0
+        seen = np.concatenate([np.asarray(one, np.float64) for one in scores])
+        seen = np.append(seen[~np.isnan(seen)], 0.0)
+        return float(np.ptp(seen)) or 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +241,11 @@ def _differences(other: Scores, reference: Scores, groups: Sequence[str] | None)
     return _Pair(differences[there], groups)
 
 
+def _samples(n: int, n_clusters: int) -> str:
+    found = f"{n} sample{'s' * (n != 1)}"
+    return found if n_clusters == n else f"{found} of {n_clusters} group{'s' * (n_clusters != 1)}"
+
+
 def _test(
     differences: NDArray[np.float64], groups: Sequence[str] | None, scale: Scale, seed: int
 ) -> tuple[Literal["mcnemar", "permutation"], float]:
@@ -254,8 +272,9 @@ def _compare(
     seed: int,
 ) -> Comparison:
     clusters = cluster(differences, groups)
+    largest = scale.largest(other.values, reference.values)
     interval = paired_interval(
-        differences, groups, bounded=scale.bounded, confidence=1 - level, seed=seed
+        differences, groups, largest=largest, confidence=1 - level, seed=seed
     )
     comparison = Comparison(
         name=other.name,
@@ -269,7 +288,7 @@ def _compare(
         test=test[0],
         p_value=test[1],
         p_adjusted=p_adjusted,
-        detectable=_detectable_after(clusters, test[0], scale, alpha / n_comparisons),
+        detectable=_detectable_after(clusters, test[0], largest, alpha / n_comparisons),
         outcome="underpowered",
         sentence="",
     )
@@ -278,14 +297,15 @@ def _compare(
     return replace(comparison, sentence=_say(comparison, scale, margin))
 
 
-def _detectable_after(clusters: Clusters, test: str, scale: Scale, level: float) -> float | None:
+def _detectable_after(clusters: Clusters, test: str, largest: float, level: float) -> float | None:
     """Return the smallest difference that the samples show, given how often columns differed."""
     m = len(clusters.sums)
     n_differ = int((clusters.sums != 0).sum())
-    if test == "mcnemar":
-        return detectable_share(m, (n_differ + 1) / (m + 2), alpha=level, power=POWER)
-    if scale.bounded and n_differ < 2:  # a standard error of zero is luck, not precision
-        return detectable_share(m, (n_differ + 1) / (m + 2), alpha=level, power=POWER)
+    if test == "mcnemar" or n_differ < FEW:  # a small standard error would be luck, not precision
+        share = detectable_share(m, (n_differ + 1) / (m + 2), alpha=level, power=POWER)
+        return None if share is None else share * largest
+    if 2.0 ** (1 - m) > level:  # no flip of so few signs is as rare as that
+        return None
     return detectable_mean(clusters.standard_error, alpha=level, power=POWER)
 
 
@@ -298,16 +318,14 @@ def _judge(comparison: Comparison, scale: Scale, margin: float, alpha: float) ->
 
 def _say(comparison: Comparison, scale: Scale, margin: float) -> str:
     name, reference, interval = comparison.name, comparison.reference, comparison.interval
-    samples = f"{comparison.n} samples"
-    if comparison.n_clusters < comparison.n:
-        samples += f" of {comparison.n_clusters} groups"
+    samples = _samples(comparison.n, comparison.n_clusters)
     if comparison.outcome in ("better", "worse"):
         # In the direction of the verdict, so that a reader need not undo a minus sign.
         bounds = sorted((abs(interval.low), abs(interval.high)))
         if interval.low < 0 < interval.high:
             bounds[0] = 0.0
         low, _, unit = scale.tell(bounds[0]).partition(" ")
-        high = scale.tell(bounds[1]).partition(" ")[0]
+        high = f"{scale.tell(bounds[1]).partition(' ')[0]} {unit}".strip()
         small = (
             ""
             if interval.reach > margin
@@ -315,7 +333,7 @@ def _say(comparison: Comparison, scale: Scale, margin: float) -> str:
         )
         return (
             f"{name} is {comparison.outcome} than {reference} by "
-            f"{scale.tell(abs(comparison.difference))} ({low} to {high} {unit}{small})."
+            f"{scale.tell(abs(comparison.difference))} ({low} to {high}{small})."
         )
     if comparison.outcome == "no_difference":
         return (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from promptbot.evals.interpolation import monotone_cubic
-from promptbot.evals.stats import FEW_DISCORDANT, bonett_price, cluster, wilson
+from promptbot.evals.stats import FEW, adjusted_wald, cluster, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,18 +142,17 @@ class Resampled:
         """Return how much better one curve is than another, by budget.
 
         Where hardly any conversation tells the two apart, the bootstrap is too sure of itself, as
-        in `stats.paired_interval`, and Bonett and Price's interval is joined to it.
+        in `stats.paired_interval`, and the adjusted Wald interval is joined to it.
         """
         found = list(
             _estimates(self.points[name] - self.points[other], self.draws[name] - self.draws[other])
         )
         for number, one in enumerate(found):
-            sums = cluster(
+            clusters = cluster(
                 np.round(self.samples[name][number] - self.samples[other][number], 12), self.groups
-            ).sums
-            n_higher, n_lower = int((sums > 0).sum()), int((sums < 0).sum())
-            if n_higher + n_lower < FEW_DISCORDANT:
-                bounds = bonett_price(n_higher, n_lower, len(sums), CONFIDENCE)
+            )
+            if int((clusters.sums != 0).sum()) < FEW:
+                bounds = adjusted_wald(clusters, confidence=CONFIDENCE)
                 low, high = min(one.low, bounds.low), max(one.high, bounds.high)
                 found[number] = Estimate(one.value, low, high)
         return tuple(found)

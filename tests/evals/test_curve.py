@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from promptbot.cli.main import app
 from promptbot.evals.curve import Tally, recommend, say_crossover, say_size
 from promptbot.evals.evaluation import Progress, evaluate, resume
-from promptbot.evals.records import load_manifest, run_folders
+from promptbot.evals.manifest import load_manifest
+from promptbot.evals.records import run_folders
 from promptbot.evals.report.answers import render_csv
 from promptbot.evals.report.html import render_html
 from promptbot.evals.report.markdown import render_markdown

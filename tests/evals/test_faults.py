@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import resource
 import signal
 import threading
@@ -20,7 +21,7 @@ import pytest
 from typer.testing import CliRunner
 
 from promptbot.cli.main import app
-from promptbot.errors import ProviderError, StoreError
+from promptbot.errors import DataError, ProviderError, StoreError
 from promptbot.evals.evaluation import Throughput, evaluate, resume
 from promptbot.evals.metrics.registry import METRICS
 from promptbot.evals.records import RecordFile, load_records, load_texts, run_folders
@@ -331,3 +332,44 @@ def test_a_suite_of_one_class_is_measured(make_classifier: Any, tmp_path: Path) 
     assert accuracy.estimate == 1.0
     assert not summary.problems
     json.loads((summary.folder / "metrics.json").read_text(), parse_constant=pytest.fail)
+
+
+def change_manifest(folder: Path, **values: Any) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "manifest.json").write_text("{}"), "suite: field required"),
+        (lambda folder: change_manifest(folder, metrics=None), "metrics: input should be a valid"),
+        (lambda folder: change_manifest(folder, columns=[{}]), r"columns.0.name: field required"),
+        (lambda folder: change_manifest(folder, options={"x": 1}), r"options.x: extra inputs"),
+        (lambda folder: (folder / "samples.jsonl").unlink(), "not the samples that the run began"),
+        (lambda folder: (folder / "samples.jsonl").write_text(""), "not the samples that the run"),
+        (lambda folder: (folder / "samples.jsonl").write_text("{"), "not the samples that the run"),
+    ],
+)
+def test_a_damaged_run_is_told_with_its_file(
+    make_suite: SuiteMaker, damage: Callable[[Path], object], message: str
+) -> None:
+    folder = run(make_suite()).folder
+    damage(folder)
+    in_manifest = "samples" not in message
+    commands = [["report", str(folder)], ["compare", str(folder), str(folder)]]
+    for command in [*commands, *([["eval", "--resume", str(folder)]] if in_manifest else [])]:
+        result = CliRunner().invoke(app, command)
+        assert getattr(result.exception, "exit_status", None) == 2
+        assert re.search(rf"{folder}/\w+.jsonl?: .*{message}", str(result.exception))
+    if not in_manifest:
+        resume(folder)
+        summarise(folder)
+
+
+def test_a_damaged_report_of_a_judge_is_told(make_suite: SuiteMaker) -> None:
+    folder = run(make_suite()).folder
+    (folder / "judges").mkdir()
+    (folder / "judges" / "judges.json").write_text("{")
+    with pytest.raises(DataError, match=r"judges.json: what is known of the judges cannot be read"):
+        summarise(folder)

@@ -12,6 +12,7 @@ from sklearn import metrics as sklearn
 from promptbot.errors import DataError, SpecError
 from promptbot.evals.metrics import calibration, labels, text
 from promptbot.evals.metrics.registry import METRICS, Outcome, find_metric, known_metric, metrics_of
+from promptbot.evals.stats import wilson
 from promptbot.types import Message, Prediction, Sample
 
 RNG = np.random.default_rng(3)
@@ -165,6 +166,17 @@ def test_the_interval_of_macro_f1_holds_its_estimate() -> None:
     assert value.interval.low < value.estimate < value.interval.high
 
 
+@pytest.mark.parametrize("name", ["macro_f1", "micro_f1", "balanced_accuracy"])
+def test_a_few_right_labels_prove_no_metric_of_labels(name: str) -> None:
+    # Whichever of them are drawn anew, all are right: a bootstrap alone would say 1 to 1.
+    right = [outcome(label, label, seconds=i) for i, label in enumerate("ababab")]
+    value = METRICS[name].value(right)
+    assert value is not None
+    assert value.interval == wilson(6, 6)
+    wrong = [outcome("c", label, seconds=i) for i, label in enumerate("ababab")]
+    assert METRICS[name].value(wrong).interval == wilson(0, 6)  # type: ignore[union-attr]
+
+
 def test_unknown_metrics_are_refused_with_a_suggestion() -> None:
     with pytest.raises(SpecError, match='Did you mean "accuracy"'):
         find_metric("acuracy", "classify")
@@ -273,8 +285,11 @@ def test_an_installed_package_brings_its_own_metric(
         find_metric("wrong", "chat")
     with pytest.raises(SpecError, match="cannot be loaded"):
         find_metric("absent", "chat")
+    # A report asks for each of its cells: installed packages are searched once.
+    monkeypatch.undo()
+    assert known_metric("politeness") is metric
 
 
 def test_a_run_with_a_metric_of_a_package_that_is_gone_says_so() -> None:
     with pytest.raises(SpecError, match="not known here"):
-        known_metric("politeness")
+        known_metric("cheerfulness")

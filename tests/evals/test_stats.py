@@ -84,11 +84,53 @@ def test_repeating_a_conversations_samples_does_not_narrow_the_bootstrap() -> No
     assert (once.low, once.high) == pytest.approx((thrice.low, thrice.high), abs=0.02)
 
 
-def test_bonett_price_by_hand() -> None:
+def adjusted(values: list[float], groups: list[str] | None = None) -> stats.Interval:
+    return stats.adjusted_wald(stats.cluster(values, groups))
+
+
+def test_the_adjusted_interval_by_hand() -> None:
     # n = 98, none differ: each cell 1 / 100, half width 1.96 * sqrt(.02 / 100).
-    interval = stats.bonett_price(0, 0, 98)
+    interval = adjusted([0.0] * 98)
     assert interval.high == pytest.approx(1.959964 * math.sqrt(0.0002), abs=1e-6)
     assert interval.low == -interval.high
+
+
+@pytest.mark.parametrize(("higher", "lower", "n"), [(3, 1, 40), (0, 5, 20), (1, 0, 1), (2, 7, 300)])
+def test_right_and_wrong_answers_have_bonett_and_prices_interval(
+    higher: int, lower: int, n: int
+) -> None:
+    up, down = (higher + 1) / (n + 2), (lower + 1) / (n + 2)
+    half = 1.959964 * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    found = adjusted([1.0] * higher + [-1.0] * lower + [0.0] * (n - higher - lower))
+    assert found.low == pytest.approx(max(up - down - half, -1), abs=1e-6)
+    assert found.high == pytest.approx(min(up - down + half, 1), abs=1e-6)
+
+
+def test_a_conversation_repeated_has_the_same_adjusted_interval() -> None:
+    values = [1.0, -1.0, 0.0, 0.0, 1.0]
+    once, thrice = adjusted(values), adjusted(values * 3, list("abcde") * 3)
+    assert (once.low, once.high) == pytest.approx((thrice.low, thrice.high))
+
+
+@pytest.mark.parametrize("n", [8, 100])
+def test_a_few_small_differences_are_not_told_as_large_ones(n: int) -> None:
+    # Eight shares that are higher by one point each, as of words in common.
+    values = [0.01] * 8 + [0.0] * (n - 8)
+    interval = stats.paired_interval(values)
+    assert interval.low <= np.mean(values) <= interval.high
+
+
+def test_a_few_samples_of_a_conversation_do_not_count_for_all_of_it() -> None:
+    # Of ten conversations of ten samples each, three have one sample that is better.
+    values = ([1.0] + [0.0] * 9) * 3 + [0.0] * 70
+    interval = stats.paired_interval(values, [str(i // 10) for i in range(100)])
+    assert interval.low <= 0.03 <= interval.high
+
+
+def test_a_mean_of_few_conversations_has_no_interval() -> None:
+    assert stats.mean_interval([4.0]) is None
+    assert stats.mean_interval([4.0] * 90, [str(i % 9) for i in range(90)]) is None
+    assert stats.mean_interval([1.0, 2.0] * 5) is not None
 
 
 def test_equal_answers_on_few_samples_do_not_prove_equality() -> None:
@@ -220,6 +262,18 @@ def test_paired_intervals_hold_the_truth(n: int, discordance: float, difference:
     share = coverage(n, discordance, difference, 400)
     # Too wide is no error; for a bootstrap of 999 and discrete results 1.5 points are allowed.
     assert share >= 0.95 - 0.015 - 3 * math.sqrt(0.95 * 0.05 / 400)
+
+
+@pytest.mark.parametrize(("n", "size"), [(40, 1), (12, 5)])
+def test_intervals_of_graded_scores_that_rarely_differ_hold_the_truth(n: int, size: int) -> None:
+    rng, n_runs, n_covered = np.random.default_rng(19), 400, 0
+    groups = [str(i // size) for i in range(n * size)]
+    for seed in range(n_runs):
+        # A twentieth of the samples differ, by .3 on average and mostly upwards.
+        values = (rng.random(n * size) < 0.05) * rng.uniform(-0.2, 0.8, n * size)
+        interval = stats.paired_interval(values, groups, n_resamples=199, seed=seed)
+        n_covered += not interval.excludes(0.05 * 0.3)
+    assert n_covered / n_runs >= 0.95 - 0.015 - 3 * math.sqrt(0.95 * 0.05 / n_runs)
 
 
 @pytest.mark.slow

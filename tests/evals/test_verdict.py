@@ -81,6 +81,47 @@ def test_samples_of_one_conversation_are_not_counted_apart() -> None:
     assert "40 samples of 4 groups" in together.sentence
 
 
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_few_conversations_show_nothing_however_many_samples_they_have(n: int) -> None:
+    # Of five flips that all agree, two in thirty-two are as extreme: no p below .0625 is possible.
+    a, b = scores("a", 0, 40), scores("b", 40, 40)
+    [found] = compare_all(a, [b], groups=[str(i % n) for i in range(40)])
+    assert (found.outcome, found.detectable) == ("underpowered", None)
+    assert found.sentence == (
+        f"b and a: underpowered; 40 samples of {n} group{'s' * (n > 1)} cannot show any "
+        "difference, however large."
+    )
+
+
+GRADES = Scale(bounded=False, unit="")
+
+
+@pytest.mark.parametrize("grades", [[4.0], [4.0, 4.0], [0.0] * 3, [5.0] * 9])
+def test_a_few_equal_grades_do_not_prove_equality(grades: list[float]) -> None:
+    [found] = compare_all(Scores("a", grades), [Scores("b", grades)], scale=GRADES)
+    assert found.outcome == "underpowered"
+    assert found.interval.low < 0 < found.interval.high
+
+
+def test_many_equal_grades_exclude_differences_that_matter() -> None:
+    grades = [4.0] * 2000
+    [found] = compare_all(Scores("a", grades), [Scores("b", grades)], scale=GRADES)
+    assert found.outcome == "no_difference"
+    assert found.sentence == "b and a: no difference larger than 0.006 on 2000 samples."
+
+
+def test_grades_that_all_differ_alike_are_told_without_a_unit() -> None:
+    [found] = compare_all(Scores("a", [2.0] * 10), [Scores("b", [4.0] * 10)], scale=GRADES)
+    assert found.sentence == "b is better than a by 2.000 (2.000 to 2.000)."
+
+
+def test_two_grades_can_show_nothing() -> None:
+    [found] = compare_all(Scores("a", [2.0] * 2), [Scores("b", [4.0] * 2)], scale=GRADES)
+    assert found.sentence == (
+        "b and a: underpowered; 2 samples cannot show any difference, however large."
+    )
+
+
 def test_means_over_seeds_use_the_permutation_test() -> None:
     rng = np.random.default_rng(1)
     a, b = rng.integers(0, 3, 50) / 2, rng.integers(0, 3, 50) / 2

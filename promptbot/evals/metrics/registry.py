@@ -48,11 +48,13 @@ from promptbot.evals.metrics.text import (
     token_f1,
 )
 from promptbot.evals.stats import (
+    FEW,
     Interval,
-    bootstrap_interval,
+    mean_interval,
     quantile_interval,
     resample_weights,
     share_interval,
+    wilson,
 )
 from promptbot.types import Prediction, Sample
 
@@ -202,7 +204,7 @@ class Metric:
         groups = [str(of(outcome)) for score, outcome in scored if score is not None]
         if not values:
             return None
-        of_interval = share_interval if self.unit == "share" else bootstrap_interval
+        of_interval = share_interval if self.unit == "share" else mean_interval
         return Value(float(np.mean(values)), of_interval(values, groups), len(values))
 
     def _of_labels(self, outcomes: Sequence[Outcome]) -> Value | None:
@@ -218,9 +220,13 @@ class Metric:
             self.of_labels(coder.counts(weights))
             for weights in resample_weights(groups, n_resamples=N_LABEL_RESAMPLES)
         ]
-        low, high = np.quantile(resampled, (0.025, 0.975))
-        interval = Interval(float(low), float(high), 0.95)
-        return Value(self.of_labels(coder.counts()), interval, len(outcomes))
+        estimate, bounds = self.of_labels(coder.counts()), np.quantile(resampled, (0.025, 0.975))
+        n_right, n_groups = sum(map(_right_label, outcomes)), len(set(groups))
+        if min(n_right, len(outcomes) - n_right) < FEW:
+            # Resamples of answers that are all right know no wrong one: at least as wide as Wilson.
+            least = wilson(estimate * n_groups, n_groups)
+            bounds = np.array([min(bounds[0], least.low), max(bounds[1], least.high)])
+        return Value(estimate, Interval(float(bounds[0]), float(bounds[1]), 0.95), len(outcomes))
 
 
 def _right_label(outcome: Outcome) -> float:
@@ -733,8 +739,11 @@ def metric_named(name: str) -> Metric | None:
     Raises:
         SpecError: A package names one of this name, and it cannot be used.
     """
-    if name in METRICS:
-        return METRICS[name]
+    return METRICS[name] if name in METRICS else _of_package(name)
+
+
+@cache  # reports ask for each cell, and the look-up reads the list of every installed package
+def _of_package(name: str) -> Metric | None:
     from importlib.metadata import entry_points
 
     for point in entry_points(group=ENTRY_POINTS, name=name):

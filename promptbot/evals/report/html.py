@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from promptbot.evals.records import Key, draws_of
+from promptbot.evals.manifest import draws_of
+from promptbot.evals.records import Key
 from promptbot.evals.report.cells import (
     VERDICT_WORDS,
     difference,

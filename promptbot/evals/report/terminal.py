@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Group
 from rich.padding import Padding
 from rich.table import Table
@@ -20,9 +22,13 @@ from promptbot.evals.summary import Summary
 from promptbot.evals.verdict import Comparison
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 STYLES = {"better": "green", "worse": "red", "no_difference": "cyan", "underpowered": "yellow"}
+GAP = 2
+"""Spaces between two columns of a table."""
+MAX_NAME = 24
+"""Letters of a column's name that are kept on one line."""
 MARKS = {"better": "▲", "worse": "▼", "no_difference": "=", "underpowered": "?"}
 
 
@@ -70,27 +76,77 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     return table
 
 
-def _table(summary: Summary) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("metric", no_wrap=True)
-    for column in summary.columns:
-        table.add_column(column, overflow="fold")
+def _table(summary: Summary) -> SideBySide:
+    rows = []
     for name in shown_metrics(summary):
         cells = []
         for column in summary.columns:
             value, bounds = estimate(summary.metric_named(name), summary.values[column][name])
             cells.append(Text.assemble(value, (f"\n{bounds}" if bounds else "", "dim")))
-        table.add_row(name, *cells)
-    return table
+        rows.append(((name,), cells))
+    return SideBySide(("metric",), summary.columns, rows)
 
 
-def _slice(summary: Summary, name: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(f"{summary.metric.name} by {name}", no_wrap=True)
-    table.add_column("n", justify="right")
-    for column in summary.columns:
-        table.add_column(column, overflow="fold")
-    for kind, row in summary.slices[name].items():
-        cells = [estimate(summary.metric, row[column])[0] for column in summary.columns]
-        table.add_row(kind, str(kind_size(row)), *cells)
-    return table
+def _slice(summary: Summary, name: str) -> SideBySide:
+    rows = [
+        (
+            (kind, str(kind_size(row))),
+            [Text(estimate(summary.metric, row[column])[0]) for column in summary.columns],
+        )
+        for kind, row in summary.slices[name].items()
+    ]
+    return SideBySide((f"{summary.metric.name} by {name}", "n"), summary.columns, rows)
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """A table with the columns of a run; where they do not fit, several tables, one below another.
+
+    A number that is broken over lines cannot be read.
+    """
+
+    head: tuple[str, ...]
+    """Over the words with which each row begins."""
+    columns: Sequence[str]
+    """Names of the run's columns."""
+    rows: Sequence[tuple[tuple[str, ...], Sequence[Text]]]
+    """The words with which a row begins, and a cell for each column."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        first = [
+            max(cell_len(word) for word in (name, *(words[i] for words, _ in self.rows))) + GAP
+            for i, name in enumerate(self.head)
+        ]
+        room = max(options.max_width - sum(first), 1)
+        wanted = [
+            min(
+                max(
+                    *(len_of_longest(cells[i]) for _, cells in self.rows),
+                    min(cell_len(name), MAX_NAME),
+                )
+                + GAP,
+                room,
+            )
+            for i, name in enumerate(self.columns)
+        ]
+        start = 0
+        while start < len(wanted):
+            stop = start + 1
+            while stop < len(wanted) and sum(wanted[start : stop + 1]) <= room:
+                stop += 1
+            if start:
+                yield Text()
+            table = Table(box=None, padding=(0, GAP, 0, 0), header_style="dim")
+            for name in self.head:
+                table.add_column(name, no_wrap=True)
+            for name, width in zip(self.columns[start:stop], wanted[start:stop], strict=True):
+                table.add_column(name, overflow="fold", width=width - GAP)
+            for words, cells in self.rows:
+                table.add_row(*words, *cells[start:stop])
+            yield table
+            start = stop
+
+
+def len_of_longest(text: Text) -> int:
+    """Return the width of a text's longest line."""
+    return max((line.cell_len for line in text.split(allow_blank=True)), default=0)
