@@ -2,14 +2,17 @@
 
 Casanueva et al. (2020), arXiv:2003.04807: 77 near-equal intents of a bank's customers. The bot is
 ``intents`` with these labels; its pool are 10 examples of each, drawn from the training file with
-the seed. All cells see the same test samples, spread evenly over the file. One pass over the
-samples gives four calibrations of a cell at once, since all of them begin with the same label
-scores: none, contextual, batch (the prior is the mean over these samples), and the labels of the 8
-nearest examples at weight .5.
+the seed. All cells see the same test samples, spread evenly over the file.
+
+A sample is asked once a cell for the label scores and for each of the calibrations that read
+prompts of their own: contextual, domain (20 texts) and channel (one prompt a label). The others
+follow from the label scores: none; batch, whose prior is the mean over these samples; pmi, whose
+prior belongs to the bot; and the labels of the 8 nearest examples at weight .5.
 
 Every sample's answers are written as they are made, so an interrupted run goes on where it stopped.
 
     python -m benchmarks.banking77 --samples 300
+    python -m benchmarks.banking77 --samples 300 --skip domain   # by far the dearest
     python -m benchmarks.banking77 --samples 300 --table    # what is there, without computing
 """
 
@@ -41,8 +44,12 @@ if TYPE_CHECKING:
 DATA = Path("../shared/data/banking77")
 FIELDS = FieldsSpec(input="text", target="label")
 PER_LABEL = 10
-METHODS = ("none", "contextual", "batch", "neighbours")
+ASKED = ("contextual", "channel", "domain")
+"""Calibrations that read prompts for every sample."""
+METHODS = ("none", "contextual", "domain", "pmi", "batch", "channel", "neighbours")
 NEIGHBOUR_WEIGHT = 0.5
+SHOWN_TOKENS = 200
+"""Tokens of message and examples together, of the selector length."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ def cells() -> list[Cell]:
     """Return every cell, those that say most first."""
     last = [Cell(s, 8, "nearest_last") for s in ("nearest", "bm25", "diverse", "ngram")]
     last += [Cell(s, 8, "random") for s in ("random", "balanced")]
+    same = [Cell("fixed", 8, "file"), Cell("length", 16, "file"), Cell("fixed", 16, "file")]
     sizes = [Cell("nearest", k, "nearest_last") for k in (1, 4, 16)]
     orders = [Cell("nearest", 8, o) for o in ("nearest_first", "random", "label_interleaved")]
     others = [Cell(s, 8, "nearest_last") for s in ("coverage", "nearest_per_label", "votek")]
@@ -73,11 +81,11 @@ def cells() -> list[Cell]:
         for order in ("nearest_last", "nearest_first")
     ]
     crossed += [Cell("random", k, "random") for k in (4, 16)]
-    return list(dict.fromkeys([*last, *sizes, *orders, *others, *crossed]))
+    return list(dict.fromkeys([*last, *same, *sizes, *orders, *others, *crossed]))
 
 
-def make_chain(cell: Cell, model: FrozenModel, encoder: Encoder, seed: int) -> Chain:
-    """Return the chain of a cell, which also finds prior and neighbours."""
+def make_chain(cell: Cell, method: str, model: FrozenModel, encoder: Encoder, seed: int) -> Chain:
+    """Return the chain of a cell and calibration, which also finds the neighbours."""
     train = read_samples(RowsSpec(file="train.jsonl", fields=FIELDS), DATA, "label")
     labels = sorted({item.sample.target for item in train})
     bot = load_bot("intents")
@@ -86,10 +94,10 @@ def make_chain(cell: Cell, model: FrozenModel, encoder: Encoder, seed: int) -> C
         update={
             "labels": {label: [label.replace("_", " ").strip()] for label in labels},
             "examples": bot.spec.examples.model_copy(
-                update={**asdict(cell), "keep": max(cell.k, 385)}
+                update={**asdict(cell), "keep": max(cell.k, 385), "max_tokens": SHOWN_TOKENS}
             ),
             "calibration": bot.spec.calibration.model_validate(
-                {"method": "contextual", "neighbours": {"k": 8, "weight": NEIGHBOUR_WEIGHT}}
+                {"method": method, "neighbours": {"k": 8, "weight": NEIGHBOUR_WEIGHT}}
             ),
         }
     )
@@ -97,35 +105,40 @@ def make_chain(cell: Cell, model: FrozenModel, encoder: Encoder, seed: int) -> C
     return load_chain(bot, model=model, encoder=encoder, seed=seed)
 
 
-def measure(cell: Cell, chain: Chain, samples: Sequence[Sample], file: Path) -> None:
-    """Append what is missing in a cell's file, one line a sample."""
+def decide(chain: Chain, sample: Sample) -> tuple[Decision, dict[str, Any]]:
+    """Return how a sample's label was found, and what it was found with."""
+    trace = chain.invoke(sample.input).trace
+    assert trace is not None
+    assert trace.decision is not None
+    return trace.decision, {
+        "id": sample.id,
+        "target": sample.target,
+        "shown": [c.item.label for c in trace.prompt.examples],
+        "n_prompt_tokens": trace.prompt.n_tokens,
+    }
+
+
+def measure(cell: Cell, method: str, chain: Chain, samples: Sequence[Sample], file: Path) -> None:
+    """Append what is missing in a cell's file of one calibration, one line a sample."""
     done = {line["id"] for line in read(file)}
     missing = [sample for sample in samples if sample.id not in done]
     with file.open("a", encoding="utf-8") as out:
         for number, sample in enumerate(missing, start=1):
-            reply = chain.invoke(sample.input)
-            assert reply.trace is not None
-            assert reply.trace.decision is not None
-            line = {
-                "id": sample.id,
-                "target": sample.target,
-                "shown": [c.item.label for c in reply.trace.prompt.examples],
-                "n_prompt_tokens": reply.trace.prompt.n_tokens,
-                **scores_of(reply.trace.decision),
+            decision, line = decide(chain, sample)
+            line |= {
+                "before": rounded(decision.before.values()),
+                "calibrated": rounded(decision.calibrated.values()),
+                "neighbours": {label: round(p, 4) for label, p in decision.neighbours.items()},
+                "labels": list(decision.before),
             }
             print(json.dumps(line), file=out, flush=True)
             if number % 50 == 0:
-                print(f"{cell.name}: {len(done) + number} of {len(samples)}", flush=True)
+                print(f"{file.stem}: {len(done) + number} of {len(samples)}", flush=True)
 
 
-def scores_of(decision: Decision) -> dict[str, Any]:
-    """Return what every calibration is computed from, in few digits."""
-    return {
-        "before": [round(value, 4) for value in decision.before.values()],
-        "contextual": [round(value, 4) for value in decision.calibrated.values()],
-        "neighbours": {label: round(share, 4) for label, share in decision.neighbours.items()},
-        "labels": list(decision.before),
-    }
+def rounded(values: Any) -> list[float]:
+    """Return numbers in few digits."""
+    return [round(value, 4) for value in values]
 
 
 def read(file: Path) -> Iterator[dict[str, Any]]:
@@ -140,19 +153,27 @@ def read(file: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def right(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many answers are right under each calibration."""
+def right(
+    asked: Mapping[str, Sequence[Mapping[str, Any]]], pmi: Sequence[float] | None
+) -> dict[str, int]:
+    """Return how many answers are right under each calibration that was measured.
+
+    Args:
+        asked: The lines of each calibration that reads prompts of its own; all begin with the
+            same label scores.
+        pmi: The bot's prior without message and examples; None where it is unknown.
+    """
+    lines = next(iter(asked.values()))
     labels: list[str] = lines[0]["labels"]
     before = np.array([line["before"] for line in lines], dtype=np.float64)  # (n, n_labels)
     near = np.zeros_like(before)
     for row, line in enumerate(lines):
         for label, share in line["neighbours"].items():
             near[row, labels.index(label)] = share
-    prior = calibration.mean_distribution(before)
+    mean = calibration.mean_distribution(before)
     scores = {
         "none": before,
-        "contextual": np.array([line["contextual"] for line in lines], dtype=np.float64),
-        "batch": np.array([calibration.divide(row, prior) for row in before]),
+        "batch": np.array([calibration.divide(row, mean) for row in before]),
         "neighbours": np.array(
             [
                 calibration.interpolate(row, own, NEIGHBOUR_WEIGHT)
@@ -160,27 +181,45 @@ def right(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
             ]
         ),
     }
+    for method, found in asked.items():
+        scores[method] = np.array([line["calibrated"] for line in found], dtype=np.float64)
+    if pmi is not None:
+        prior = np.array(pmi, dtype=np.float64)
+        scores["pmi"] = np.array([calibration.divide(row, prior) for row in before])
     targets = np.array([labels.index(line["target"]) for line in lines])
-    return {method: int((scores[method].argmax(1) == targets).sum()) for method in METHODS}
+    return {method: int((values.argmax(1) == targets).sum()) for method, values in scores.items()}
 
 
 def table(folder: Path, n_samples: int) -> None:
     """Print the cells that are complete as a table of Markdown."""
+    pmi = folder / "pmi.json"
+    prior = json.loads(pmi.read_text(encoding="utf-8")) if pmi.exists() else None
     print("| selector | k | order | label shown | " + " | ".join(METHODS) + " | tokens |")
     print("|---|---|---|---|" + "---|" * (len(METHODS) + 1))
     for cell in sorted(cells(), key=lambda c: (c.k != 8, c.k, cells().index(c))):
-        lines = list(read(folder / f"{cell.name}.jsonl"))
-        if len(lines) < n_samples:
+        asked = {method: list(read(file_of(folder, cell, method))) for method in ASKED}
+        asked = {method: found for method, found in asked.items() if len(found) >= n_samples}
+        if not asked:
             continue
+        lines = next(iter(asked.values()))
         shown = sum(line["target"] in line["shown"] for line in lines) / len(lines)
         tokens = sum(line["n_prompt_tokens"] for line in lines) / len(lines)
+        counts = right(asked, prior)
         figures = []
-        for n_right in right(lines).values():
-            between = wilson(n_right, len(lines))
-            share = n_right / len(lines)
+        for method in METHODS:
+            if method not in counts:
+                figures.append("")
+                continue
+            between = wilson(counts[method], len(lines))
+            share = counts[method] / len(lines)
             figures.append(f"{share:.1%} ({between.low:.1%} to {between.high:.1%})")
         row = [cell.selector, cell.k, cell.order, f"{shown:.0%}", *figures, f"{tokens:.0f}"]
         print("| " + " | ".join(map(str, row)) + " |")
+
+
+def file_of(folder: Path, cell: Cell, method: str) -> Path:
+    """Return where the answers of a cell under a calibration are kept."""
+    return folder / f"{cell.name}.{method}.jsonl"
 
 
 parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -188,6 +227,7 @@ parser.add_argument("--samples", type=int, default=300)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--model", default="embedded")
 parser.add_argument("--folder", type=Path, default=Path("runs/banking77"))
+parser.add_argument("--skip", choices=ASKED, nargs="*", default=[], help="leave these columns out")
 parser.add_argument("--table", action="store_true", help="print what is there; compute nothing")
 
 
@@ -203,9 +243,14 @@ def main() -> None:
     place = given.folder / content_hash(settings)
     place.mkdir(parents=True, exist_ok=True)
     if not given.table:
-        for cell in cells():
-            chain = make_chain(cell, model, encoder, given.seed)
-            measure(cell, chain, samples, place / f"{cell.name}.jsonl")
+        chain = make_chain(cells()[0], "pmi", model, encoder, given.seed)
+        decision, _ = decide(chain, samples[0])
+        prior = rounded(decision.prior.values())
+        (place / "pmi.json").write_text(json.dumps(prior), encoding="utf-8")
+        for method in [method for method in ASKED if method not in given.skip]:
+            for cell in cells():
+                chain = make_chain(cell, method, model, encoder, given.seed)
+                measure(cell, method, chain, samples, file_of(place, cell, method))
     print(f"model {model.revision[:12]}, {len(samples)} test samples, seed {given.seed}")
     table(place, len(samples))
 

@@ -24,6 +24,7 @@ from promptbot.errors import InputError
 from promptbot.guard.guard import Guard, Screen
 from promptbot.interfaces import ChoosesOptions
 from promptbot.models.messages import completion_of, to_langchain
+from promptbot.models.scoring import score_each
 from promptbot.prompt.compose import Composer
 from promptbot.prompt.condense import Condensed
 from promptbot.types import (
@@ -160,12 +161,15 @@ class Chain(Runnable[ChatInput, Reply]):
         """Return a prompt of this bot without each of its parts in turn; see `influence`."""
         return self._composer.leave_out_each(prompt)
 
-    def label_logprobs(self, messages: Sequence[Message]) -> Mapping[str, float] | None:
-        """Return each label's log-probability after a prompt, uncalibrated; None for chat bots."""
+    def label_logprobs(
+        self, prompts: Sequence[Sequence[Message]]
+    ) -> list[Mapping[str, float]] | None:
+        """Return each label's log-probability after each prompt, uncalibrated; None for chat bots."""
         if self._classifier is None:
             return None
         verbalizer = self._classifier.verbalizer
-        return verbalizer.label_logprobs(self.model.score(messages, verbalizer.options))
+        scored = score_each(self.model, prompts, verbalizer.options)
+        return [verbalizer.label_logprobs(scores) for scores in scored]
 
     def invoke(
         self, input: ChatInput, config: RunnableConfig | None = None, **kwargs: Any

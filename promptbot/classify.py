@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, cast
@@ -14,6 +14,7 @@ import numpy as np
 
 from promptbot.bot.folder import Bot
 from promptbot.errors import ContextOverflow, DataError
+from promptbot.models.scoring import score_each
 from promptbot.prompt import calibration
 from promptbot.prompt.calibration import Vector
 from promptbot.prompt.orders import orders
@@ -154,7 +155,7 @@ class Classifier:
             found = orders(prompt.examples, n, seed=self._seed, query=text)
             prompts += [self._composer.reorder(prompt, examples) for examples in found[1:]]
             log.n_orders = len(prompts)
-        scored = [self._score(one.messages, prompt.n_tokens, log) for one in prompts]
+        scored = self._score_each([one.messages for one in prompts], log)
         before = calibration.mean_distribution(_array(scored))
         near = self._neighbours(text)
         if self._spec.method == "batch":
@@ -280,12 +281,22 @@ class Classifier:
         )
         return Classified(text, settings.out_of_scope if abstained else label, logprobs, decision)
 
-    def _score(self, messages: Sequence[Message], n_tokens: int, log: _Log) -> Vector:
-        """Return the labels' normalised log-probabilities after a prompt.  # (n_labels,)"""
-        scores = self._model.score(messages, self.verbalizer.options)
-        log.count(n_tokens)
-        logprobs = self.verbalizer.label_logprobs(scores)
-        return _array([max(logprobs[label], calibration.TINY_LOGPROB) for label in self._labels])
+    def _score_each(self, prompts: Sequence[Sequence[Message]], log: _Log) -> list[Vector]:
+        """Return the labels' normalised log-probabilities after each prompt.  # each (n_labels,)"""
+        each = score_each(self._model, prompts, self.verbalizer.options)
+        log.count(map(self._model.count_tokens, prompts))
+        found = [self.verbalizer.label_logprobs(scores) for scores in each]
+        least = calibration.TINY_LOGPROB
+        return [_array([max(one[label], least) for label in self._labels]) for one in found]
+
+    def _score_fitting(self, prompts: Sequence[Sequence[Message]], log: _Log) -> list[Vector]:
+        """Return the same for those prompts that the model's context can hold."""
+        try:
+            return self._score_each(prompts, log)
+        except ContextOverflow:
+            if len(prompts) == 1:
+                return []
+            return [row for one in prompts for row in self._score_fitting([one], log)]
 
     def _prior(self, prompt: Prompt, log: _Log) -> Vector | None:
         method = self._spec.method
@@ -302,12 +313,7 @@ class Classifier:
             known = self._priors.get(key)
         if known is not None:
             return known
-        rows = []
-        for messages in asked:
-            try:
-                rows.append(self._score(messages, self._model.count_tokens(messages), log))
-            except ContextOverflow:
-                continue
+        rows = self._score_fitting(asked, log)
         if not rows:
             log.remarks.append(f"not calibrated: no text of {method} fits into the context")
             return None
@@ -331,13 +337,11 @@ class Classifier:
 
     def _score_inputs(self, text: str, prompt: Prompt, log: _Log) -> Vector:
         """Return how likely the message is after each label.  # (n_labels,)"""
-        logprobs = []
-        for label in self._labels:
-            messages = self._composer.ask_reversed(prompt, self.verbalizer.word(label))
-            [score] = self._model.score(messages, [text])
-            log.count(self._model.count_tokens(messages))
-            logprobs.append(score.logprob)
-        return _array(logprobs)
+        words = map(self.verbalizer.word, self._labels)
+        asked = [self._composer.ask_reversed(prompt, word) for word in words]
+        scored = score_each(self._model, asked, [text])
+        log.count(map(self._model.count_tokens, asked))
+        return _array([score.logprob for (score,) in scored])
 
     def _neighbours(self, text: str) -> Vector | None:
         spec = self._spec.neighbours
@@ -405,9 +409,11 @@ class _Log:
     remarks: list[str] = field(default_factory=list)
     n_orders: int = 1
 
-    def count(self, n_tokens: int) -> None:
-        self.n_prompts += 1
-        self.n_prompt_tokens += n_tokens
+    def count(self, n_tokens: Iterable[int]) -> None:
+        """Add prompts of so many tokens each."""
+        for n in n_tokens:
+            self.n_prompts += 1
+            self.n_prompt_tokens += n
 
 
 def _array(values: Sequence[float] | Sequence[Sequence[float]] | Sequence[Vector]) -> Vector:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from promptbot.errors import CannotScore, InputError
+from promptbot.models.scoring import score_each
 from promptbot.prompt.leave_out import LeftOutKind
 from promptbot.types import Message, Reply
 
@@ -56,8 +57,8 @@ def influence(chain: Chain, reply: Reply) -> Influence:
     that of its label, all wordings together and before any calibration. Influences do not add up:
     of two notes that say the same, either can go without loss.
 
-    The prompts are scored in one go, those that share most with the whole prompt first, so that
-    the prefix cache computes only what follows the missing part.
+    The prompts are one batch where the model computes several together, as local ones do: what they
+    begin with alike is then read once.
 
     Args:
         chain: What gave the reply; its bot's templates render the smaller prompts.
@@ -104,31 +105,15 @@ def _score(
 ) -> tuple[str, list[tuple[float, int | None]]]:
     """Return the answer, and its log-probability and tokens after each prompt."""
     assert reply.trace is not None
-    scores: list[tuple[float, int | None]] = [(0.0, None)] * len(prompts)
     completion = reply.trace.completion
     # A label that was written, not scored, is explained as the text that it was.
-    label = reply.label if completion.stop_reason == "scored" else None
+    if completion.stop_reason == "scored" and reply.label is not None:
+        labels = chain.label_logprobs(prompts)
+        if labels is not None and reply.label in labels[0]:
+            return reply.label, [(found[reply.label], None) for found in labels]
     complete = completion.stop_reason not in ("length", "interrupted")
-    for index in _longest_shared_first(prompts):
-        labels = chain.label_logprobs(prompts[index]) if label is not None else None
-        if label is not None and labels is not None and label in labels:
-            scores[index] = (labels[label], None)
-        else:
-            text = completion.text or reply.text
-            (score,) = chain.model.score(prompts[index], [text], end_of_turn=complete)
-            scores[index] = (score.logprob, len(score.token_logprobs))
-    return label or reply.text, scores
-
-
-def _longest_shared_first(prompts: Sequence[Sequence[Message]]) -> list[int]:
-    """Return the indices of prompts, the first one's first, by how much they share with it.
-
-    So the prefix cache serves as much of each prompt as it can.
-    """
-    texts = ["\n".join(message.content for message in prompt) for prompt in prompts]
-    return [0, *sorted(range(1, len(texts)), key=lambda i: -_n_shared(texts[0], texts[i]))]
-
-
-def _n_shared(one: str, other: str) -> int:
-    pairs = zip(one, other, strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+    text = completion.text or reply.text
+    scored = score_each(chain.model, prompts, [text], end_of_turn=complete)
+    return reply.label or reply.text, [
+        (score.logprob, len(score.token_logprobs)) for (score,) in scored
+    ]

@@ -105,9 +105,9 @@ def test_in_a_classify_bot_it_is_that_of_the_label(make_classifier: BotMaker) ->
         values = (math.log(p) for p in (lost, missing, balance))
         return {"scores": dict(zip(words, values, strict=True))}
 
-    # The reply, then the whole prompt, then the later examples first: they share most with it.
+    # The reply, then the whole prompt, then without the system prompt and each of the examples.
     script = [scores(0.1, 0.2, 0.7)] * 2
-    script += [scores(0.1, 0.1, 0.8), scores(0.4, 0.4, 0.2), scores(0.1, 0.4, 0.5)]
+    script += [scores(0.1, 0.4, 0.5), scores(0.4, 0.4, 0.2), scores(0.1, 0.1, 0.8)]
     model = ScriptedModel(answers=script)
     bot = load_bot(make_classifier(files={"bot.yaml": CLASSIFY_YAML}))
     chain = Chain(bot, model)
@@ -122,8 +122,8 @@ def test_in_a_classify_bot_it_is_that_of_the_label(make_classifier: BotMaker) ->
     assert [(part.kind, part.text) for part in found.parts] == [w[:2] for w in wanted]
     for part, (_, _, without) in zip(found.parts, wanted, strict=True):
         assert part.influence == pytest.approx(math.log(0.7) - math.log(without))
-    # Every smaller prompt was asked once, the fullest first.
-    assert [len(prompt) for prompt in model.prompts] == [6, 6, 4, 4, 5]
+    # Every smaller prompt was asked once, in reading order.
+    assert [len(prompt) for prompt in model.prompts] == [6, 6, 5, 4, 4]
 
 
 class WritingOnly(ScriptedModel):

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 import promptbot
 from promptbot.interfaces import ChoosesOptions, FollowsSchemas
 from promptbot.models.messages import completion_of
+from promptbot.models.scoring import score_each
 from promptbot.types import Choice, Completion, Message, OptionScore, TextScore
 
 if TYPE_CHECKING:
@@ -281,19 +282,15 @@ class CachedModel:
         *,
         end_of_turn: bool = True,
     ) -> list[list[OptionScore]]:
-        """Return what `score` gives for each prompt; what is not kept is computed together.
-
-        The model must be one that `promptbot.interfaces.AnswersMany` describes.
-        """
+        """Return what `score` gives for each prompt; what is not kept is computed together."""
         call = {"options": list(options), "end_of_turn": end_of_turn}
         keys = [self._key("score", messages, **call) for messages in prompts]
         known = {key: self._find(key) for key in keys}
         missing = [i for i, key in enumerate(keys) if known[key] is None]
         if missing:
             started = time.perf_counter()
-            found = cast("AnswersMany", self._model).score_many(
-                [prompts[i] for i in missing], options, end_of_turn=end_of_turn
-            )
+            asked = [prompts[i] for i in missing]
+            found = score_each(self._model, asked, options, end_of_turn=end_of_turn)
             seconds = (time.perf_counter() - started) / len(missing)
             for i, scores in zip(missing, found, strict=True):
                 rows = [[score.logprob, list(score.token_logprobs)] for score in scores]

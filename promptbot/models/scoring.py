@@ -15,13 +15,16 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from promptbot.errors import OutOfMemory
+from promptbot.interfaces import AnswersMany
 from promptbot.models.sampling import refuse_nan
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from promptbot.interfaces import FrozenModel
     from promptbot.models.prefix_cache import CausalNetwork, KeyValues
+    from promptbot.types import Message, OptionScore
 
 MAX_LOGIT_BYTES = 256 * 2**20
 MAX_NODES = 1024
@@ -99,14 +102,16 @@ def score_options(
     groups = deque(_groups(network, options))
     while groups:
         group = groups.popleft()
-        trie = build_trie([options[i] for i in group])
+        trie = build_trie([options[i][:-1] for i in group])  # nothing follows a last token
         k = len(unread)
         rows, targets = [], []
         if k:  # the pass that reads the prompt's end predicts the first token of every option
             rows, targets = [k - 1] * len(options), [option[0] for option in options]
         for i, path in zip(group, trie.paths, strict=True):
-            rows += [k + node for node in path[:-1]]
+            rows += [k + node for node in path]
             targets += options[i][1:]
+        if not rows:
+            continue
         visible = None  # a trie without branches is a plain continuation
         if network.reads_trees:
             visible = np.tri(k + len(trie.ids), dtype=np.bool_)
@@ -163,7 +168,7 @@ def score_prompts(
     for rest in rests:
         end = nodes.add(ROOT, rest)[-1]
         for option in options:
-            rows += [end, *nodes.add(end, option)[:-1]]
+            rows += [end, *nodes.add(end, option[:-1])]
     trie = nodes.trie(())
     n_shared = past.n_tokens
     found = network.logprobs(
@@ -178,6 +183,24 @@ def score_prompts(
     ends = list(accumulate(map(len, options), initial=0))
     each = [found[start : start + ends[-1]] for start in range(0, len(found), ends[-1])]
     return [[one[start:end] for start, end in pairwise(ends)] for one in each]
+
+
+def score_each(
+    model: FrozenModel,
+    prompts: Sequence[Sequence[Message]],
+    options: Sequence[str],
+    *,
+    end_of_turn: bool = True,
+) -> list[list[OptionScore]]:
+    """Return what a model's `score` gives for each prompt, as one batch where it can.
+
+    Raises:
+        CannotScore: The model only writes.
+        ContextOverflow: One of the prompts is too long.
+    """
+    if len(prompts) > 1 and isinstance(model, AnswersMany):
+        return model.score_many(prompts, options, end_of_turn=end_of_turn)
+    return [model.score(prompt, options, end_of_turn=end_of_turn) for prompt in prompts]
 
 
 def tell_smaller(work: str) -> None:

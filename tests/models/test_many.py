@@ -133,7 +133,7 @@ def test_no_token_is_padding_and_what_prompts_share_is_read_once(
         for n in range(1, len(text) + 1)
     }
     assert len(passes) < len(prompts)
-    assert sum(passes) == len(beginnings)  # every token that is computed is somebody's, once
+    assert sum(passes) == len(beginnings)  # every token that is read is somebody's, once
 
     passes.clear()
     completions = cleared(model).generate_many(PROMPTS, max_new_tokens=6)
