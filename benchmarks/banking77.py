@@ -13,6 +13,7 @@ Every sample's answers are written as they are made, so an interrupted run goes 
 
     python -m benchmarks.banking77 --samples 300
     python -m benchmarks.banking77 --samples 300 --skip domain   # by far the dearest
+    python -m benchmarks.banking77 --samples 300 --only fixed-8-file nearest-8-nearest_last
     python -m benchmarks.banking77 --samples 300 --table    # what is there, without computing
 """
 
@@ -228,6 +229,7 @@ parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--model", default="embedded")
 parser.add_argument("--folder", type=Path, default=Path("runs/banking77"))
 parser.add_argument("--skip", choices=ASKED, nargs="*", default=[], help="leave these columns out")
+parser.add_argument("--only", choices=[cell.name for cell in cells()], nargs="*", help="rows")
 parser.add_argument("--table", action="store_true", help="print what is there; compute nothing")
 
 
@@ -248,7 +250,7 @@ def main() -> None:
         prior = rounded(decision.prior.values())
         (place / "pmi.json").write_text(json.dumps(prior), encoding="utf-8")
         for method in [method for method in ASKED if method not in given.skip]:
-            for cell in cells():
+            for cell in (c for c in cells() if given.only is None or c.name in given.only):
                 chain = make_chain(cell, method, model, encoder, given.seed)
                 measure(cell, method, chain, samples, file_of(place, cell, method))
     print(f"model {model.revision[:12]}, {len(samples)} test samples, seed {given.seed}")

@@ -12,9 +12,18 @@ import pytest
 from promptbot.bot.folder import load_bot
 from promptbot.chain import Chain
 from promptbot.classify import choose_neighbour_weight
-from promptbot.errors import DataError, SpecError
+from promptbot.errors import ContextOverflow, DataError, SpecError
+from promptbot.models.registry import load_model
 from promptbot.models.scripted import ScriptedModel
-from promptbot.types import Decision, Example, Message, OptionScore, Reply, Sample
+from promptbot.types import (
+    Completion,
+    Decision,
+    Example,
+    Message,
+    OptionScore,
+    Reply,
+    Sample,
+)
 from tests.conftest import CLASSIFY_YAML, BotMaker
 from tests.encoders import HashingEncoder
 
@@ -381,3 +390,55 @@ def test_written_labels_are_voted_on(make_classifier: BotMaker) -> None:
     assert reply.trace.output.votes == {"card_lost": 2, "balance": 1}
     assert decision(reply).n_prompts == 4
     assert decision(reply).n_prompt_tokens == sum(map(model.count_tokens, model.prompts))
+
+
+def test_channel_scores_are_those_of_one_call_for_each_label(
+    make_classifier: BotMaker, tiny_folder: Path
+) -> None:
+    folder = classifier(make_classifier, "calibration: channel")
+    model = load_model(str(tiny_folder))
+    chain = Chain(load_bot(folder), model, encoder=HashingEncoder())
+    found = decision(chain.invoke("lost card"))
+    examples = [
+        Message("user", "lost card"),
+        Message("assistant", "I lost my card"),
+        Message("user", "account balance"),
+        Message("assistant", "How much money do I have?"),
+    ]
+    alone = [
+        model.score([*examples, Message("user", word)], ["lost card"])[0].logprob
+        for word in ("lost card", "account balance")
+    ]
+    difference = found.calibrated["card_lost"] - found.calibrated["balance"]
+    assert difference == pytest.approx(alone[0] - alone[1], abs=1e-4)
+    assert abs(difference) > 1e-3
+
+
+def test_a_prior_is_taken_from_the_texts_that_fit_into_the_context(
+    make_classifier: BotMaker,
+) -> None:
+    class Short(ScriptedModel):
+        """Refuses every batch with an endless prompt, as engines do."""
+
+        def score(
+            self, messages: Sequence[Message], options: Sequence[str], *, end_of_turn: bool = True
+        ) -> list[OptionScore]:
+            if len(messages[-1].content) > 100:
+                raise ContextOverflow("too long")
+            return super().score(messages, options, end_of_turn=end_of_turn)
+
+        def score_many(
+            self, prompts: Sequence[Sequence[Message]], options: Sequence[str], **more: bool
+        ) -> list[list[OptionScore]]:
+            return [self.score(prompt, options, **more) for prompt in prompts]
+
+        def generate_many(self, prompts: object, **settings: object) -> list[Completion]:
+            raise AssertionError("nothing is written")
+
+    settings = f"calibration: {{method: contextual, inputs: [N/A, {'x' * 101}]}}"
+    bot = load_bot(classifier(make_classifier, settings))
+    model = Short(answers=[entry("rich", 0.7, 0.3), entry("N/A", 0.9, 0.1)])
+    found = decision(Chain(bot, model, encoder=HashingEncoder()).invoke("How rich am I?"))
+    assert probabilities(found.prior) == pytest.approx({"card_lost": 0.9, "balance": 0.1})
+    assert found.remarks == ("1 of 2 texts of contextual fit into the context",)
+    assert found.n_prompts == 2

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from pydantic import PrivateAttr
 
 from promptbot.bot.folder import load_bot
 from promptbot.chain import Chain
@@ -14,7 +16,7 @@ from promptbot.influence import influence
 from promptbot.interfaces import FrozenModel
 from promptbot.models.registry import load_model
 from promptbot.models.scripted import ScriptedModel
-from promptbot.types import Completion, Message, Reply
+from promptbot.types import Completion, Message, OptionScore, Reply
 from tests.conftest import CLASSIFY_YAML, BotMaker
 from tests.encoders import HashingEncoder
 
@@ -145,3 +147,41 @@ def test_an_empty_reply_has_no_influences(make_bot: BotMaker) -> None:
     chain = Chain(load_bot(make_bot()), model, encoder=HashingEncoder())
     with pytest.raises(InputError, match="no answer"):
         influence(chain, chain.invoke("Hi"))
+
+
+class Batching(ScriptedModel):
+    """A model that computes several prompts together, and notes how many at a time."""
+
+    _batches: list[int] = PrivateAttr(default_factory=list)
+
+    @property
+    def batches(self) -> list[int]:
+        return self._batches
+
+    def score_many(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        options: Sequence[str],
+        *,
+        end_of_turn: bool = True,
+    ) -> list[list[OptionScore]]:
+        self._batches.append(len(prompts))
+        return [self.score(one, options, end_of_turn=end_of_turn) for one in prompts]
+
+    def generate_many(self, prompts: object, **settings: object) -> list[Completion]:
+        raise AssertionError("influence writes nothing")
+
+
+def test_all_smaller_prompts_are_one_batch_where_the_model_can(
+    make_bot: BotMaker, make_classifier: BotMaker
+) -> None:
+    labels = {"lost card": -1.0, "missing card": -2.0, "account balance": -3.0}
+    sorter = Batching(answers=[{"scores": labels}])
+    chain = Chain(load_bot(make_classifier()), sorter)
+    found = influence(chain, chain.invoke("Help"))
+    assert sorter.batches == [1 + len(found.parts)]
+
+    talker = Batching(answers=["Yes.", {"scores": {"Yes.": -1.0}}])
+    chain = Chain(load_bot(make_bot()), talker, encoder=HashingEncoder())
+    found = influence(chain, chain.invoke("Hi"))
+    assert talker.batches == [1 + len(found.parts)]
