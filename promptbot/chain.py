@@ -164,7 +164,7 @@ class Chain(Runnable[ChatInput, Reply]):
     def label_logprobs(
         self, prompts: Sequence[Sequence[Message]]
     ) -> list[Mapping[str, float]] | None:
-        """Return each label's log-probability after each prompt, uncalibrated; None for chat bots."""
+        """Return each label's log-probability after each prompt, raw; None in chat bots."""
         if self._classifier is None:
             return None
         verbalizer = self._classifier.verbalizer

@@ -424,7 +424,7 @@ def test_a_prior_is_taken_from_the_texts_that_fit_into_the_context(
             self, messages: Sequence[Message], options: Sequence[str], *, end_of_turn: bool = True
         ) -> list[OptionScore]:
             if len(messages[-1].content) > 100:
-                raise ContextOverflow("too long")
+                raise ContextOverflow("too long", hint="Shorten it.")
             return super().score(messages, options, end_of_turn=end_of_turn)
 
         def score_many(

@@ -176,12 +176,12 @@ def test_all_smaller_prompts_are_one_batch_where_the_model_can(
     make_bot: BotMaker, make_classifier: BotMaker
 ) -> None:
     labels = {"lost card": -1.0, "missing card": -2.0, "account balance": -3.0}
-    sorter = Batching(answers=[{"scores": labels}])
+    sorter = Batching(answers=[{"match": "", "scores": labels}])
     chain = Chain(load_bot(make_classifier()), sorter)
     found = influence(chain, chain.invoke("Help"))
     assert sorter.batches == [1 + len(found.parts)]
 
-    talker = Batching(answers=["Yes.", {"scores": {"Yes.": -1.0}}])
+    talker = Batching(answers=["Yes.", {"match": "", "scores": {"Yes.": -1.0}}])
     chain = Chain(load_bot(make_bot()), talker, encoder=HashingEncoder())
     found = influence(chain, chain.invoke("Hi"))
     assert talker.batches == [1 + len(found.parts)]
