@@ -443,6 +443,7 @@ class Chain(Runnable[ChatInput, Reply]):
             seed=self.seed,
             prompt=prompt,
             completion=completion,
+            decoding={} if completion.stop_reason in ("scored", "rule") else self._settings,
             label_logprobs=classified.logprobs if classified else {},
             decision=classified.decision if classified else None,
             output=output,
@@ -470,12 +471,15 @@ class Chain(Runnable[ChatInput, Reply]):
 
     @cached_property
     def _answerer(self) -> Answerer:
-        settings = self.bot.spec.decoding.model_dump()
-        return Answerer(self.bot, self.model, settings, self.sampling_seed)
+        return Answerer(self.bot, self.model, self._settings, self.sampling_seed)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return self.bot.spec.decoding.model_dump()
 
     @property
     def _decoding(self) -> dict[str, Any]:
-        return {**self.bot.spec.decoding.model_dump(), "seed": self.sampling_seed}
+        return {**self._settings, "seed": self.sampling_seed}
 
     def _load_encoder(self) -> Encoder:
         if self._encoder is None:

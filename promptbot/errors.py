@@ -109,10 +109,17 @@ class MissingExtra(ModelError):
         extra: promptbot's extra that brings it.
     """
 
-    def __init__(self, purpose: str, package: str, extra: str) -> None:
+    def __init__(self, purpose: str, package: str, extra: str, *, place: str | None = None) -> None:
+        self._missing = (purpose, package, extra)
         super().__init__(
-            f"{purpose} needs {package}.", hint=f'Install it with: pip install "promptbot[{extra}]"'
+            f"{purpose} needs {package}.",
+            hint=f'Install it with: pip install "promptbot[{extra}]"',
+            place=place,
         )
+
+    def located(self, place: str) -> Self:
+        """Return the same error with the place where it was said."""
+        return type(self)(*self._missing, place=place)
 
 
 class MissingKey(ModelError):

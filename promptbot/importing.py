@@ -31,6 +31,9 @@ MESSAGE_NAMES = ("input", "question", "query", "message", "user_input", "prompt"
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "temperature": ("temperature",),
     "top_p": ("topP", "top_p"),
+    "top_k": ("topK", "top_k"),
+    "min_p": ("min_p",),
+    "repetition_penalty": ("repetition_penalty",),
     "max_new_tokens": ("maxOutputTokens", "max_completion_tokens", "max_tokens"),
     "stop": ("stopSequences", "stop"),
 }
@@ -290,7 +293,7 @@ def _decoding(front: Mapping[str, Any]) -> dict[str, Any]:
                 decoding.setdefault(ours, options[name])
     if isinstance(decoding.get("stop"), str):
         decoding["stop"] = [decoding["stop"]]
-    for name in ("temperature", "top_p"):
+    for name in ("temperature", "top_p", "min_p", "repetition_penalty"):
         if isinstance(decoding.get(name), int):
             decoding[name] = float(decoding[name])
     return decoding

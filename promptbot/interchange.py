@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from promptbot.chain import Chain
 from promptbot.errors import InputError
 from promptbot.importing import ROLE_LINE, literal
 from promptbot.models.messages import to_langchain
+from promptbot.preview import previewer
 from promptbot.types import Message, Prompt
 
 if TYPE_CHECKING:
     from langchain_core.prompts import ChatPromptTemplate
 
     from promptbot.bot.folder import Bot
+    from promptbot.bot.spec import DecodingSpec
 
 
 def openai_request(bot: Bot, prompt: Prompt) -> dict[str, Any]:
@@ -27,6 +28,7 @@ def openai_request(bot: Bot, prompt: Prompt) -> dict[str, Any]:
     """
     decoding = bot.spec.decoding
     provider, _, name = bot.spec.model.partition(":")
+    own_server = provider == "openai" and "@" in name
     request: dict[str, Any] = {
         "model": name.partition("@")[0] if provider == "openai" else bot.spec.model,
         "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
@@ -34,6 +36,8 @@ def openai_request(bot: Bot, prompt: Prompt) -> dict[str, Any]:
         "top_p": decoding.top_p,
         "max_tokens": decoding.max_new_tokens,
     }
+    if own_server:  # OpenAI itself refuses what it does not know
+        request |= _unusual(decoding)
     return request | ({"stop": decoding.stop} if decoding.stop else {})
 
 
@@ -92,6 +96,9 @@ def prompty_file(bot: Bot, prompt: Prompt, text: str) -> str:
         "maxOutputTokens": decoding.max_new_tokens,
         "topP": decoding.top_p,
     }
+    unusual = _unusual(decoding)
+    options |= {"topK": unusual.pop("top_k")} if "top_k" in unusual else {}
+    options |= unusual
     options |= {"stopSequences": decoding.stop} if decoding.stop else {}
     named = {"id": name, "provider": provider} if name else {"id": bot.spec.model}
     front = {
@@ -114,7 +121,7 @@ def prompty_file(bot: Bot, prompt: Prompt, text: str) -> str:
     return f"---\n{settings}---\n" + "\n".join(sections)
 
 
-def training_lines(chain: Chain) -> Iterator[dict[str, Any]]:
+def training_lines(bot: Bot, *, seed: int = 0) -> Iterator[dict[str, Any]]:
     """Yield each example of a bot as a conversation, as fine-tuning services read them.
 
     A line has the prompt that the bot would make for the example's input, without other examples
@@ -123,7 +130,6 @@ def training_lines(chain: Chain) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: The bot has no examples.
     """
-    bot = chain.bot
     if bot.spec.examples is None or not bot.examples:
         raise InputError(
             "the bot has no examples to write out.",
@@ -131,13 +137,16 @@ def training_lines(chain: Chain) -> Iterator[dict[str, Any]]:
             hint="Add examples.jsonl, or export with --to openai.",
         )
     spec = bot.spec.model_copy(update={"examples": bot.spec.examples.model_copy(update={"k": 0})})
-    zero_shot = Chain(replace(bot, spec=spec), chain.model, seed=chain.seed)
+    compose = previewer(replace(bot, spec=spec), seed=seed)
     for example in bot.examples:
-        said = [
-            {"role": m.role, "content": m.content}
-            for m in zero_shot.compose(example.input).messages
-        ]
+        said = [{"role": m.role, "content": m.content} for m in compose(example.input).messages]
         yield {"messages": [*said, {"role": "assistant", "content": example.output}]}
+
+
+def _unusual(decoding: DecodingSpec) -> dict[str, Any]:
+    """Return those settings that not every provider knows, where they change something."""
+    names = ("top_k", "min_p", "repetition_penalty")
+    return decoding.model_dump(include=set(names), exclude_defaults=True)
 
 
 def _around(prompt: Prompt, text: str) -> tuple[str, str]:

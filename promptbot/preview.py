@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from promptbot.guard.guard import Guard
@@ -14,11 +15,18 @@ if TYPE_CHECKING:
 
 
 def preview(bot: Bot, text: str, *, model: str | None = None, seed: int = 0) -> Prompt:
-    """Return the prompt that a message would make, as `Chain.compose` does.
+    """Return the prompt that a message would make as the first of a conversation.
+
+    See `previewer` for the arguments and errors.
+    """
+    return previewer(bot, model=model, seed=seed)(text)
+
+
+def previewer(bot: Bot, *, model: str | None = None, seed: int = 0) -> Callable[[str], Prompt]:
+    """Return what makes the prompt of a message as `Chain.compose` does, for several messages.
 
     Args:
-        bot: Whose prompt.
-        text: The user's message, the first of a conversation.
+        bot: Whose prompts.
         model: Whose tokens are counted, as a spec; what the bot names when None.
         seed: Of everything random.
 
@@ -45,4 +53,5 @@ def preview(bot: Bot, text: str, *, model: str | None = None, seed: int = 0) -> 
         selector=None,
         seed=seed,
     )
-    return composer.compose(Guard(bot.spec).hear(text).text)
+    guard = Guard(bot.spec)
+    return lambda text: composer.compose(guard.hear(text).text)

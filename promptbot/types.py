@@ -360,6 +360,9 @@ class Trace:
     """Exactly what the model read."""
     completion: Completion
     """Exactly what the model wrote."""
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+    """How the model was asked to write (``bot.yaml``, decoding); empty where it wrote nothing. A
+    provider takes those settings that it knows."""
     label_logprobs: Mapping[str, float] = field(default_factory=dict)
     """Normalised log-probability by label, in nats, calibrated; classify bots only."""
     decision: Decision | None = None

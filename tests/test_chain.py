@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableLambda
 from promptbot.bot.folder import load_bot
 from promptbot.chain import Chain, InMemoryHistory, load_chain
 from promptbot.errors import ContextOverflow, InputError, ModelError
+from promptbot.models.registry import load_model
 from promptbot.models.scripted import ScriptedModel
 from promptbot.types import Message, Reply, Sample
 from tests.conftest import BOT_YAML, BotMaker
@@ -232,6 +233,34 @@ def test_a_stop_text_is_told_from_the_end(make_bot: BotMaker, tiny_folder: Path)
 
 
 SUMMING = "memory: {kind: summary, max_tokens: 40, max_new_tokens: 20}\n"
+
+
+def test_every_setting_of_decoding_reaches_model_hash_and_trace(
+    make_bot: BotMaker, tiny_folder: Path
+) -> None:
+    def ask(settings: str) -> tuple[str, Reply]:
+        yaml = f"{BOT_YAML}decoding: {{max_new_tokens: 12, {settings}}}\n"
+        bot = load_bot(make_bot(files={"bot.yaml": yaml}))
+        model = load_model(str(tiny_folder))
+        return bot.content_hash, Chain(bot, model, encoder=HashingEncoder()).invoke("Hello")
+
+    plain_hash, plain = ask("temperature: 0")
+    penalised_hash, penalised = ask("temperature: 0, repetition_penalty: 8.0")
+    assert penalised_hash != plain_hash
+    assert penalised.text != plain.text
+    assert penalised.trace is not None
+    assert penalised.trace.decoding["repetition_penalty"] == 8.0
+    for narrow in ("top_k: 1", "min_p: 1.0"):  # only the likeliest token is left to draw
+        drawn_hash, drawn = ask(f"temperature: 9.0, {narrow}")
+        assert (drawn.text, drawn_hash == plain_hash) == (plain.text, False)
+    assert ask("temperature: 9.0")[1].text != plain.text
+
+
+def test_a_reply_that_nobody_wrote_has_no_decoding(make_classifier: BotMaker) -> None:
+    chain = Chain(load_bot(make_classifier()), ScriptedModel(answers=["lost card"]))
+    trace = chain.invoke("Help").trace
+    assert trace is not None
+    assert trace.decoding == {}
 
 
 def test_summaries_of_few_sessions_are_kept(

@@ -137,6 +137,17 @@ def test_a_bot_survives_the_way_there_and_back(make_bot: BotMaker, tmp_path: Pat
     assert other.messages[-1].content == "Q: And now?\nA:"
 
 
+def test_decoding_survives_the_way_there_and_back(make_bot: BotMaker, tmp_path: Path) -> None:
+    decoding = (
+        "decoding: {temperature: 0.7, top_p: 0.9, top_k: 40, min_p: 0.05, "
+        "repetition_penalty: 1.1, max_new_tokens: 33, stop: [END]}\n"
+    )
+    chain, _ = chain_of(make_bot(files={"bot.yaml": BOT_YAML + decoding}), "x")
+    file = write(tmp_path, prompty_file(chain.bot, chain.compose("Hi"), "Hi"))
+    made = import_file(file, tmp_path / "templates", "back")
+    assert load_bot(made.folder).spec.decoding == chain.bot.spec.decoding
+
+
 def test_a_line_that_would_begin_a_message_is_not_exported(make_bot: BotMaker) -> None:
     chain, _ = chain_of(make_bot(files={"system.j2": "Hello\nuser:\nBye"}), "x")
     with pytest.raises(InputError, match='the line "user:" would begin a new message'):

@@ -66,10 +66,22 @@ def test_an_openai_request_holds_messages_model_and_decoding(make_bot: BotMaker)
     }
 
 
+def test_settings_that_openai_does_not_know_go_to_other_servers_only(make_bot: BotMaker) -> None:
+    decoding = "decoding: {temperature: 0.7, top_k: 40, min_p: 0.1, repetition_penalty: 1.2}\n"
+    for model, expected in [
+        ("openai:qwen3@http://localhost:1/v1", {"top_k": 40, "min_p": 0.1}),
+        ("openai:gpt-4o-mini", {}),
+    ]:
+        chain = make_chain(make_bot, bot_yaml=f"{BOT_YAML}model: {model}\n{decoding}")
+        request = openai_request(chain.bot, chain.compose("Open?"))
+        assert {key: request[key] for key in ("top_k", "min_p") if key in request} == expected
+        assert ("repetition_penalty" in request) == bool(expected)
+
+
 def test_training_lines_never_show_the_answer_before_it_is_asked_for(make_bot: BotMaker) -> None:
     template = "Be kind.{% for e in examples %} {{ e.output }}{% endfor %}"
-    chain = make_chain(make_bot, system_j2=template)
-    assert list(training_lines(chain)) == [
+    bot = load_bot(make_bot(files={"system.j2": template}))
+    assert list(training_lines(bot)) == [
         {
             "messages": [
                 {"role": "system", "content": "Be kind."},
@@ -86,6 +98,6 @@ def test_training_lines_never_show_the_answer_before_it_is_asked_for(make_bot: B
 
 
 def test_a_bot_without_examples_has_no_training_lines(make_bot: BotMaker) -> None:
-    chain = make_chain(make_bot, bot_yaml="name: shop\n", system_j2="Be kind.")
+    bot = load_bot(make_bot(files={"bot.yaml": "name: shop\n", "system.j2": "Be kind."}))
     with pytest.raises(InputError, match="no examples"):
-        list(training_lines(chain))
+        list(training_lines(bot))

@@ -24,10 +24,10 @@ from promptbot.bot.folder import (
 )
 from promptbot.bot.spec import RESERVED_VARIABLES, BotSpec, Key
 from promptbot.data import check_k, scan_examples, scan_notes
-from promptbot.errors import DataError, PromptbotError, SpecError
+from promptbot.errors import DataError, MissingExtra, PromptbotError, SpecError
 from promptbot.guard.numbers import NATIONAL_IDS, regions_of
 from promptbot.models.prefix_cache import common_length
-from promptbot.prompt.output import check_schema, other_language
+from promptbot.prompt.output import ANY_OBJECT, check_schema, other_language
 from promptbot.prompt.template import Template
 from promptbot.prompt.verbalizer import Verbalizer
 from promptbot.types import Example
@@ -49,6 +49,7 @@ def check_bot(name: str | Path) -> list[PromptbotError]:
     """Return everything that is wrong with a bot: settings, variants, templates, data.
 
     Each problem is reported once, in the file that holds it, even where several variants meet it.
+    A `MissingExtra` among them is no mistake of the bot: what it names was not checked.
 
     Raises:
         BotNotFound: There is no such folder, or it holds no bot.yaml.
@@ -211,11 +212,16 @@ def _check_output(folder: Path, spec: BotSpec, variant: str | None) -> Iterator[
     schema, problem = _attempt(
         lambda: read_json_schema(folder, spec), folder, variant, ("output", "json_schema")
     )
+    if schema is None and spec.output.format == "json":
+        schema = ANY_OBJECT
     if problem is None and schema is not None:
         place = place_of_schema(folder, spec)
         problem = _attempt(lambda: check_schema(schema, place), folder, variant)[1]
     if problem is None and spec.output.wrong_language != "ignore":
         problem = _attempt(lambda: other_language("", spec.language))[1]
+    if isinstance(problem, MissingExtra):
+        name = f"variants/{variant}.yaml" if variant in variant_files(folder) else "bot.yaml"
+        problem = problem.located(str(folder / name))
     if problem:
         yield problem
 

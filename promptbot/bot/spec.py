@@ -111,6 +111,12 @@ class DecodingSpec(Settings):
     """0 takes the likeliest token; higher is more varied."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Sample among the likeliest tokens that together have this probability."""
+    top_k: Annotated[int, Field(ge=0)] = 0
+    """Sample among this many likeliest tokens; 0 for all."""
+    min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Sample among tokens at least this fraction as likely as the likeliest."""
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """Above 1, words already read or written become less likely; 1 changes nothing."""
     max_new_tokens: Annotated[int, Field(ge=1, le=100_000)] = 80
     """Tokens of an answer at most."""
     stop: list[Text] = []

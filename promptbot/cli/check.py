@@ -16,14 +16,16 @@ def check(
     """Say everything that is wrong with bots, file and line, at once."""
     from promptbot.bot.check import cache_advice, check_bot, check_names, guard_advice
     from promptbot.cli.style import print_error, visible
-    from promptbot.errors import PromptbotError, UserError
+    from promptbot.errors import MissingExtra, PromptbotError, UserError
 
     status = 0
     for name in check_names(list(bots or ())):
         try:
-            problems = check_bot(name)
+            found = check_bot(name)
         except PromptbotError as error:
-            problems = [error]
+            found = [error]
+        missing = [problem for problem in found if isinstance(problem, MissingExtra)]
+        problems = [problem for problem in found if problem not in missing]
         for problem in problems:
             print_error(problem)
         if problems:
@@ -32,6 +34,8 @@ def check(
             print(f"ok: {name} ({summarise(name)})")
             for remark in (*cache_advice(name), *guard_advice(name)):
                 print(f"    {visible(remark)}")
+        for one in missing:
+            print(f"    not checked here: {visible(' '.join(str(one).splitlines()))}")
     raise typer.Exit(status)
 
 

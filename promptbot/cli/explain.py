@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from promptbot.bot.spec import DecodingSpec
 from promptbot.cli.style import ACCENT, QUIET, shorten, visible
 from promptbot.types import (
     Chosen,
@@ -409,6 +410,8 @@ def _makers(trace: Trace) -> Table:
     if trace.encoder_revision:
         rows.append(("encoder", "", trace.encoder_revision))
     rows.append(("seed", str(trace.seed), ""))
+    if unusual := DecodingSpec.model_construct(**trace.decoding).model_dump(exclude_defaults=True):
+        rows.append(("decoding", ", ".join(f"{k} {v}" for k, v in unusual.items()), ""))
     return _grid(
         (Text(kind), Text.assemble(visible(name), "  " if name else "", (_short(revision), QUIET)))
         for kind, name, revision in rows

@@ -38,7 +38,7 @@ def export(
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
 ) -> None:
     """Write a bot's prompt to the standard output in a form that other programs read."""
-    from promptbot.chain import load_chain
+    from promptbot.bot.folder import load_bot
     from promptbot.errors import InputError
     from promptbot.interchange import (
         langchain_template,
@@ -46,6 +46,7 @@ def export(
         prompty_file,
         training_lines,
     )
+    from promptbot.preview import preview
 
     if text is None and to != "jsonl":
         raise InputError(
@@ -53,18 +54,18 @@ def export(
             place=f"--to {to}",
             hint='Give one, as --input "When are you open?".',
         )
-    chain = load_chain(bot, variant=variant, seed=seed)
+    loaded = load_bot(bot, variant)
     if text is None or to == "jsonl":
-        for line in training_lines(chain):
+        for line in training_lines(loaded, seed=seed):
             print(json.dumps(line, ensure_ascii=False))
     elif to == "openai":
-        request = openai_request(chain.bot, chain.compose(text))
+        request = openai_request(loaded, preview(loaded, text, seed=seed))
         print(json.dumps(request, ensure_ascii=False, indent=2))
     elif to == "prompty":
-        print(prompty_file(chain.bot, chain.compose(text), text), end="")
+        print(prompty_file(loaded, preview(loaded, text, seed=seed), text), end="")
     else:
         from langchain_core.load import dumpd
 
-        template = dumpd(langchain_template(chain.compose(text), text))
+        template = dumpd(langchain_template(preview(loaded, text, seed=seed), text))
         print(json.dumps(template, ensure_ascii=False, indent=2))
     print(f"note: {NOT_CARRIED[to]}", file=sys.stderr)

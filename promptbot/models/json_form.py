@@ -119,6 +119,32 @@ def _closed(schema: Any) -> Any:
     return closed
 
 
+def json_schema_of(schema: Any) -> dict[str, Any]:
+    """Return the JSON schema that a class, a tool's description or a schema itself stands for.
+
+    Raises:
+        InputError: It is none of them.
+    """
+    from langchain_core.utils.function_calling import convert_to_json_schema
+
+    # LangChain wants a title here, which JSON schemas need not have, and keeps objects only.
+    if isinstance(schema, Mapping) and not _OF_TOOLS & schema.keys():
+        return dict(schema)
+    try:
+        return dict(convert_to_json_schema(schema))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"this is no schema: {str(error).splitlines()[0] if str(error) else type(error)}",
+            place="with_structured_output",
+            expected="Expected a pydantic class, a TypedDict or a JSON schema.",
+            hint='Write one, as {"type": "object", "properties": {"subject": {"type": "string"}}}.',
+        ) from None
+
+
+_OF_TOOLS = {"name", "function", "toolSpec"}
+"""Keys by which providers' descriptions of tools are told from JSON schemas."""
+
+
 def parser_of(schema: Any) -> BaseOutputParser[Any]:
     """Return what turns the text into a value of the schema: a pydantic object, or a dict."""
     from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from promptbot.errors import ContextOverflow, InputError, ModelError
 from promptbot.models.answering import Answer
-from promptbot.models.json_form import JsonForm, JsonGrammars, parser_of
+from promptbot.models.json_form import JsonForm, JsonGrammars, json_schema_of, parser_of
 from promptbot.models.messages import from_langchain
 from promptbot.models.sampling import Decoding
 from promptbot.types import Completion, Message, OptionScore, TextScore
@@ -210,12 +210,10 @@ class LocalChatModel(BaseChatModel):
 
         Raises:
             MissingExtra: llguidance is not installed.
-            InputError: The schema is one that cannot be followed, or, when called, the answer
+            InputError: The schema is none, or cannot be followed; or, when called, the answer
                 reached its greatest length before it was complete.
         """
-        from langchain_core.utils.function_calling import convert_to_json_schema
-
-        json_schema = convert_to_json_schema(schema)
+        json_schema = json_schema_of(schema)
         self._form(json_schema)  # a schema that cannot be followed is told now
         bound = self.bind(
             json_schema=json_schema,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,31 @@ def test_a_template_that_defeats_the_prefix_cache_is_remarked_on_and_fine(
     assert f"system.j2: {len(fixed)} characters of fixed text stand behind" in late.out
     files["bot.yaml"] = files["bot.yaml"].replace("system.j2", "first.j2")
     assert "characters" not in cli("check", str(make_bot("first", files))).out
+
+
+def test_a_variant_whose_extra_is_missing_is_said_and_the_others_are_checked(
+    cli: Cli, make_bot: BotMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("jsonschema", "llguidance", "py3langid"):
+        monkeypatch.setitem(sys.modules, package, None)
+    files = {
+        "bot.yaml": SHOP_YAML,
+        "variants/form.yaml": "output: json\n",
+        "variants/english.yaml": "output: {wrong_language: remark}\n",
+        "variants/last.yaml": "examples: {k: 2}\n",
+    }
+    result = cli("check", str(make_bot("several", files)))
+    assert result.status == 0
+    assert "4 variants" in result.out
+    assert "form.yaml: output.format: json needs" in result.out
+    assert 'Install it with: pip install "promptbot[structured]"' in result.out
+    assert "english.yaml: Checking the language of answers needs py3langid." in result.out
+
+    files["variants/last.yaml"] = "examples: {k: 99}\n"
+    broken = cli("check", str(make_bot("broken", files)))
+    assert broken.status == 2
+    assert "last.yaml, line 1" in broken.err
+    assert "not checked here" in broken.out
 
 
 def test_a_task_that_is_none_is_the_users_mistake(cli: Cli) -> None:

@@ -93,6 +93,12 @@ why this reply
     )
 
 
+def test_why_says_how_the_model_was_asked_to_write_where_that_is_unusual() -> None:
+    decoding = {"temperature": 0.7, "top_p": 1.0, "top_k": 40, "max_new_tokens": 80, "stop": []}
+    shown = rendered(why(make_reply(decoding=decoding), 100))
+    assert "decoding  temperature 0.7, top_k 40\n" in f"{shown}\n"
+
+
 def test_why_fits_a_narrow_window() -> None:
     text = rendered(why(make_reply(), 40), width=40)
     assert max(map(len, text.splitlines())) <= 40

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.cli.conftest import Cli
 
 
@@ -23,6 +25,17 @@ def test_examples_become_one_line_each(cli: Cli, shop: str) -> None:
         "Goodbye!",
         "You are welcome!",
     ]
+
+
+@pytest.mark.parametrize("to", ["langchain", "openai", "prompty", "jsonl"])
+def test_no_weights_are_read(cli: Cli, shop: str, to: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("the weights were read")
+
+    monkeypatch.setattr("promptbot.models.onnx.load_onnx", refuse)
+    result = cli("export", shop, "--to", to, "--input", "Open?")
+    assert result.status == 0
+    assert "Acme" in result.out
 
 
 def test_a_prompt_needs_a_message(cli: Cli, shop: str) -> None:

@@ -29,8 +29,8 @@ def test_an_empty_input_is_the_users_mistake(cli: Cli, shop: str, script: Script
     assert "the message is empty" in result.err
 
 
-SCORES = [{"scores": {"Yes.": -value}} for value in (1.0, 3.5, 1.0, 0.5, 1.25)]
-"""Of the whole prompt, without the later example, the earlier one, and each system sentence."""
+SCORES = [{"scores": {"Yes.": -value}} for value in (1.0, 1.25, 0.5, 1.0, 3.5)]
+"""Of the whole prompt, then without each system sentence and each example."""
 
 
 def test_why_answers_and_shows_what_each_part_does(

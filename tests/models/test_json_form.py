@@ -69,6 +69,26 @@ def test_a_schema_that_is_none_is_told_before_the_first_question(model: LocalCha
         model.with_structured_output(schema)
 
 
+@pytest.mark.parametrize(
+    ("schema", "kind"),
+    [
+        ({"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"]}, dict),
+        ({"title": "Two", "type": "array", "items": {"enum": [1]}, "maxItems": 2}, list),
+        ({"name": "f", "parameters": {"type": "object", "properties": {}}}, dict),
+    ],
+)
+def test_a_json_schema_needs_no_title_and_no_object(
+    model: LocalChatModel, schema: dict[str, Any], kind: type
+) -> None:
+    assert isinstance(model.with_structured_output(schema).invoke("x"), kind)
+
+
+@pytest.mark.parametrize("schema", [{"function": 5}, [1], "text"])
+def test_what_is_no_schema_is_told(model: LocalChatModel, schema: Any) -> None:
+    with pytest.raises(InputError, match="this is no schema"):
+        model.with_structured_output(schema)
+
+
 def test_a_missing_grammar_library_is_named(
     model: LocalChatModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
