@@ -22,7 +22,7 @@ from promptbot.answer import Answer, Answerer
 from promptbot.bot.folder import Bot, load_bot
 from promptbot.errors import InputError
 from promptbot.guard.guard import Guard, Screen
-from promptbot.interfaces import ChoosesOptions
+from promptbot.interfaces import ChoosesOptions, HoldsWeights
 from promptbot.models.messages import completion_of, to_langchain
 from promptbot.models.scoring import score_each
 from promptbot.prompt.compose import Composer
@@ -146,6 +146,12 @@ class Chain(Runnable[ChatInput, Reply]):
             history=self.history if history is None else history,
             seed=self.seed,
         )
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the weights of model and encoder; 0 of what runs elsewhere or is not loaded."""
+        parts: list[object] = [self.model, self._encoder]
+        return sum(part.n_bytes for part in parts if isinstance(part, HoldsWeights))
 
     def compose(self, text: str, session: str | None = None) -> Prompt:
         """Return the prompt that a message would make, without asking the model."""

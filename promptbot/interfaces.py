@@ -222,6 +222,16 @@ class ChoosesOptions(Protocol):
         ...
 
 
+@runtime_checkable
+class HoldsWeights(Protocol):
+    """What can say how much memory its weights take: local models, encoders, and what uses them."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the weights."""
+        ...
+
+
 class Predictor(Protocol):
     """Answers samples: a prompted chain, a fine-tuned baseline, or a function."""
 

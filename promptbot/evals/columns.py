@@ -144,9 +144,9 @@ class Workshop:
                 spec, column.model, bot, encoder=notes, seed=seed, place=place
             )
         else:
-            encoder = self._encoder(column.model)
-            self.on_model(f"baseline {column.name}", encoder.revision)
+            encoder = self._encoder(column.model) if spec.method == "linear_probe" else None
             made = make_baseline(spec, bot.examples, encoder, seed=seed, place=place)
+            self.on_model(f"baseline {column.name}", made.base_revision)
         self.on_baseline(f"{column.name}/{seed}", made)
         return made
 

@@ -28,8 +28,14 @@ class CurvePoint:
     """The same under each seed."""
     train_s: float | None
     """Seconds of training, the mean over the seeds; None for prompts."""
+    train_bytes: float | None
+    """Memory of training at its peak, weights included, the most over the seeds; None for prompts
+    and where the system does not tell."""
     answer_s: float
     """Seconds of an answer, the median."""
+    answer_bytes: float | None
+    """Memory of answering, the weights and what it took beside them at its peak, the most over the
+    seeds; None where the model runs elsewhere or the system does not tell."""
     n_tokens: float | None
     """Tokens read and written per answer, the mean; None for predictors that read no prompt."""
 
@@ -323,17 +329,18 @@ def _point(
         for record in answers
         if record.prediction and record.prediction.n_prompt_tokens is not None
     ]
-    trained = manifest.get("trained", {})
-    seconds = [
-        trained[f"{column['name']}/{seed}"]["train_seconds"]
-        for seed in manifest["seeds"]
-        if f"{column['name']}/{seed}" in trained
-    ]
+    names = [f"{column['name']}/{seed}" for seed in manifest["seeds"]]
+    trained = [manifest.get("trained", {}).get(name, {}) for name in names]
+    seconds = [one["train_seconds"] for one in trained if one]
+    training = [one["train_bytes"] for one in trained if one.get("train_bytes")]
+    answering = [n for name in names if (n := manifest.get("answer_bytes", {}).get(name))]
     return CurvePoint(
         budget=str(budget),
         accuracy=accuracy,
         by_seed=tuple(by_seed),
         train_s=statistics.fmean(seconds) if seconds else None,
+        train_bytes=max(training, default=None),
+        answer_bytes=max(answering, default=None),
         answer_s=statistics.median(record.seconds for record in answers),
         n_tokens=statistics.fmean(tokens) if tokens else None,
     )

@@ -40,7 +40,7 @@ from promptbot.evals.records import (
     save_samples,
 )
 from promptbot.evals.report import save_reports
-from promptbot.evals.runner import run_jobs
+from promptbot.evals.runner import Job, run_jobs
 from promptbot.evals.stats import cluster
 from promptbot.evals.suite import ColumnSpec, Suite, load_suite, shown_columns, sorted_budgets
 from promptbot.evals.summary import Summary, shown_names, summarise
@@ -278,6 +278,7 @@ def _run(suite: Suite, folder: Path, progress: Progress, throughput: Throughput)
             per_minute=throughput.per_minute,
             on_record=progress.on_record,
             on_stop=progress.on_stop,
+            on_memory=lambda job, n_bytes: _note_memory(folder, job, n_bytes),
         )
         asking = Asking(
             cache,
@@ -315,7 +316,19 @@ def _note_baseline(folder: Path, name: str, made: Baseline) -> None:
     """Keep in the manifest what a training cost."""
     manifest = load_manifest(folder)
     trained = manifest.setdefault("trained", {})
-    trained[name] = {"n_examples": made.n_examples, "train_seconds": made.train_seconds}
+    trained[name] = {
+        "n_examples": made.n_examples,
+        "train_seconds": made.train_seconds,
+        "train_bytes": made.train_bytes,
+    }
+    save_json(folder / "manifest.json", manifest)
+
+
+def _note_memory(folder: Path, job: Job, n_bytes: int) -> None:
+    """Keep in the manifest how much memory a column's answers took at most."""
+    manifest = load_manifest(folder)
+    known, name = manifest.setdefault("answer_bytes", {}), f"{job.column}/{job.seed}"
+    known[name] = max(n_bytes, known.get(name, 0))
     save_json(folder / "manifest.json", manifest)
 
 

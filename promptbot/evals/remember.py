@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from promptbot.interfaces import HoldsWeights
 from promptbot.models.call_cache import note_saved
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class RememberingEncoder:
     def dimension(self) -> int:
         """Length of a vector."""
         return self.encoder.dimension
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the encoder's weights."""
+        return self.encoder.n_bytes if isinstance(self.encoder, HoldsWeights) else 0
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one unit vector per text.  # (n_texts, dimension)"""

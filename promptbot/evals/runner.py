@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 from promptbot.errors import BrokenOff, ProviderError, StoreError
 from promptbot.evals.records import Key, Record, RecordFile, iter_missing
 from promptbot.evals.suite import EvalSample, PriceSpec
-from promptbot.interfaces import Predictor
+from promptbot.interfaces import HoldsWeights, Predictor
 from promptbot.models.call_cache import noting_replays
+from promptbot.models.footprint import watching_memory
 from promptbot.models.pace import Pace
 from promptbot.types import Prediction, Sample
 
@@ -77,6 +78,7 @@ def run_jobs(
     per_minute: float | None = None,
     on_record: Callable[[Record], None] = lambda record: None,
     on_stop: Callable[[int], None] = lambda n_under_way: None,
+    on_memory: Callable[[Job, int], None] = lambda job, n_bytes: None,
 ) -> None:
     """Ask every job the samples that it has not answered, and append each record as it is made.
 
@@ -93,6 +95,8 @@ def run_jobs(
         per_minute: Calls of remote jobs that begin in a minute at most; None for no limit.
         on_record: Called with each new record.
         on_stop: Called with the number of calls under way when the run is stopped.
+        on_memory: Called at the end of each job that answered here with its memory in bytes: its
+            weights, and what answering took beside them at its peak.
 
     Raises:
         ProviderError: A remote job failed `MAX_FAILED` times in a row.
@@ -128,13 +132,20 @@ def run_jobs(
                 missing = [item.sample for item in samples]
             size = job.n_together or len(missing)
             predictor = job.load()
-            for start in range(0, len(missing), size):
-                call = Call(job, predictor, tuple(missing[start : start + size]))
-                if not job.remote:
-                    while crew.n_busy:
-                        keep_next()
-                    keep(ask(call), job)
-                    continue
+            calls = [
+                Call(job, predictor, tuple(missing[start : start + size]))
+                for start in range(0, len(missing), size)
+            ]
+            if not job.remote:
+                while crew.n_busy:
+                    keep_next()
+                with watching_memory() as grown:
+                    for call in calls:
+                        keep(ask(call), job)
+                if isinstance(predictor, HoldsWeights) and grown.n_bytes is not None:
+                    on_memory(job, predictor.n_bytes + grown.n_bytes)
+                continue
+            for call in calls:
                 if crew.n_busy >= n_parallel:
                     keep_next()
                 pace.wait()

@@ -113,6 +113,11 @@ class TogetherPredictor:
     model: TogetherModel
     """Answers its calls."""
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the weights."""
+        return self.chain.n_bytes
+
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """Return one prediction per sample: those that the chain gives alone."""
         first, *others = samples

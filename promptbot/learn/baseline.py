@@ -19,7 +19,8 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,12 @@ from typing import Any
 from promptbot.bot.folder import Bot
 from promptbot.data import content_hash
 from promptbot.errors import DataError, MissingExtra, ModelError
-from promptbot.interfaces import Encoder, Predictor
+from promptbot.interfaces import Encoder, HoldsWeights, Predictor
 from promptbot.learn import probe
-from promptbot.learn.spec import BaselineSpec
+from promptbot.learn.spec import BaselineSpec, Method
 from promptbot.models.call_cache import noting_replays
-from promptbot.models.encoder import checkpoint_folder
+from promptbot.models.encoder import checkpoint_folder, checkpoint_revision, load_encoder
+from promptbot.models.footprint import watching_memory
 from promptbot.models.weights import CARD, checksums, read_json, read_verified
 from promptbot.prompt.similarity import cache_folder
 from promptbot.types import Example
@@ -54,14 +56,18 @@ class Baseline:
     """Labels that it knows; none of chat bots."""
     train_seconds: float
     """Wall-clock time of the training, encoding included, whenever that was."""
+    train_bytes: int | None
+    """Memory that the training took at its peak, its weights included; None where unknown."""
     cached: bool
     """Whether it was trained before."""
+    base_revision: str
+    """Content hash of what it started from."""
 
 
 def make_baseline(
     spec: BaselineSpec,
     examples: Sequence[Example],
-    encoder: Encoder,
+    encoder: Encoder | None = None,
     *,
     seed: int = 0,
     place: str = "baseline",
@@ -72,8 +78,8 @@ def make_baseline(
     Args:
         spec: Its settings.
         examples: What it learns from; each has a label.
-        encoder: The frozen encoder that `spec.model` names; methods that train weights start from
-            its checkpoint and leave it as it is.
+        encoder: The frozen encoder of a linear probe; the one that `spec.model` names when None.
+            Methods that train weights start from a copy of its checkpoint, and load no encoder.
         seed: Of a training of weights; a probe has none.
         place: The file that asks, for errors.
         cache: Where baselines are kept; the user's cache folder when None.
@@ -94,17 +100,22 @@ def make_baseline(
         )
     # The order does not change the solution, so it does not change the key either.
     examples = sorted(examples, key=lambda example: (str(example.label), example.input))
-    way = _Way(spec, encoder, seed, place)
+    way: _Probing | _Training
+    if spec.method == "linear_probe":
+        way = _Probing(encoder or load_encoder(spec.model))
+    else:
+        way = _Training(spec.method, checkpoint_folder(spec.model, place=place), seed, place)
     identity = {
         "format": FORMAT,
         "method": spec.method,
         **way.identity(len(examples)),
-        "encoder": encoder.revision,
+        "encoder": way.revision,
         "examples": [(example.input, example.label) for example in examples],
     }
     place_of_it = cache or cache_folder("baselines")
-    card = {"model": spec.model, "model_revision": encoder.revision}
-    kept = _keep(identity, place_of_it, partial(way.fit, examples), way.load, len(examples), card)
+    card = {"model": spec.model, "model_revision": way.revision}
+    fit = partial(way.fit, examples)
+    kept = _keep(identity, place_of_it, fit, way.load, len(examples), card, way.n_frozen_bytes)
     return replace(kept, labels=tuple(labels))
 
 
@@ -172,6 +183,7 @@ def _keep(
     load: Callable[[Path], Predictor],
     n_examples: int,
     about: dict[str, str],
+    n_frozen_bytes: int = 0,
 ) -> Baseline:
     """Return what a training gives, trained where the cache has it not; without labels.
 
@@ -182,6 +194,7 @@ def _keep(
         load: Loads what `fit` wrote.
         n_examples: Examples that it learns from.
         about: What the card also says.
+        n_frozen_bytes: Memory of frozen weights that are loaded already and that it uses.
     """
     folder = cache / content_hash(identity)
     card = _valid_card(folder)
@@ -190,11 +203,12 @@ def _keep(
     else:
         if find_spec("sklearn") is None:
             raise MissingExtra("A baseline", "scikit-learn", "finetune")
+        _import_libraries(identity["method"])
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
         work = folder.with_name(f"{folder.name}.training")
         try:
-            with noting_replays() as replay:
+            with noting_replays() as replay, watching_memory() as grown:
                 started = time.perf_counter()
                 predictor = fit(part, work)
                 # Vectors that were remembered count as if they had been made for this training.
@@ -205,6 +219,7 @@ def _keep(
                 **about,
                 "n_examples": n_examples,
                 "train_seconds": round(seconds, 3),
+                "train_bytes": None if grown.n_bytes is None else n_frozen_bytes + grown.n_bytes,
             }
             names = [
                 path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file()
@@ -223,63 +238,111 @@ def _keep(
         n_examples=int(card["n_examples"]),
         labels=(),
         train_seconds=float(card["train_seconds"]),
+        train_bytes=card.get("train_bytes"),
         cached=cached,
+        base_revision=about["model_revision"],
     )
 
 
-@dataclass(frozen=True)
-class _Way:
-    """How one method learns, is kept and is loaded."""
+def _import_libraries(method: Method) -> None:
+    """Import what a training needs, so that its seconds and its memory are its own."""
+    names = ["sklearn.linear_model", "sklearn.model_selection"]
+    if method != "linear_probe":
+        names += ["torch", "transformers.trainer"]
+    if method == "contrastive":
+        names += ["sentence_transformers", "datasets"]
+    if method in ("lora", "causal_lora"):
+        names += ["peft"]
+    for name in names:
+        with contextlib.suppress(ImportError):  # the training says what is missing
+            import_module(name)
 
-    spec: BaselineSpec
+
+@dataclass(frozen=True)
+class _Probing:
+    """How a linear probe learns, is kept and is loaded."""
+
     encoder: Encoder
-    seed: int
-    place: str
+
+    @property
+    def revision(self) -> str:
+        """Content hash of what it starts from."""
+        return self.encoder.revision
+
+    @property
+    def n_frozen_bytes(self) -> int:
+        """Memory of weights that are loaded before it begins."""
+        return self.encoder.n_bytes if isinstance(self.encoder, HoldsWeights) else 0
 
     def identity(self, n_examples: int) -> dict[str, Any]:
         """Return what decides the result beside examples and base."""
-        if self.spec.method == "linear_probe":
-            return {"probe": probe.constants()}
+        return {"probe": probe.constants()}
+
+    def fit(self, examples: Sequence[Example], folder: Path, work: Path) -> Predictor:
+        """Learn, write everything into the folder, and return the predictor."""
+        fitted = probe.fit_probe(examples, self.encoder)
+        fitted.save(folder)
+        return fitted
+
+    def load(self, folder: Path) -> Predictor:
+        """Return the predictor that a folder holds."""
+        return probe.load_probe(folder, self.encoder)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """How a method that trains weights learns, is kept and is loaded."""
+
+    method: Method
+    base: Path
+    seed: int
+    place: str
+
+    n_frozen_bytes = 0
+
+    @cached_property
+    def revision(self) -> str:
+        """Content hash of the checkpoint that it starts from."""
+        return checkpoint_revision(self.base)
+
+    def identity(self, n_examples: int) -> dict[str, Any]:
+        """Return what decides the result beside examples and base."""
         from promptbot.learn import tuned
 
         return {
             "seed": self.seed,
-            "recipe": asdict(tuned.recipe(self.spec.method, n_examples)),
+            "recipe": asdict(tuned.recipe(self.method, n_examples)),
             "tuned": tuned.constants(),
-            "probe": probe.constants() if self.spec.method == "contrastive" else None,
+            "probe": probe.constants() if self.method == "contrastive" else None,
         }
 
     def fit(self, examples: Sequence[Example], folder: Path, work: Path) -> Predictor:
         """Train, write everything into the folder, and return the predictor."""
-        method = self.spec.method
-        if method == "linear_probe":
-            fitted = probe.fit_probe(examples, self.encoder)
-            fitted.save(folder)
-            return fitted
         from promptbot.learn import tuned
         from promptbot.models.transformers import quiet
 
-        base = checkpoint_folder(self.spec.model, place=self.place)
         with quiet():
-            if method == "contrastive":
+            if self.method == "contrastive":
                 return tuned.fit_contrastive(
-                    examples, base, folder, work, seed=self.seed, place=self.place
+                    examples, self.base, folder, work, seed=self.seed, place=self.place
                 )
             return tuned.fit_classifier(
-                examples, base, folder, work, method=method, seed=self.seed, place=self.place
+                examples,
+                self.base,
+                folder,
+                work,
+                method=self.method,
+                seed=self.seed,
+                place=self.place,
             )
 
     def load(self, folder: Path) -> Predictor:
         """Return the predictor that a folder holds."""
-        method = self.spec.method
-        if method == "linear_probe":
-            return probe.load_probe(folder, self.encoder)
         from promptbot.learn import tuned
 
-        if method == "contrastive":
+        if self.method == "contrastive":
             return tuned.load_contrastive(folder)
-        base = checkpoint_folder(self.spec.model, place=self.place)
-        return tuned.load_classifier(folder, base, method)
+        return tuned.load_classifier(folder, self.base, self.method)
 
 
 def _valid_card(folder: Path) -> dict[str, Any] | None:

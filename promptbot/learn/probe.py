@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from promptbot.interfaces import HoldsWeights
 from promptbot.types import Example, Prediction, Sample
 
 if TYPE_CHECKING:
@@ -61,6 +62,12 @@ class LinearProbe:
     """One row per label.  # (n_labels, dimension)"""
     bias: NDArray[np.float32]
     """One number per label.  # (n_labels,)"""
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the weights, those of the encoder included."""
+        of_encoder = self.encoder.n_bytes if isinstance(self.encoder, HoldsWeights) else 0
+        return of_encoder + self.weights.nbytes + self.bias.nbytes
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """Return one label per sample, with the log-probability of every label in nats."""

@@ -115,6 +115,11 @@ class TunedClassifier:
     labels: tuple[str, ...]
     """In the order of the head's outputs."""
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the weights."""
+        return int(self.model.get_memory_footprint())  # type: ignore[no-untyped-call]
+
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """Return one label per sample, with the log-probability of every label in nats."""
         import torch

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import promptbot
-from promptbot.interfaces import ChoosesOptions, FollowsSchemas
+from promptbot.interfaces import ChoosesOptions, FollowsSchemas, HoldsWeights
 from promptbot.models.messages import completion_of
 from promptbot.models.scoring import score_each
 from promptbot.types import Choice, Completion, Message, OptionScore, TextScore
@@ -210,6 +210,11 @@ class CachedModel:
     def context_tokens(self) -> int | None:
         """How many tokens prompt and answer may have together."""
         return self._model.context_tokens
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the weights; 0 of a model that runs elsewhere."""
+        return self._model.n_bytes if isinstance(self._model, HoldsWeights) else 0
 
     @property
     def can_score(self) -> bool:

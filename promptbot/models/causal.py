@@ -29,6 +29,11 @@ CHUNK = 512
 class DigestedNetwork(CausalNetwork, Protocol):
     """A causal network that can hash its weights."""
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the weights."""
+        ...
+
     def digest(self) -> str:
         """Return the content hash of the weights as they are in memory now."""
         ...
@@ -57,6 +62,11 @@ class CausalEngine:
         self.context_tokens = context_tokens
         self.cache = PrefixCache(network)
         self.lock = threading.Lock()
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the weights."""
+        return self.network.n_bytes
 
     def start(self, ids: Sequence[int]) -> CausalWriting:
         """Return a reply to a prompt, before its first token."""

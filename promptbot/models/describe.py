@@ -47,7 +47,7 @@ def _network(model: LocalChatModel) -> dict[str, str]:
         "parameters": f"{network.num_parameters():,}",
         "numbers": f"{number}: what promptbot computes in {where}",
         "device": f"{device}: {reason}",
-        "weights in memory": _mebibytes(network.get_memory_footprint()),
+        "weights in memory": _mebibytes(model.n_bytes),
     }
     if isinstance(engine, CausalEngine):
         import numpy as np

@@ -109,6 +109,11 @@ class StudentEncoder:
         """Length of a vector."""
         return self.config.dimension
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the weights."""
+        return sum(a.nbytes for a in (self._rows, self._scales, *self._weights.values()))
+
     def encode(self, texts: Sequence[str]) -> Floats:
         """Return one unit vector per text.  # (n_texts, dimension)
 
@@ -234,11 +239,7 @@ class TransformersEncoder:
         self._model.requires_grad_(False)
         limit = getattr(self._model.config, "max_position_embeddings", 512)
         self._max_tokens = min(256, limit)
-        named = [
-            *shards,
-            *(p for p in (folder / CONFIG_FILE, folder / TOKENIZER_FILE) if p.exists()),
-        ]
-        self._revision = _digest(named)
+        self._revision = checkpoint_revision(folder)
 
     @property
     def revision(self) -> str:
@@ -249,6 +250,11 @@ class TransformersEncoder:
     def dimension(self) -> int:
         """Length of a vector."""
         return int(self._model.config.hidden_size)
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the weights."""
+        return int(self._model.get_memory_footprint())
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """Return one unit vector per text, cut at 256 tokens.  # (n_texts, dimension)"""
@@ -306,6 +312,12 @@ def _folder_of(spec: str) -> Path:
             hint='Check the name and the network, or give a folder; "embedded" needs neither.',
         )
     return Path(spec).expanduser()
+
+
+def checkpoint_revision(folder: Path) -> str:
+    """Return the `TransformersEncoder.revision` of a checkpoint, without loading it."""
+    named = (folder / CONFIG_FILE, folder / TOKENIZER_FILE)
+    return _digest([*sorted(folder.glob("*.safetensors")), *(p for p in named if p.exists())])
 
 
 def checkpoint_folder(spec: str, place: str = "model") -> Path:

@@ -53,6 +53,11 @@ class Engine(Protocol):
         """Tokens before the answer where it has a sequence of its own; 0 elsewhere."""
         ...
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the weights."""
+        ...
+
     def start(self, ids: Sequence[int]) -> Writing:
         """Return a reply to a prompt, before its first token."""
         ...

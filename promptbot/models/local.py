@@ -68,6 +68,11 @@ class LocalChatModel(BaseChatModel):
         return cast("int | None", self.engine.context_tokens)
 
     @property
+    def n_bytes(self) -> int:
+        """Memory of the weights."""
+        return cast(int, self.engine.n_bytes)
+
+    @property
     def can_score(self) -> bool:
         """Always: every local engine gives log-probabilities."""
         return True

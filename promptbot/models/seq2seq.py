@@ -92,6 +92,11 @@ class Seq2SeqEngine:
         return int(self.model.config.get_text_config().vocab_size)
 
     @property
+    def n_bytes(self) -> int:
+        """Memory of the weights."""
+        return int(self.model.get_memory_footprint())
+
+    @property
     def n_before_answer(self) -> int:
         """Tokens that the decoder reads before the answer's first token."""
         return len(self.decoder_start)

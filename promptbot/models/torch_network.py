@@ -126,6 +126,11 @@ class TorchNetwork:
         """New tokens of several prompts that are worth one pass: many where they are cheap."""
         return _AT_ONCE[self.model.device.type != "cpu"]
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the weights."""
+        return int(self.model.get_memory_footprint())
+
     def new_key_values(self) -> TorchKeyValues:
         """Return the memory of an empty sequence."""
         return TorchKeyValues()

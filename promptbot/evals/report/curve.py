@@ -159,7 +159,7 @@ def advantage_rows(found: LearningCurve) -> list[tuple[str, ...]]:
     return rows
 
 
-COST_HEAD = ("", "training", "an answer", "tokens an answer")
+COST_HEAD = ("", "training", "its memory", "an answer", "tokens an answer", "memory")
 """Of `cost_rows`."""
 
 
@@ -170,8 +170,22 @@ def cost_rows(found: LearningCurve) -> list[tuple[str, ...]]:
         p = curve.points[found.shown]
         trained = "none" if not curve.trained else "" if p.train_s is None else f"{p.train_s:.1f} s"
         tokens = "none" if p.n_tokens is None else f"{p.n_tokens:.0f}"
-        rows.append((curve.name, trained, f"{p.answer_s * 1000:.1f} ms", tokens))
+        rows.append(
+            (
+                curve.name,
+                trained,
+                "none" if not curve.trained else _megabytes(p.train_bytes),
+                f"{p.answer_s * 1000:.1f} ms",
+                tokens,
+                _megabytes(p.answer_bytes),
+            )
+        )
     return rows
+
+
+def _megabytes(n_bytes: float | None) -> str:
+    """Return memory in words; nothing where it is not known."""
+    return "" if n_bytes is None else f"{n_bytes / 1e6:,.0f} MB"
 
 
 def about(found: LearningCurve) -> str:
