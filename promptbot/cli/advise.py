@@ -50,11 +50,17 @@ def advise(
         console.print(Text("\nOther suites, measured here:", style="dim"))
         for one in others[:3]:
             console.print(Text(f"  {visible(one.text)}", style="dim"))
-    if not any(one.same_suite for one in advice.measured) and loaded.task == "classify":
+    if advice.ways[0].method:
+        console.print()
+        console.print(f"Train it: promptbot finetune {suite} --method {advice.ways[0].method}")
+    if not any(one.same_suite and len(one.by_way) > 1 for one in advice.measured):
+        lines = "baseline: causal_lora"
+        if loaded.task == "classify":
+            lines = "budgets: [1, 5, 10, all]  and  baseline: linear_probe"
         console.print()
         console.print(
-            "These are rules of thumb. To measure: write  budgets: [1, 5, 10, all]  and  "
-            f"baseline: linear_probe  into the suite, then  promptbot eval {suite}"
+            f"These are rules of thumb. To measure: write  {lines}  into the suite, then  "
+            f"promptbot eval {suite}"
         )
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from promptbot.errors import INTERRUPTED
 
 if TYPE_CHECKING:
-    from promptbot.evals.suite import Budget, Suite
+    from promptbot.evals.suite import Budget
     from promptbot.evals.trained import Trained
+    from promptbot.learn.search import Trial
     from promptbot.learn.spec import BaselineSpec
 
 
@@ -33,6 +39,14 @@ def finetune(
         list[str] | None,
         typer.Option(metavar="N", help="Examples of each label, or all; may be repeated."),
     ] = None,
+    search: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Try N settings (rates, epochs) on examples held out of the budget's own first.",
+        ),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Samples at most, spread over the file.")
     ] = None,
@@ -49,33 +63,50 @@ def finetune(
     from promptbot.evals.suite import load_suite
     from promptbot.evals.trained import accuracies, train, with_baselines
 
-    loaded = load_suite(suite, limit=limit, seeds=list(seed or ()))
-    loaded = with_baselines(loaded, _baselines(method, model, loaded.spec.baseline))
-    budgets = [_budget(text) for text in budget or ()]
-    _tell_memory(loaded)
-    trained: list[Trained] = []
-    try:
-        for item in train(loaded, budgets):
-            trained.append(item)
-            _tell(item)
-    except KeyboardInterrupt:
-        print("\nStopped; what was trained is kept, and not trained again.", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
-    unseen = sorted({label for item in trained for label in item.unseen})
-    if unseen:
-        print(
-            f"Labels that training never saw, so that none of their samples can be right: "
-            f"{', '.join(unseen[:10])}{' ...' if len(unseen) > 10 else ''}",
-            file=sys.stderr,
-        )
-    measure = "accuracy" if loaded.task == "classify" else "word for word"
-    for row in accuracies(loaded, trained):
-        seeds = f", {row.lowest:.1%} to {row.highest:.1%} by seed" if row.n_seeds > 1 else ""
-        print(
-            f"{row.name}{_says(row.budget)}: {measure} {row.estimate:.1%} "
-            f"[{row.interval.low:.1%}, {row.interval.high:.1%}]{seeds}, "
-            f"{len(loaded.samples)} samples"
-        )
+    with _one_speaks():
+        loaded = load_suite(suite, limit=limit, seeds=list(seed or ()))
+        loaded = with_baselines(loaded, _baselines(method, model, search, loaded.spec.baseline))
+        budgets = [_budget(text) for text in budget or ()]
+        trained: list[Trained] = []
+        try:
+            for item in train(loaded, budgets, _tell_trial, _tell_memory):
+                trained.append(item)
+                _tell(item)
+        except KeyboardInterrupt:
+            print("\nStopped; what was trained is kept, and not trained again.", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        unseen = sorted({label for item in trained for label in item.unseen})
+        if unseen:
+            print(
+                f"Labels that training never saw, so that none of their samples can be right: "
+                f"{', '.join(unseen[:10])}{' ...' if len(unseen) > 10 else ''}",
+                file=sys.stderr,
+            )
+        measure = "accuracy" if loaded.task == "classify" else "word for word"
+        for row in accuracies(loaded, trained):
+            seeds = f", {row.lowest:.1%} to {row.highest:.1%} by seed" if row.n_seeds > 1 else ""
+            print(
+                f"{row.name}{_says(row.budget)}: {measure} {row.estimate:.1%} "
+                f"[{row.interval.low:.1%}, {row.interval.high:.1%}]{seeds}, "
+                f"{len(loaded.samples)} samples"
+            )
+
+
+@contextmanager
+def _one_speaks() -> Iterator[None]:
+    """Let only the first of several processes print, but each its own error.
+
+    ``accelerate launch`` starts the whole command in each of them.
+    """
+    if os.environ.get("RANK", "0") == "0":
+        yield
+        return
+    with (
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+        redirect_stdout(nowhere),
+        redirect_stderr(nowhere),
+    ):
+        yield
 
 
 def _tell(item: Trained) -> None:
@@ -84,37 +115,48 @@ def _tell(item: Trained) -> None:
     print(
         f"{item.name}{_says(item.budget)}, seed {item.seed}: "
         f"{sum(item.scores) / len(item.scores):.1%}; {how} on {item.baseline.n_examples:,} "
-        f"examples in {item.baseline.train_seconds:.1f} s: {item.baseline.folder}",
+        f"examples in {item.baseline.train_seconds:.1f} s{_memory(item)}: {item.baseline.folder}",
+        file=sys.stderr,
+    )
+    if item.baseline.search and item.baseline.recipe:
+        found = item.baseline.search
+        print(
+            f"  with {_settings(item.baseline.recipe)}: loss {found.loss:.3f} on "
+            f"{found.n_held_out} held-out examples ({found.loss_before:.3f} with the settings of "
+            f"its own), the lowest of {found.n_trials} tried",
+            file=sys.stderr,
+        )
+    elif item.searched:
+        print("  with its own settings: too few examples to hold any out", file=sys.stderr)
+
+
+def _memory(item: Trained) -> str:
+    n_bytes = item.baseline.train_bytes
+    return f", {n_bytes / 1e9:.2f} GB of memory" if n_bytes else ""
+
+
+def _tell_trial(name: str, trial: Trial) -> None:
+    """Print one setting that was tried to the standard error stream, as it comes."""
+    print(
+        f"{name}: setting {trial.number} of {trial.n_trials}: loss {trial.loss:.3f} "
+        f"(lowest {trial.lowest:.3f}); {_settings(asdict(trial.recipe))}",
         file=sys.stderr,
     )
 
 
-def _tell_memory(suite: Suite) -> None:
-    """Print what training weights will take at most, before it starts."""
-    trained = {n: b for n, b in suite.spec.baseline.items() if b.method != "linear_probe"}
-    if not trained:
-        return
-    from promptbot.bot.folder import load_bot
-    from promptbot.learn.spec import CAUSAL
-    from promptbot.learn.tuned import memory_needed
-    from promptbot.models.encoder import checkpoint_folder
-    from promptbot.models.registry import EMBEDDED
+def _settings(recipe: Mapping[str, Any]) -> str:
+    rates = f"learning rate {recipe['learning_rate']:.2g}"
+    if recipe["head_learning_rate"] != recipe["learning_rate"]:
+        rates += f", of the head {recipe['head_learning_rate']:.2g}"
+    rank = f", rank {recipe['rank']}" if recipe["rank"] else ""
+    return f"{rates}, {recipe['epochs']} epochs{rank}"
 
-    if suite.pool is not None:
-        texts = [item.sample.input for item in suite.pool.rows]
-    else:
-        texts = [example.input for example in load_bot(suite.bot).examples]
-    longest = max(map(len, texts), default=0)
-    for name, spec in trained.items():
-        model = spec.starts_from(next(c.model for c in suite.columns if not c.baseline))
-        embedded = model == "embedded" and spec.method in CAUSAL
-        folder = EMBEDDED if embedded else checkpoint_folder(model, place=name)
-        size = memory_needed(folder, spec.method, len(texts), longest)
-        print(
-            f"{name}: training {model} takes at most about {size / 1e9:.1f} GB of memory, "
-            "activations included.",
-            file=sys.stderr,
-        )
+
+def _tell_memory(name: str, n_bytes: int) -> None:
+    """Print what training weights will take at most, before it starts."""
+    print(
+        f"{name}: training takes at most about {n_bytes / 1e9:.2f} GB of memory.", file=sys.stderr
+    )
 
 
 def _says(budget: Budget | None) -> str:
@@ -124,7 +166,10 @@ def _says(budget: Budget | None) -> str:
 
 
 def _baselines(
-    method: str | None, model: str | None, of_suite: dict[str, BaselineSpec]
+    method: str | None,
+    model: str | None,
+    search: int | None,
+    of_suite: dict[str, BaselineSpec],
 ) -> dict[str, BaselineSpec]:
     """Return the baselines that the command asks for."""
     from typing import cast, get_args
@@ -132,7 +177,16 @@ def _baselines(
     from promptbot.errors import InputError, known_words
     from promptbot.learn.spec import BaselineSpec, Method
 
-    changes = {} if model is None else {"model": model}
+    changes: dict[str, Any] = {} if model is None else {"model": model}
+    if search is not None:
+        found = [method] if method else [spec.method for spec in of_suite.values()]
+        if "linear_probe" in found:
+            raise InputError(
+                "linear_probe has nothing to search: it chooses its penalty by itself.",
+                place="--search",
+                hint="Leave --search out, or give --method lora.",
+            )
+        changes["search"] = search
     if method is None:
         return {n: spec.model_copy(update=changes) for n, spec in of_suite.items()}
     known = get_args(Method)

@@ -13,25 +13,39 @@ import shutil
 import statistics
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from promptbot.bot.folder import load_bot
+from promptbot.bot.spec import CalibrationSpec
 from promptbot.evals.curve import say_size
+from promptbot.evals.measures import run_metric
 from promptbot.evals.records import RUNS, run_folders
 from promptbot.evals.suite import Suite
 from promptbot.learn.spec import Method
+from promptbot.models.registry import EMBEDDED
 
-WAYS = ("prompt", "calibrated prompt", "linear probe", "LoRA", "full fine-tuning")
+PROMPTS = ("prompt", "calibrated prompt")
+WAYS = (*PROMPTS, "linear probe", "LoRA", "full fine-tuning")
 
-METHODS = {
-    "linear probe": "linear_probe",
-    "LoRA": "lora",
-    "full fine-tuning": "sequence_classification",
+FULL_WEIGHT = 10
+"""Points of the way that did best in a run of the same suite: more than all rules give."""
+
+FEW_FOR_HEAD = 20
+"""Examples a label below which `contrastive` is better than a classification head; see
+docs/baseline.md."""
+
+WAY_OF: Mapping[Method, str] = {
+    "linear_probe": "linear probe",
+    "lora": "LoRA",
+    "causal_lora": "LoRA",
+    "contrastive": "full fine-tuning",
+    "sequence_classification": "full fine-tuning",
+    "causal_lm": "full fine-tuning",
 }
-"""The baseline's method by way."""
+"""The way of each method of `promptbot finetune`."""
 
 GIB = 2**30
 
@@ -112,6 +126,8 @@ class Way:
     """The pretrained model that it would start from."""
     reasons: tuple[Reason, ...]
     """What was considered."""
+    method: Method | None = None
+    """With which `promptbot finetune` goes it; None for prompts."""
 
     @property
     def points(self) -> int:
@@ -136,6 +152,10 @@ class Measured:
     """What it found, in a sentence."""
     winner: str | None
     """``prompt`` or ``training`` with the examples that there are; None where it is open."""
+    metric: str
+    """What was measured."""
+    by_way: Mapping[str, float]
+    """The best that each way came to, with the examples that there are; of the same suite alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +178,7 @@ def advise(suite: Suite, machine: Machine | None = None, runs: Path = RUNS) -> A
     """Return which model and which way fit a suite, by rules and by what runs measured here."""
     machine = machine or this_machine()
     task = describe_task(suite)
-    measured = tuple(what_was_measured(suite.spec.name, task, runs))
+    measured = tuple(what_was_measured(suite, task, runs))
     ways = tuple(
         sorted(
             (_way(name, task, machine, measured) for name in WAYS),
@@ -225,44 +245,105 @@ def _gpu() -> tuple[str | None, float]:
         return None, 0.0
 
 
-def what_was_measured(suite: str, task: Task, runs: Path = RUNS) -> Iterator[Measured]:
-    """Yield what learning curves of earlier runs found: this suite's own, then others'."""
+def what_was_measured(suite: Suite, task: Task, runs: Path = RUNS) -> Iterator[Measured]:
+    """Yield what earlier runs found: this suite's own first, and learning curves of others."""
     found = []
     for folder in run_folders(runs):
         try:
             numbers = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-            curve = numbers.get("curve")
-            if curve and curve["pairs"]:
-                same = numbers["suite"] == suite
-                found.append(_measured(folder, same, numbers["suite"], curve, task))
-        except (OSError, ValueError, KeyError, TypeError):
+            if numbers["suite"] == suite.spec.name:
+                manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+                found.append(_measured_itself(folder, suite, numbers, manifest, task))
+            elif (curve := numbers.get("curve")) and curve["pairs"]:
+                text, winner = _of_curve(numbers["suite"], curve, task)
+                found.append(Measured(str(folder), False, text, winner, "accuracy", {}))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
             continue  # a run that is not complete, or of another version
     yield from sorted(found, key=lambda one: not one.same_suite)
 
 
-def _measured(folder: Path, same: bool, suite: str, curve: dict[str, Any], task: Task) -> Measured:
-    pair, sizes = curve["pairs"][0], curve["sizes"]
+def _measured_itself(
+    folder: Path, suite: Suite, numbers: dict[str, Any], manifest: dict[str, Any], task: Task
+) -> Measured:
+    """Return what a run of the same suite says of each way that it measured."""
+    curve = numbers.get("curve")
+    if curve:
+        place = _nearest_size(curve["sizes"], task)
+        values = {
+            one["name"]: float(one["points"][place]["accuracy"]["value"]) for one in curve["curves"]
+        }
+        metric = f"accuracy with {_of_label(curve['sizes'][place])}"
+        text, winner = f"{suite.spec.name}: {metric}", None
+        if curve["pairs"]:
+            text, winner = _of_curve(suite.spec.name, curve, task)
+    else:
+        metric = str(manifest["metrics"][0])
+        values = {
+            name: float(column["metrics"][metric]["estimate"])
+            for name, column in numbers["columns"].items()
+            if column["metrics"][metric]
+        }
+        text, winner = f"{suite.spec.name}: {numbers['headline']}", None
+    by_way: dict[str, float] = {}
+    for column in manifest["columns"]:
+        name = column["curve"] or column["name"]
+        if name in values:
+            way = _way_of(name, column, suite, manifest)
+            by_way[way] = max(values[name], by_way.get(way, 0.0))
+    if not run_metric(manifest, manifest["metrics"][0]).higher_is_better and not curve:
+        by_way = {}
+    return Measured(str(folder), True, text, winner, metric, by_way)
+
+
+def _way_of(name: str, column: dict[str, Any], suite: Suite, manifest: dict[str, Any]) -> str:
+    if column["baseline"]:
+        return WAY_OF[manifest["baselines"][name]["method"]]
+    calibration = load_bot(suite.bot, column["variant"]).spec.calibration
+    return "prompt" if calibration == CalibrationSpec() else "calibrated prompt"
+
+
+def _nearest_size(sizes: Sequence[float], task: Task) -> int:
+    """Return the place of the budget that is nearest to the examples that there are."""
     per_label = max(task.per_label, 1)
-    place = min(range(len(sizes)), key=lambda i: abs(math.log(sizes[i] / per_label)))
+    return min(range(len(sizes)), key=lambda i: abs(math.log(sizes[i] / per_label)))
+
+
+def _of_curve(suite: str, curve: dict[str, Any], task: Task) -> tuple[str, str | None]:
+    """Return what a curve says of its first pair, in a sentence, and which side won."""
+    pair, sizes = curve["pairs"][0], curve["sizes"]
+    place = _nearest_size(sizes, task)
     d = pair["differences"][place]
     winner = "prompt" if d["low"] > 0 else "training" if d["high"] < 0 else None
     text = (
-        f"{suite}: with {say_size(sizes[place])} examples a label {pair['prompt']} against "
+        f"{suite}: with {_of_label(sizes[place])} {pair['prompt']} against "
         f"{pair['baseline']} is {d['value'] * 100:+.1f} points "
         f"[{d['low'] * 100:+.1f}, {d['high'] * 100:+.1f}]"
     )
-    return Measured(str(folder), same, text, winner)
+    return text, winner
 
 
 def _way(name: str, task: Task, machine: Machine, measured: Sequence[Measured]) -> Way:
-    if name in ("prompt", "calibrated prompt"):
+    method: Method | None = None
+    if name in PROMPTS:
         model = _prompt_model(task, machine)
         rules = _prompt_rules(task, machine, model, calibrated=name != "prompt")
+    elif task.kind == "chat":
+        model = task.model
+        method = "causal_lora" if name == "LoRA" else "causal_lm"
+        rules = _chat_training_rules(name, task, machine)
     else:
         model = _base(task)
+        method = _method(name, task)
         rules = _training_rules(name, task, machine)
     reasons = [*rules, *_corrections(name, measured)]
-    return Way(name, model, tuple(reasons))
+    return Way(name, model, tuple(reasons), method)
+
+
+def _method(name: str, task: Task) -> Method:
+    """Return how a classify bot's way is trained; with few examples pairs of them teach more."""
+    if name == "full fine-tuning":
+        return "contrastive" if task.per_label < FEW_FOR_HEAD else "sequence_classification"
+    return "lora" if name == "LoRA" else "linear_probe"
 
 
 def _prompt_model(task: Task, machine: Machine) -> str:
@@ -309,14 +390,9 @@ def _base(task: Task) -> str:
 
 
 def _training_rules(name: str, task: Task, machine: Machine) -> Iterator[Reason]:
-    if task.kind == "chat":
-        yield Reason(IMPOSSIBLE, "there are no labels to learn in a chat bot.")
-        return
     if task.n_labels < 2 or task.n_examples < 2:
         yield Reason(IMPOSSIBLE, f"{task.n_examples} examples of {task.n_labels} labels.")
         return
-    if METHODS[name] not in get_args(Method):
-        yield Reason(IMPOSSIBLE, "promptbot finetune cannot train it yet.")
     if task.fewest == 0:
         yield Reason(-3, "a label without examples can never be answered after training.")
     if name == "linear probe":
@@ -342,19 +418,63 @@ def _training_rules(name: str, task: Task, machine: Machine) -> Iterator[Reason]
         yield Reason(-2, f"{machine.n_cores} cores and no GPU: minutes to hours of training.")
 
 
+def _chat_training_rules(name: str, task: Task, machine: Machine) -> Iterator[Reason]:
+    """Yield what speaks for and against training a chat bot's own model on its answers."""
+    if name == "linear probe":
+        yield Reason(IMPOSSIBLE, "there are no labels to learn in a chat bot.")
+        return
+    folder = EMBEDDED if task.model == "embedded" else Path(task.model).expanduser()
+    if not folder.is_dir() and not task.model.startswith("hf:"):
+        yield Reason(IMPOSSIBLE, f"the weights of {task.model} are not here to be trained.")
+        return
+    if task.n_examples < 2:
+        yield Reason(IMPOSSIBLE, f"{task.n_examples} examples.")
+        return
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    # Float32 weights of 4 bytes; with an adapter those are nearly all.
+    needed = size * (FULL_BYTES / 4 if name == "full fine-tuning" else 1.25) / GIB
+    if needed > max(machine.free_gib, machine.gpu_gib):
+        yield Reason(IMPOSSIBLE, f"needs {needed:.1f} GiB, {machine.free_gib:.1f} are free.")
+    if task.n_examples < 300:
+        yield Reason(-2, f"{task.n_examples} examples: few to learn answers from; a prompt can show"
+                     " the nearest of them.")  # fmt: skip
+    else:
+        points = 1 if task.n_examples < 1_000 else 4
+        yield Reason(points, f"{task.n_examples:,} examples: answers can be learned.")
+    yield Reason(-1, "an answer that changes means training again.")
+    if name == "LoRA":
+        yield Reason(1, "an adapter leaves what the model knows as it is.")
+    if machine.gpu is None and task.model != "embedded":
+        yield Reason(-2, "no GPU: hours of training.")
+
+
 def _corrections(name: str, measured: Sequence[Measured]) -> Iterator[Reason]:
-    """Yield what runs say: the newest of the same suite outweighs all rules, others add little."""
-    trained = name in METHODS
-    own = [one for one in measured if one.same_suite]
-    for one in own[:1] or measured[:1]:
-        if one.winner is None:
-            continue
-        wins = (one.winner == "training") == trained
-        weight = 10 if one.same_suite else 1
-        verb = "measured here" if one.same_suite else "measured on another suite"
-        yield Reason(weight if wins else -weight, f"{verb}: {one.text}.")
+    """Yield what runs say: the newest of the same suite outweighs all rules, others add little.
+
+    A run of the same suite speaks of each way that it measured: the best has `FULL_WEIGHT`, each
+    point that another is behind takes one from it.
+    """
+    own = [one for one in measured if one.same_suite and len(one.by_way) > 1]
+    if own:
+        values = own[0].by_way
+        if name in values:
+            best = max(values.values())
+            points = max(-FULL_WEIGHT, FULL_WEIGHT - round(100 * (best - values[name])))
+            text = f"measured here: {own[0].metric} {values[name]:.1%}"
+            yield Reason(
+                points, f"{text}." if values[name] == best else f"{text}, best {best:.1%}."
+            )
+        return
+    others = [one for one in measured if not one.same_suite]
+    for one in others[:1]:
+        if one.winner is not None:
+            wins = (one.winner == "training") == (name not in PROMPTS)
+            yield Reason(1 if wins else -1, f"measured on another suite: {one.text}.")
 
 
 def _per_label(task: Task) -> str:
-    n = task.per_label
+    return _of_label(task.per_label)
+
+
+def _of_label(n: float) -> str:
     return f"{say_size(n)} {'example' if n == 1 else 'examples'} a label"

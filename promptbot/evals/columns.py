@@ -25,6 +25,7 @@ from promptbot.types import Example
 if TYPE_CHECKING:
     from promptbot.interfaces import Encoder, FrozenModel, Predictor
     from promptbot.learn.baseline import Baseline
+    from promptbot.learn.search import Trial
     from promptbot.learn.spec import BaselineSpec
 
 
@@ -45,6 +46,10 @@ class Workshop:
     """Called with spec and revision of each model that is loaded, before it answers."""
     on_baseline: Callable[[str, Baseline], None] = lambda name, made: None
     """Called with ``COLUMN/SEED`` and each baseline that is trained or found."""
+    on_trial: Callable[[str, Trial], None] = lambda name, trial: None
+    """Called with ``COLUMN/SEED`` and each setting that a baseline's search tries."""
+    on_memory: Callable[[str, int], None] = lambda name, n_bytes: None
+    """Called with ``COLUMN/SEED`` and about how many bytes a training takes, before it starts."""
     cache: CallCache | None = None
     """Answers equal calls; None asks the model every time."""
     n_together: int = 1
@@ -137,17 +142,23 @@ class Workshop:
         from promptbot.learn.baseline import make_baseline, make_causal_baseline
 
         spec, place = self._spec_of(column), str(self.suite.path)
+        name = f"{column.name}/{seed}"
+        on_trial, on_memory = partial(self.on_trial, name), partial(self.on_memory, name)
         bot = self.bot(column, seed)
         if spec.method in CAUSAL:
             notes = self._encoder(bot.spec.encoder)
             made = make_causal_baseline(
-                spec, column.model, bot, encoder=notes, seed=seed, place=place
-            )
+                spec, column.model, bot,
+                encoder=notes, seed=seed, place=place, on_trial=on_trial, on_memory=on_memory,
+            )  # fmt: skip
         else:
             encoder = self._encoder(column.model) if spec.method == "linear_probe" else None
-            made = make_baseline(spec, bot.examples, encoder, seed=seed, place=place)
+            made = make_baseline(
+                spec, bot.examples, encoder,
+                seed=seed, place=place, on_trial=on_trial, on_memory=on_memory,
+            )  # fmt: skip
             self.on_model(f"baseline {column.name}", made.base_revision)
-        self.on_baseline(f"{column.name}/{seed}", made)
+        self.on_baseline(name, made)
         return made
 
     def _spec_of(self, column: ColumnSpec) -> BaselineSpec:

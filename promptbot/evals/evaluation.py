@@ -320,6 +320,8 @@ def _note_baseline(folder: Path, name: str, made: Baseline) -> None:
         "n_examples": made.n_examples,
         "train_seconds": made.train_seconds,
         "train_bytes": made.train_bytes,
+        "recipe": made.recipe,
+        "search": asdict(made.search) if made.search else None,
     }
     save_json(folder / "manifest.json", manifest)
 
@@ -384,7 +386,11 @@ def _identity(suite: Suite, planned: Plan) -> dict[str, Any]:
             for column in suite.columns
         ],
         "metrics": list(suite.metrics),
-        "baselines": {n: b.model_dump() for n, b in suite.spec.baseline.items()},
+        # Without a search as in manifests that know none.
+        "baselines": {
+            n: b.model_dump(exclude=None if b.search else {"search"})
+            for n, b in suite.spec.baseline.items()
+        },
         "seeds": list(suite.spec.seeds),
         "repeats": suite.spec.repeats,
         "prices": {model: price.model_dump() for model, price in suite.spec.prices.items()},

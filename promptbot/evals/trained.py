@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from promptbot.errors import DataError, SpecError
@@ -11,6 +11,7 @@ from promptbot.evals.metrics.text import exact
 from promptbot.evals.stats import Interval, share_interval
 from promptbot.evals.suite import Budget, ColumnSpec, Suite
 from promptbot.learn.baseline import Baseline
+from promptbot.learn.search import Trial
 from promptbot.learn.spec import CAUSAL, BaselineSpec
 from promptbot.types import Prediction, Sample
 
@@ -27,6 +28,8 @@ class Trained:
     """Of the draw."""
     baseline: Baseline
     """What was trained."""
+    searched: bool
+    """Whether a search for its settings was asked for."""
     scores: tuple[float, ...]
     """1 for each sample with the right label, or in chat bots the wanted answer word for word, else
     0; in the samples' order."""
@@ -82,7 +85,12 @@ def with_baselines(suite: Suite, baselines: dict[str, BaselineSpec]) -> Suite:
     return replace(suite, spec=spec, columns=prompted + trained)
 
 
-def train(suite: Suite, budgets: Sequence[Budget] = ()) -> Iterator[Trained]:
+def train(
+    suite: Suite,
+    budgets: Sequence[Budget] = (),
+    on_trial: Callable[[str, Trial], None] = lambda name, trial: None,
+    on_memory: Callable[[str, int], None] = lambda name, n_bytes: None,
+) -> Iterator[Trained]:
     """Yield every baseline of a suite, trained and measured, by budget and seed.
 
     Nothing is trained twice: what was trained before comes from the cache.
@@ -90,6 +98,8 @@ def train(suite: Suite, budgets: Sequence[Budget] = ()) -> Iterator[Trained]:
     Args:
         suite: With baselines.
         budgets: Labelled examples of each label; the suite's own where none are given.
+        on_trial: Called with ``COLUMN/SEED`` and each setting that a search tries.
+        on_memory: Called with it and about how many bytes a training takes, before it starts.
 
     Raises:
         DataError: Budgets are given and the suite has no pool to draw from; or a budget leaves
@@ -104,7 +114,7 @@ def train(suite: Suite, budgets: Sequence[Budget] = ()) -> Iterator[Trained]:
             expected="Expected pool: {file: ...} with labelled examples.",
             hint="Leave the budget out: the bot's own examples are used.",
         )
-    workshop = Workshop(suite)
+    workshop = Workshop(suite, on_trial=on_trial, on_memory=on_memory)
     for budget in budgets or suite.spec.budgets or (None,):
         for column in suite.columns:
             if not column.baseline:
@@ -119,7 +129,10 @@ def train(suite: Suite, budgets: Sequence[Budget] = ()) -> Iterator[Trained]:
                 unseen = set[str]()
                 if suite.task == "classify":
                     unseen = {sample.target for sample in inputs} - set(baseline.labels)
-                yield Trained(column.name, budget, seed, baseline, scores, tuple(sorted(unseen)))
+                searched = suite.spec.baseline[column.curve or column.name].search > 0
+                yield Trained(
+                    column.name, budget, seed, baseline, searched, scores, tuple(sorted(unseen))
+                )
 
 
 def _is_right(prediction: Prediction, sample: Sample, task: str) -> bool:

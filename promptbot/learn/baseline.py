@@ -13,30 +13,35 @@ checkpoints in KEY.training and goes on from there; a probe is done anew.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptbot.bot.folder import Bot
 from promptbot.data import content_hash
 from promptbot.errors import DataError, MissingExtra, ModelError
 from promptbot.interfaces import Encoder, HoldsWeights, Predictor
 from promptbot.learn import probe
+from promptbot.learn.search import Found, Trial, constants, held_out, search
 from promptbot.learn.spec import BaselineSpec, Method
 from promptbot.models.call_cache import noting_replays
 from promptbot.models.encoder import checkpoint_folder, checkpoint_revision, load_encoder
 from promptbot.models.footprint import watching_memory
 from promptbot.models.weights import CARD, checksums, read_json, read_verified
 from promptbot.prompt.similarity import cache_folder
-from promptbot.types import Example
+from promptbot.types import Example, Sample
+
+if TYPE_CHECKING:
+    from promptbot.learn.tuned import Recipe
 
 FORMAT = 4
 """Version of the folder; a newer one is trained anew."""
@@ -62,6 +67,10 @@ class Baseline:
     """Whether it was trained before."""
     base_revision: str
     """Content hash of what it started from."""
+    recipe: Mapping[str, Any] | None = None
+    """The settings of a training of weights."""
+    search: Found | None = None
+    """How these settings were chosen; None for the method's own."""
 
 
 def make_baseline(
@@ -72,6 +81,8 @@ def make_baseline(
     seed: int = 0,
     place: str = "baseline",
     cache: Path | None = None,
+    on_trial: Callable[[Trial], None] = lambda trial: None,
+    on_memory: Callable[[int], None] = lambda n_bytes: None,
 ) -> Baseline:
     """Return a baseline, from the cache where the same training was done before.
 
@@ -83,6 +94,8 @@ def make_baseline(
         seed: Of a training of weights; a probe has none.
         place: The file that asks, for errors.
         cache: Where baselines are kept; the user's cache folder when None.
+        on_trial: Called with each setting that a search tries.
+        on_memory: Called before weights are trained with about how many bytes that takes.
 
     Raises:
         MissingExtra: A package of `promptbot[finetune]` is not installed.
@@ -108,15 +121,37 @@ def make_baseline(
     identity = {
         "format": FORMAT,
         "method": spec.method,
-        **way.identity(len(examples)),
+        **way.identity,
         "encoder": way.revision,
         "examples": [(example.input, example.label) for example in examples],
     }
     place_of_it = cache or cache_folder("baselines")
-    card = {"model": spec.model, "model_revision": way.revision}
+    found = None
+
+    @functools.cache
+    def announce() -> None:
+        if isinstance(way, _Training):
+            on_memory(way.memory_needed(examples))
+
+    if isinstance(way, _Training):
+        from promptbot.learn import tuned
+
+        own = tuned.recipe(spec.method, len(examples))
+        if spec.search:
+            targets = [str(example.label) for example in examples]
+            found = _search(
+                spec, own, identity, place_of_it, partial(way.loss, examples),
+                held_out(targets, len(examples), seed), seed, on_trial, announce,
+            )  # fmt: skip
+        if found and found.recipe != own:
+            way = replace(way, settings=found.recipe)
+        identity["recipe"] = asdict(found.recipe if found else own)
+    about = {"model": spec.model, "model_revision": way.revision}
     fit = partial(way.fit, examples)
-    kept = _keep(identity, place_of_it, fit, way.load, len(examples), card, way.n_frozen_bytes)
-    return replace(kept, labels=tuple(labels))
+    kept = _keep(
+        identity, place_of_it, fit, way.load, len(examples), about, announce, way.n_frozen_bytes
+    )
+    return replace(kept, labels=tuple(labels), search=found)
 
 
 def make_causal_baseline(
@@ -128,6 +163,8 @@ def make_causal_baseline(
     seed: int = 0,
     place: str = "baseline",
     cache: Path | None = None,
+    on_trial: Callable[[Trial], None] = lambda trial: None,
+    on_memory: Callable[[int], None] = lambda n_bytes: None,
 ) -> Baseline:
     """Return a bot whose own model was trained on its examples, from the cache where it is there.
 
@@ -139,6 +176,8 @@ def make_causal_baseline(
         seed: Of the training.
         place: The file that asks, for errors.
         cache: Where baselines are kept; the user's cache folder when None.
+        on_trial: Called with each setting that a search tries.
+        on_memory: Called before weights are trained with about how many bytes that takes.
 
     Raises:
         MissingExtra: A package of `promptbot[finetune]` is not installed.
@@ -154,7 +193,6 @@ def make_causal_baseline(
         "format": FORMAT,
         "method": spec.method,
         "seed": seed,
-        "recipe": asdict(tuned.recipe(spec.method, len(texts))),
         "tuned": tuned.constants(),
         "model": frozen.revision,
         # An adapter is kept with the name of its base.
@@ -162,18 +200,89 @@ def make_causal_baseline(
         "texts": [(text.prompt, text.answer) for text in texts],
     }
 
-    def fit(folder: Path, work: Path) -> Predictor:
+    def train(
+        texts: Sequence[causal.TrainingText], folder: Path, work: Path, settings: Recipe | None
+    ) -> None:
         with quiet():
-            causal.fit_causal(texts, base, folder, work, method=spec.method, seed=seed, place=place)
-            return load(folder)
+            causal.fit_causal(
+                texts, base, folder, work,
+                method=spec.method, seed=seed, place=place, settings=settings,
+            )  # fmt: skip
+
+    def loss(tried: Sequence[int], judged: Sequence[int], settings: Recipe) -> float:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name) / "trained"
+            train([texts[i] for i in tried], folder, Path(name) / "work", settings)
+            return causal.loss_of_answers(folder, [texts[i] for i in judged])
+
+    @functools.cache
+    def announce() -> None:
+        longest = max(len(text.prompt) + len(text.answer) for text in texts)
+        on_memory(tuned.memory_needed(base, spec.method, len(texts), longest))
+
+    cache = cache or cache_folder("baselines")
+    own, found = tuned.recipe(spec.method, len(texts)), None
+    if spec.search:
+        parts = held_out(None, len(texts), seed)
+        found = _search(spec, own, identity, cache, loss, parts, seed, on_trial, announce)
+    chosen = found.recipe if found else own
+    identity["recipe"] = asdict(chosen)
+
+    def fit(folder: Path, work: Path) -> Predictor:
+        train(texts, folder, work, chosen)
+        return load(folder)
 
     def load(folder: Path) -> Predictor:
         return causal.load_causal(folder, bot, encoder, seed)
 
-    card = {"model": model, "model_revision": frozen.revision}
-    kept = _keep(identity, cache or cache_folder("baselines"), fit, load, len(texts), card)
+    about = {"model": model, "model_revision": frozen.revision}
+    kept = _keep(identity, cache, fit, load, len(texts), about, announce)
     labels = {str(example.label) for example in bot.examples if example.label is not None}
-    return replace(kept, labels=tuple(sorted(labels)))
+    return replace(kept, labels=tuple(sorted(labels)), search=found)
+
+
+def _search(
+    spec: BaselineSpec,
+    own: Recipe,
+    identity: Mapping[str, Any],
+    cache: Path,
+    loss: Callable[[Sequence[int], Sequence[int], Recipe], float],
+    parts: tuple[list[int], list[int]] | None,
+    seed: int,
+    on_trial: Callable[[Trial], None],
+    announce: Callable[[], None],
+) -> Found | None:
+    """Return the settings that do best on examples held out of a baseline's own.
+
+    Args:
+        spec: Says how many are tried.
+        own: The settings that the method takes by itself.
+        identity: What decides the baseline beside its settings.
+        cache: Where losses are kept.
+        loss: Of a training with the first places, judged by the second.
+        parts: The places of examples to train on and to judge by.
+        seed: Of the settings that are tried.
+        on_trial: Called with each of them.
+        announce: Called before the first.
+
+    Returns:
+        None where too few examples are there to hold some out.
+    """
+    if parts is None:
+        return None
+    _import_libraries(spec.method)
+    announce()
+    tried, judged = parts
+    key = content_hash({**identity, "own": asdict(own), "search": constants(), "seed": seed})
+    return search(
+        own,
+        partial(loss, tried, judged),
+        n_trials=spec.search,
+        n_held_out=len(judged),
+        seed=seed,
+        kept=cache / f"{key}.trials.json",
+        on_trial=on_trial,
+    )
 
 
 def _keep(
@@ -183,6 +292,7 @@ def _keep(
     load: Callable[[Path], Predictor],
     n_examples: int,
     about: dict[str, str],
+    announce: Callable[[], None],
     n_frozen_bytes: int = 0,
 ) -> Baseline:
     """Return what a training gives, trained where the cache has it not; without labels.
@@ -194,6 +304,7 @@ def _keep(
         load: Loads what `fit` wrote.
         n_examples: Examples that it learns from.
         about: What the card also says.
+        announce: Called before it trains.
         n_frozen_bytes: Memory of frozen weights that are loaded already and that it uses.
     """
     folder = cache / content_hash(identity)
@@ -204,6 +315,7 @@ def _keep(
         if find_spec("sklearn") is None:
             raise MissingExtra("A baseline", "scikit-learn", "finetune")
         _import_libraries(identity["method"])
+        announce()
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
         work = folder.with_name(f"{folder.name}.training")
@@ -217,6 +329,7 @@ def _keep(
                 "format": FORMAT,
                 "method": identity["method"],
                 **about,
+                "recipe": identity.get("recipe"),
                 "n_examples": n_examples,
                 "train_seconds": round(seconds, 3),
                 "train_bytes": None if grown.n_bytes is None else n_frozen_bytes + grown.n_bytes,
@@ -241,6 +354,7 @@ def _keep(
         train_bytes=card.get("train_bytes"),
         cached=cached,
         base_revision=about["model_revision"],
+        recipe=identity.get("recipe"),
     )
 
 
@@ -274,8 +388,9 @@ class _Probing:
         """Memory of weights that are loaded before it begins."""
         return self.encoder.n_bytes if isinstance(self.encoder, HoldsWeights) else 0
 
-    def identity(self, n_examples: int) -> dict[str, Any]:
-        """Return what decides the result beside examples and base."""
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the result beside examples and base."""
         return {"probe": probe.constants()}
 
     def fit(self, examples: Sequence[Example], folder: Path, work: Path) -> Predictor:
@@ -297,6 +412,7 @@ class _Training:
     base: Path
     seed: int
     place: str
+    settings: Recipe | None = None
 
     n_frozen_bytes = 0
 
@@ -305,13 +421,13 @@ class _Training:
         """Content hash of the checkpoint that it starts from."""
         return checkpoint_revision(self.base)
 
-    def identity(self, n_examples: int) -> dict[str, Any]:
-        """Return what decides the result beside examples and base."""
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the result beside examples, base and settings."""
         from promptbot.learn import tuned
 
         return {
             "seed": self.seed,
-            "recipe": asdict(tuned.recipe(self.method, n_examples)),
             "tuned": tuned.constants(),
             "probe": probe.constants() if self.method == "contrastive" else None,
         }
@@ -324,17 +440,40 @@ class _Training:
         with quiet():
             if self.method == "contrastive":
                 return tuned.fit_contrastive(
-                    examples, self.base, folder, work, seed=self.seed, place=self.place
-                )
+                    examples, self.base, folder, work,
+                    seed=self.seed, place=self.place, settings=self.settings,
+                )  # fmt: skip
             return tuned.fit_classifier(
-                examples,
-                self.base,
-                folder,
-                work,
-                method=self.method,
-                seed=self.seed,
-                place=self.place,
-            )
+                examples, self.base, folder, work, method=self.method,
+                seed=self.seed, place=self.place, settings=self.settings,
+            )  # fmt: skip
+
+    def memory_needed(self, examples: Sequence[Example]) -> int:
+        """Return about how many bytes the training takes."""
+        from promptbot.learn import tuned
+
+        longest = tuned.longest(self.base, [example.input for example in examples])
+        return tuned.memory_needed(self.base, self.method, len(examples), longest)
+
+    def loss(
+        self,
+        examples: Sequence[Example],
+        tried: Sequence[int],
+        judged: Sequence[int],
+        settings: Recipe,
+    ) -> float:
+        """Train on some examples and return the mean loss of others, in nats."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name) / "trained"
+            folder.mkdir()
+            way = replace(self, settings=settings)
+            predictor = way.fit([examples[i] for i in tried], folder, Path(name) / "work")
+            asked = [Sample(str(i), examples[i].input, str(examples[i].label)) for i in judged]
+            logprobs = [
+                answer.label_logprobs[sample.target]
+                for sample, answer in zip(asked, predictor.predict(asked), strict=True)
+            ]
+        return -sum(logprobs) / len(logprobs)
 
     def load(self, folder: Path) -> Predictor:
         """Return the predictor that a folder holds."""

@@ -114,6 +114,7 @@ def fit_causal(
     method: str,
     seed: int,
     place: str,
+    settings: tuned.Recipe | None = None,
 ) -> None:
     """Train a causal checkpoint and keep it in a folder: all of it, or with LoRA an adapter.
 
@@ -127,6 +128,7 @@ def fit_causal(
         method: ``causal_lm`` or ``causal_lora``.
         seed: Of the order of texts and an adapter's start.
         place: The file that asks, for errors.
+        settings: In place of the method's own.
 
     Raises:
         MissingExtra: A package of `promptbot[finetune]` is not installed.
@@ -149,12 +151,11 @@ def fit_causal(
         base, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
     )
     model.config.use_cache = False  # of no use in training
-    settings = tuned.recipe(method, len(texts))
+    settings = settings or tuned.recipe(method, len(texts))
     if settings.rank:
         model = tuned.with_adapter(model, settings.rank, "CAUSAL_LM")
     arguments = TrainingArguments(
         **tuned.arguments_of(settings, work, seed),
-        per_device_train_batch_size=settings.batch_size,
         weight_decay=tuned.WEIGHT_DECAY,
         train_sampling_strategy="group_by_length",  # little padding
     )
@@ -171,7 +172,7 @@ def fit_causal(
         ],
     )
     trainer.remove_callback(PrinterCallback)
-    tuned.train_to_end(trainer, work, place)
+    tuned.train_to_end(trainer, work, method, place)
     trained: Any = trainer.model
     if not settings.rank:
         trained.config.use_cache = True
@@ -193,6 +194,17 @@ def padded(rows: Sequence[dict[str, list[int]]]) -> dict[str, Any]:
         "labels": torch.tensor([filled(row["labels"], NO_LOSS) for row in rows]),
         "attention_mask": torch.tensor([filled([1] * len(row["input_ids"]), 0) for row in rows]),
     }
+
+
+def loss_of_answers(folder: Path, texts: Sequence[TrainingText]) -> float:
+    """Return the mean loss of the answers' tokens, in nats, of the model kept in a folder."""
+    from promptbot.models.transformers import load_transformers
+
+    engine = load_transformers(str(folder), str(folder)).engine
+    logprobs = [
+        logprob for text in texts for logprob in engine.score(text.prompt, [text.answer])[0]
+    ]
+    return -float(sum(logprobs)) / len(logprobs)
 
 
 def load_causal(folder: Path, bot: Bot, encoder: Encoder | None, seed: int) -> Chain:

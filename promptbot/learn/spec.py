@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from promptbot.bot.spec import Settings, Text
 
@@ -35,10 +35,22 @@ class BaselineSpec(Settings):
     model: Text = "teacher"
     """What it starts from: teacher (all-MiniLM-L6-v2), a folder, or hf:owner/name; a linear probe
     also from embedded. Of `CAUSAL` methods ``bot``, the model that the prompts steer, if unset."""
+    search: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Settings (rates, epochs, an adapter's rank) that are tried on examples held out of those that
+    it learns from; 0 for the method's own. A linear probe always chooses its penalty so."""
 
     def starts_from(self, of_bot: str) -> str:
         """Return the spec of the model that it starts from; `of_bot` is what the prompts steer."""
         return of_bot if self.model == OF_BOT else self.model
+
+    @model_validator(mode="after")
+    def _searchable(self) -> BaselineSpec:
+        if self.search and self.method == "linear_probe":
+            raise ValueError(
+                "linear_probe has nothing to search: it chooses its penalty by itself. "
+                "Leave search out."
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

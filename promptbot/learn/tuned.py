@@ -8,6 +8,7 @@ so a training that was killed goes on where it stood.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,10 +40,10 @@ WEIGHT_DECAY = 0.01
 LORA_DROPOUT = 0.05
 BYTES_PER_PARAMETER = 16
 """Float32 weight, gradient and Adam's two moments."""
-MAX_PROMPT_TOKENS = 1024
-"""Of a prompt with its answer, as memory is estimated by."""
-CHARS_PER_TOKEN = 3
-"""Characters that a token has at least in most languages of the Latin script."""
+BYTES_OF_LIBRARIES = 250_000_000
+"""What a first training takes besides: the architecture's code, buffers; measured with two."""
+N_LIKELY = 50
+"""Texts with the most characters, among which the one with the most tokens is looked for."""
 LABELS = "labels.json"
 ENCODER = "encoder"
 
@@ -153,6 +154,7 @@ def fit_classifier(
     method: str,
     seed: int,
     place: str,
+    settings: Recipe | None = None,
 ) -> TunedClassifier:
     """Train a checkpoint with a classification head, keep it in a folder, and return it.
 
@@ -167,6 +169,7 @@ def fit_classifier(
         method: ``sequence_classification`` or ``lora``.
         seed: Of the head's start and of the order of examples.
         place: The file that asks, for errors.
+        settings: In place of the method's own.
 
     Raises:
         MissingExtra: A package of `promptbot[finetune]` is not installed.
@@ -200,7 +203,7 @@ def fit_classifier(
         }
         for example, target in zip(examples, targets, strict=True)
     ]
-    settings = recipe(method, len(train))
+    settings = settings or recipe(method, len(train))
     if settings.rank:
         model = with_adapter(model, settings.rank)
     counts = np.bincount(targets[train], minlength=len(labels)).clip(min=1)
@@ -213,7 +216,6 @@ def fit_classifier(
 
     arguments = TrainingArguments(
         **arguments_of(settings, work, seed),
-        per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=64,
         train_sampling_strategy="group_by_length",  # little padding
         eval_strategy="epoch" if len(dev) else "no",
@@ -231,7 +233,7 @@ def fit_classifier(
         optimizer_cls_and_kwargs=(torch.optim.AdamW, {"params": _groups(model, settings)}),
     )
     trainer.remove_callback(PrinterCallback)
-    train_to_end(trainer, work, place)
+    train_to_end(trainer, work, method, place)
     trained: Any = trainer.model
     trained.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -256,9 +258,18 @@ def load_classifier(folder: Path, base: Path, method: str) -> TunedClassifier:
 
 
 def fit_contrastive(
-    examples: Sequence[Example], base: Path, folder: Path, work: Path, *, seed: int, place: str
+    examples: Sequence[Example],
+    base: Path,
+    folder: Path,
+    work: Path,
+    *,
+    seed: int,
+    place: str,
+    settings: Recipe | None = None,
 ) -> LinearProbe:
     """Train an encoder to set the labels apart, then a linear head on its vectors.
+
+    `settings` stand in place of the method's own.
 
     Raises:
         MissingExtra: A package of `promptbot[finetune]` is not installed.
@@ -283,10 +294,9 @@ def fit_contrastive(
     labels = sorted({str(example.label) for example in examples})
     number = {label: i for i, label in enumerate(labels)}
     model = SentenceTransformer(str(base), trust_remote_code=False, local_files_only=True)
-    settings = recipe("contrastive", len(examples))
+    settings = settings or recipe("contrastive", len(examples))
     arguments = SentenceTransformerTrainingArguments(
-        **arguments_of(settings, work, seed),
-        per_device_train_batch_size=min(settings.batch_size, len(examples)),
+        **arguments_of(settings, work, seed, at_most=len(examples)),
         batch_sampler=BatchSamplers.GROUP_BY_LABEL,
     )
     rows = Dataset.from_dict(
@@ -304,7 +314,7 @@ def fit_contrastive(
     trainer.remove_callback(PrinterCallback)
     counts = [sum(str(e.label) == label for e in examples) for label in labels]
     if sum(count > 1 for count in counts) > 1:  # pairs need two examples of a label
-        train_to_end(trainer, work, place)
+        train_to_end(trainer, work, "contrastive", place)
     transformer: Any = model[0]
     transformer.auto_model.save_pretrained(folder / ENCODER)
     model.tokenizer.save_pretrained(folder / ENCODER)
@@ -318,17 +328,28 @@ def load_contrastive(folder: Path) -> LinearProbe:
     return load_probe(folder, TransformersEncoder(folder / ENCODER))
 
 
-def memory_needed(base: Path, method: str, n_examples: int, n_chars: int) -> int:
+def longest(base: Path, texts: Sequence[str]) -> int:
+    """Return the tokens of the longest text, as a checkpoint's tokenizer cuts it."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
+    likely = sorted(texts, key=len)[-N_LIKELY:]
+    found = tokenizer(likely, truncation=True, max_length=MAX_TOKENS)["input_ids"]
+    return max(map(len, found), default=0)
+
+
+def memory_needed(base: Path, method: str, n_examples: int, n_tokens: int) -> int:
     """Return about how many bytes training a checkpoint takes: weights and activations.
 
     The whole model has gradients and two moments; a LoRA adapter's are a few percent of that. What
-    a layer keeps of a token for the way back is counted in float32, with every attention weight.
+    a layer keeps of a token for the way back is counted in float32, with every attention weight,
+    for a batch of the longest texts.
 
     Args:
         base: The checkpoint's folder.
         method: A method that trains weights.
         n_examples: How many are trained on; they decide the batch.
-        n_chars: Characters of the longest.
+        n_tokens: Tokens of the longest.
 
     Source:
         Korthikanti et al. (2022), arXiv:2205.05198, equation 1, in float32 in place of half.
@@ -344,14 +365,12 @@ def memory_needed(base: Path, method: str, n_examples: int, n_chars: int) -> int
     names = ("hidden_size", "num_hidden_layers", "num_attention_heads")
     width, n_layers, n_heads = (config.get(name, 0) for name in names)
     n_texts = min(settings.batch_size, n_examples)
-    logits = 0
-    if method in CAUSAL:  # the prompt's length is the template's, so the longest is counted
-        n_tokens = min(MAX_PROMPT_TOKENS, config.get("max_position_embeddings", MAX_PROMPT_TOKENS))
-        logits = 3 * 4 * n_texts * n_tokens * int(config.get("vocab_size", 0))
-    else:
-        n_tokens = min(MAX_TOKENS, n_chars // CHARS_PER_TOKEN + 2)
     a_token = 2 * (34 * width + 5 * n_heads * n_tokens)
-    return int(weights + n_layers * n_texts * n_tokens * a_token + logits)
+    activations = n_layers * n_texts * n_tokens * a_token
+    logits = 0
+    if method in CAUSAL:  # as they are, as float32 for the loss, and their gradient
+        logits = 3 * 4 * n_texts * n_tokens * int(config.get("vocab_size", 0))
+    return int(weights + activations + logits) + BYTES_OF_LIBRARIES
 
 
 def _load(base: Path, labels: Sequence[str], place: str) -> tuple[Any, Any]:
@@ -457,12 +476,20 @@ def _groups(model: Any, settings: Recipe) -> list[dict[str, Any]]:
     ]
 
 
-def arguments_of(settings: Recipe, work: Path, seed: int) -> dict[str, Any]:
-    """Return what every training is told: a checkpoint an epoch, and nothing said or sent."""
+def arguments_of(
+    settings: Recipe, work: Path, seed: int, at_most: int | None = None
+) -> dict[str, Any]:
+    """Return what every training is told: a checkpoint an epoch, and nothing said or sent.
+
+    Several processes share a step's examples, of which there are `at_most` so many, so that the
+    settings mean the same on one and on many.
+    """
     import torch
 
+    batch = min(settings.batch_size, at_most or settings.batch_size)
     return {
         "output_dir": str(work),
+        "per_device_train_batch_size": max(1, batch // n_processes()),
         "learning_rate": settings.learning_rate,
         "num_train_epochs": settings.epochs,
         "warmup_steps": settings.warmup_steps,
@@ -490,29 +517,56 @@ def _split(targets: Any, seed: int) -> tuple[Any, Any]:
     return train, dev
 
 
-def train_to_end(trainer: Any, work: Path, place: str) -> None:
-    """Train to the end, from the last checkpoint where a killed training left one."""
-    import torch
-    from transformers.trainer_utils import get_last_checkpoint
+def n_processes() -> int:
+    """Return how many processes train together, as ``accelerate launch`` says it; mostly 1."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
-    last = None
-    if work.is_dir():
-        last = get_last_checkpoint(str(work))  # type: ignore[no-untyped-call]
+
+def train_to_end(trainer: Any, work: Path, method: str, place: str) -> None:
+    """Train to the end, from the last checkpoint where a killed training left one.
+
+    Raises:
+        ModelError: Memory does not suffice.
+    """
+    import torch
+
+    last = _last_checkpoint(work)
     try:
         trainer.train(resume_from_checkpoint=last)
+        # The others may still read the checkpoints, which the first to go on takes away.
+        trainer.accelerator.wait_for_everyone()
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise _out_of_memory(place) from error
+        raise _out_of_memory(method, place) from error
     except RuntimeError as error:
         if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
             raise
-        raise _out_of_memory(place) from error
+        raise _out_of_memory(method, place) from error
 
 
-def _out_of_memory(place: str) -> ModelError:
+def _last_checkpoint(work: Path) -> str | None:
+    """Return the newest checkpoint that is whole; what a kill left half written is passed over.
+
+    `Trainer` writes its state last, and takes the one before away only then.
+    """
+    found = sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    for folder in reversed(found):
+        try:
+            json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return str(folder)
+    return None
+
+
+def _out_of_memory(method: str, place: str) -> ModelError:
     return ModelError(
         "the memory does not suffice for this training.",
         place=place,
-        hint="Take method: lora, a smaller model such as teacher, or method: linear_probe.",
+        hint={
+            "lora": "Take a smaller model such as teacher, or method: linear_probe.",
+            "causal_lm": "Take method: causal_lora, or a smaller model.",
+            "causal_lora": "Take a smaller model, or let the template show fewer notes.",
+        }.get(method, "Take method: lora, a smaller model such as teacher, or linear_probe."),
     )
 
 

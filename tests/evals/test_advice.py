@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,9 +41,7 @@ def suite(make_classifier: BotMaker, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def save_curve(folder: Path, suite: str, low: float, high: float) -> None:
-    """Write what a run over budgets leaves behind."""
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text("{}")
+    """Write what a run over budgets leaves behind: a prompt, and a probe that is at 70%."""
     pair = {
         "prompt": "default",
         "baseline": "probe",
@@ -51,8 +50,28 @@ def save_curve(folder: Path, suite: str, low: float, high: float) -> None:
             {"value": (low + high) / 2, "low": low, "high": high},
         ],
     }
-    curve = {"pairs": [pair], "sizes": [1.0, 8.0]}
-    (folder / "metrics.json").write_text(json.dumps({"suite": suite, "curve": curve}))
+    accuracies = {"default": 0.7 + (low + high) / 2, "probe": 0.7}
+    curves = [
+        {
+            "name": name,
+            "points": [{"accuracy": {"value": 0.1}}, {"accuracy": {"value": value}}],
+        }
+        for name, value in accuracies.items()
+    ]
+    save_run(folder, {"suite": suite, "curve": {"pairs": [pair], "sizes": [1.0, 8.0],
+                                                "curves": curves}}, ["accuracy"])  # fmt: skip
+
+
+def save_run(folder: Path, numbers: dict[str, object], metrics: list[str]) -> None:
+    folder.mkdir(parents=True)
+    columns = [
+        {"name": "default", "curve": "", "variant": None, "baseline": False},
+        {"name": "probe", "curve": "", "variant": None, "baseline": True},
+    ]
+    methods = {"probe": {"method": "linear_probe" if "accuracy" in metrics else "causal_lora"}}
+    manifest = {"columns": columns, "baselines": methods, "metrics": metrics}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "metrics.json").write_text(json.dumps(numbers))
 
 
 def test_the_data_are_counted(suite: Path) -> None:
@@ -84,10 +103,43 @@ def test_a_run_of_the_same_suite_outweighs_the_rules(
 ) -> None:
     save_curve(Path("runs/small/20260101-000000-a"), "small", low, high)
     advice = advise(load_suite(suite), SMALL)
-    assert winner in advice.ways[0].name
+    assert advice.ways[0].name == winner
     assert advice.measured[0].same_suite
-    decided = low > 0 or high < 0
-    assert ("measured here: small: with 8 examples a label" in advice.sentence) == decided
+    assert "measured here: accuracy with 8 examples a label" in advice.sentence
+
+
+def test_what_was_measured_speaks_of_the_ways_that_were_measured_alone(suite: Path) -> None:
+    save_curve(Path("runs/small/20260101-000000-a"), "small", -0.2, -0.04)
+    ways = {way.name: way for way in advise(load_suite(suite), SMALL).ways}
+    said = {
+        name: [(r.points, r.text) for r in way.reasons if "measured" in r.text]
+        for name, way in ways.items()
+    }
+    assert said == {
+        "linear probe": [(10, "measured here: accuracy with 8 examples a label 70.0%.")],
+        "prompt": [(-2, "measured here: accuracy with 8 examples a label 58.0%, best 70.0%.")],
+        "calibrated prompt": [],
+        "LoRA": [],
+        "full fine-tuning": [],
+    }
+
+
+def test_a_run_without_budgets_corrects_too_and_a_calibrated_prompt_is_a_way_of_its_own(
+    suite: Path,
+) -> None:
+    (suite.parent / "sorter" / "variants" / "calm.yaml").write_text("calibration: contextual\n")
+    columns = {
+        name: {"metrics": {"accuracy": {"estimate": value}}}
+        for name, value in (("default", 0.5), ("probe", 0.6), ("calm", 0.9))
+    }
+    folder = Path("runs/small/20260101-000000-a")
+    save_run(folder, {"suite": "small", "headline": "", "columns": columns}, ["accuracy"])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["columns"].append({"name": "calm", "curve": "", "variant": "calm", "baseline": False})
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    advice = advise(load_suite(suite), SMALL)
+    assert advice.ways[0].name == "calibrated prompt"
+    assert advice.sentence.endswith("measured here: accuracy 90.0%.")
 
 
 def test_a_run_of_another_suite_only_adds_to_them(suite: Path) -> None:
@@ -112,6 +164,10 @@ def test_runs_without_a_curve_or_with_a_damaged_one_are_passed_over(suite: Path)
         ({"per_label": 2.0}, "prompt", True, "too few to train on"),
         ({"kind": "chat"}, "linear probe", False, "no labels to learn"),
         ({"kind": "chat"}, "calibrated prompt", False, "no label scores"),
+        ({"kind": "chat"}, "LoRA", True, "770 examples: answers can be learned"),
+        ({"kind": "chat", "n_examples": 40}, "LoRA", True, "few to learn answers from"),
+        ({"kind": "chat", "model": "openai:gpt"}, "LoRA", False, "not here to be trained"),
+        ({"kind": "chat"}, "full fine-tuning", True, "means training again"),
         ({"n_labels": 1}, "linear probe", False, "770 examples of 1 labels"),
         ({"fewest": 0}, "linear probe", True, "can never be answered"),
         ({"fewest": 3, "most": 90}, "calibrated prompt", True, "from 3 to 90 examples"),
@@ -137,6 +193,42 @@ def test_a_larger_machine_is_given_a_larger_model() -> None:
 def test_a_way_that_does_not_fit_into_memory_is_ruled_out() -> None:
     tiny = Machine(2, 0.2, None, 0.0)
     assert any("are free" in r.text for r in make_way("full fine-tuning", TASK, tiny, ()).reasons)
+
+
+@pytest.fixture
+def chat_suite(make_bot: BotMaker, suite: Path) -> Path:
+    make_bot()
+    (suite.parent / "data.jsonl").write_text('{"input": "Hello", "output": "Hi there!"}\n')
+    suite.write_text("name: small\nbot: shop\ndata: {file: data.jsonl}\n")
+    return suite
+
+
+def test_a_chat_bot_is_trained_where_it_has_examples_enough_and_its_own_model(
+    chat_suite: Path,
+) -> None:
+    loaded = load_suite(chat_suite)
+    few = advise(loaded, SMALL)
+    assert few.ways[0].name == "prompt"
+    many = replace(few.task, model="embedded", n_examples=5_000)
+    lora = make_way("LoRA", many, SMALL, ())
+    assert lora.points > make_way("prompt", many, SMALL, ()).points
+    assert (lora.method, lora.model) == ("causal_lora", "embedded")
+    assert not make_way("full fine-tuning", many, Machine(2, 0.01, None, 0.0), ()).possible
+
+
+def test_a_run_of_a_chat_bot_corrects_the_rules(chat_suite: Path) -> None:
+    columns = {
+        name: {"metrics": {"exact": {"estimate": value}}}
+        for name, value in (("default", 0.2), ("probe", 0.8))
+    }
+    numbers = {"suite": "small", "headline": "", "columns": columns}
+    save_run(Path("runs/small/20260101-000000-a"), numbers, ["exact"])
+    chat_suite.write_text(chat_suite.read_text() + "models: [embedded]\n")
+    bot = chat_suite.parent / "shop" / "bot.yaml"
+    bot.write_text(re.sub(r"model: .*", "model: embedded", bot.read_text()))
+    advice = advise(load_suite(chat_suite), SMALL)
+    assert advice.ways[0].method == "causal_lora"
+    assert advice.sentence.endswith("measured here: exact 80.0%.")
 
 
 def test_the_command_prints_the_advice_its_basis_and_json(suite: Path) -> None:

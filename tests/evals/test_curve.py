@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import random
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -27,6 +28,7 @@ from promptbot.evals.report.terminal import render_terminal
 from promptbot.evals.suite import load_suite
 from promptbot.evals.summary import Summary, summarise
 from promptbot.evals.worth import Crossover, Estimate, Pair
+from promptbot.models.encoder import load_encoder
 from tests.conftest import BotMaker
 
 WORDS = {
@@ -95,8 +97,14 @@ def test_points_are_the_mean_over_seeds_and_baselines_tell_their_training(
         assert point.train_s is not None
         assert point.train_s > 0
         assert point.n_tokens is None
+        # The encoder's weights are in either.
+        weights = load_encoder("embedded").n_bytes  # type: ignore[attr-defined]
+        assert point.train_bytes is not None
+        assert point.train_bytes >= weights
+        assert point.answer_bytes is not None
+        assert point.answer_bytes >= weights
     for point in summary.curve.curve("default").points:
-        assert point.train_s is None
+        assert (point.train_s, point.train_bytes) == (None, None)
         assert point.n_tokens is not None
 
 
@@ -117,6 +125,12 @@ def test_every_form_of_the_report_tells_the_curve(summary: Summary) -> None:
     assert markdown.startswith("# curve: Fine-tune. At 16")
     assert "![Accuracy by labelled examples of each label](learning_curve.svg)" in markdown
     assert "| accuracy by examples a label | 1 | 4 | 16 | all |" in markdown
+    assert (
+        "| cost at 16 a label | training | training memory | an answer | tokens an answer | "
+        "answering memory |"
+    ) in markdown
+    assert re.search(r"\| probe \| [\d.]+ s \| \d+ MB \| [\d.]+ ms \| none \| \d+ MB \|", markdown)
+    assert "answering memory" in html
     picture = ElementTree.fromstring((folder / "learning_curve.svg").read_text())
     assert picture.tag == "{http://www.w3.org/2000/svg}svg"
     metrics = json.loads((folder / "metrics.json").read_text())

@@ -107,3 +107,17 @@ def test_a_model_that_runs_elsewhere_cannot_be_trained(make_bot: BotMaker) -> No
 def test_the_bots_own_model_is_the_default() -> None:
     assert BaselineSpec(method="causal_lm").model == "bot"
     assert BaselineSpec(method="lora").model == "teacher"
+
+
+def test_a_search_judges_by_answers_that_were_held_out(
+    base: Path, tmp_path: Path, make_bot: BotMaker
+) -> None:
+    pytest.importorskip("optuna")
+    bot = load_bot(make_bot())
+    bot = replace(bot, examples=bot.examples * 4)
+    spec = BaselineSpec(method="causal_lm", search=2)
+    made = make_causal_baseline(spec, str(base), bot, cache=tmp_path / "cache")
+    assert made.search is not None
+    assert made.search.n_held_out == round(0.2 * len(bot.examples))
+    # Each text is there four times, so that those held out are known from their twins.
+    assert made.search.loss < 1.0

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,7 @@ from promptbot.learn.baseline import Baseline, make_baseline
 from promptbot.learn.spec import BaselineSpec, Method
 from promptbot.models.encoder import load_encoder
 from promptbot.types import Example, Sample
+from tests.conftest import BotMaker
 from tests.models import checkpoints
 
 pytest.importorskip("torch")
@@ -103,9 +109,9 @@ def test_a_training_that_was_stopped_goes_on_where_it_stood(
             starts.append(state.global_step)
 
     def with_callback(callback: Any) -> Any:
-        def run(trainer: Any, work: Path, place: str) -> None:
+        def run(trainer: Any, work: Path, method: str, place: str) -> None:
             trainer.add_callback(callback)
-            train(trainer, work, place)
+            train(trainer, work, method, place)
 
         return run
 
@@ -119,6 +125,49 @@ def test_a_training_that_was_stopped_goes_on_where_it_stood(
     for one, other in zip(resumed.predictor.predict(SAMPLES), whole, strict=True):
         assert one.label == other.label
     assert [path.name for path in (tmp_path / "broken").iterdir()] == [resumed.folder.name]
+
+
+TRAINING = """
+import sys
+from pathlib import Path
+from promptbot.learn import tuned
+from tests.learn.test_tuned import make
+tuned.recipe = lambda method, n: tuned.Recipe(2e-3, 2e-3, 8, 20, 2)
+make("sequence_classification", Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_a_training_that_was_killed_goes_on_even_from_half_a_checkpoint(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import Trainer
+
+    cache = tmp_path / "cache"
+    child = subprocess.Popen([sys.executable, "-c", TRAINING, str(base), str(cache)])
+    try:
+        while not list(cache.glob("*.training/checkpoint-*/trainer_state.json")):
+            assert child.poll() is None, "the training ended before it was killed"
+            time.sleep(0.02)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    [work] = cache.glob("*.training")
+    whole = Path(tuned._last_checkpoint(work) or "")
+    broken = work / "checkpoint-9999"  # as a kill in the middle of writing leaves one
+    broken.mkdir()
+    (broken / "model.safetensors").write_bytes(b"half")
+    starts: list[str | None] = []
+    train = Trainer.train
+
+    def noting(self: Any, resume_from_checkpoint: str | None = None) -> Any:
+        starts.append(resume_from_checkpoint)
+        return train(self, resume_from_checkpoint=resume_from_checkpoint)
+
+    monkeypatch.setattr(tuned, "recipe", lambda method, n: tuned.Recipe(2e-3, 2e-3, 8, 20, 2))
+    monkeypatch.setattr(Trainer, "train", noting)
+    make("sequence_classification", base, cache)
+    assert starts == [str(whole)]
+    assert not list(cache.glob("*.part-*/*.safetensors"))  # what the killed one left is no baseline
 
 
 def test_a_checkpoint_of_other_labels_is_refused(base: Path, tmp_path: Path) -> None:
@@ -163,18 +212,30 @@ def test_a_constant_that_changes_results_changes_the_key(
 
 
 def test_longer_texts_and_all_weights_take_more_memory(base: Path) -> None:
-    def needed(method: str, n_chars: int) -> int:
-        return tuned.memory_needed(base, method, 100, n_chars)
+    def needed(method: str, n_tokens: int) -> int:
+        return tuned.memory_needed(base, method, 100, n_tokens)
 
     assert needed("lora", 50) < needed("sequence_classification", 50)
-    assert needed("lora", 50) < needed("lora", 400)
-    assert needed("lora", 10_000) == needed("lora", 100_000)  # such texts are cut
+    assert needed("lora", 50) < needed("lora", 200)
+    assert tuned.longest(base, ["my card", "my card is lost again"]) == 7
+    assert tuned.longest(base, ["my card " * 1_000]) == tuned.MAX_TOKENS  # such texts are cut
 
 
-def test_an_architecture_without_a_head_is_named(tmp_path: Path) -> None:
+def test_memory_is_told_before_a_training_and_not_without_one(base: Path, tmp_path: Path) -> None:
+    spec = BaselineSpec(method="lora", model=str(base))
+    told: list[int] = []
+    for n_told in (1, 1):
+        make_baseline(spec, EXAMPLES, cache=tmp_path, on_memory=told.append)
+        assert len(told) == n_told
+    longest = tuned.longest(base, [e.input for e in EXAMPLES])
+    assert told == [tuned.memory_needed(base, "lora", len(EXAMPLES), longest)]
+
+
+@pytest.mark.parametrize("model_type", ["unheard_of", "m2m_100"])
+def test_an_architecture_without_a_head_is_named(tmp_path: Path, model_type: str) -> None:
     broken = checkpoints.bert_like(tmp_path / "x")
     config = json.loads((broken / "config.json").read_text())
-    (broken / "config.json").write_text(json.dumps({**config, "model_type": "unheard_of"}))
+    (broken / "config.json").write_text(json.dumps({**config, "model_type": model_type}))
     with pytest.raises(ModelError, match="cannot be trained to sort texts"):
         tuned.fit_classifier(
             EXAMPLES, broken, tmp_path / "out", tmp_path / "work",
@@ -182,8 +243,12 @@ def test_an_architecture_without_a_head_is_named(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("method", "smaller"),
+    [("sequence_classification", "method: lora"), ("lora", "method: linear_probe")],
+)
 def test_memory_that_does_not_suffice_says_what_to_try(
-    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Method, smaller: str
 ) -> None:
     from transformers import Trainer
 
@@ -191,9 +256,22 @@ def test_memory_that_does_not_suffice_says_what_to_try(
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 10 GB")
 
     monkeypatch.setattr(Trainer, "train", full)
-    with pytest.raises(ModelError, match="method: lora"):
-        make("sequence_classification", base, tmp_path)
+    with pytest.raises(ModelError, match=smaller) as told:
+        make(method, base, tmp_path)
+    assert f"Take method: {method}" not in str(told.value)
     assert not list(tmp_path.glob("*.part-*"))
+
+
+def test_a_label_with_one_example_leaves_nothing_to_stop_by_and_is_trained_all_the_same(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuned, "PER_LABEL_FOR_DEV", 2)
+    monkeypatch.setattr(tuned, "recipe", lambda method, n: tuned.Recipe(1e-3, 1e-3, 8, 1, 1))
+    one_more = [*EXAMPLES, Example("hello", "hi", "greeting")]
+    spec = BaselineSpec(method="sequence_classification", model=str(base))
+    made = make_baseline(spec, one_more, cache=tmp_path)
+    assert made.labels == ("card", "greeting", "parcel")
+    assert set(made.predictor.predict(SAMPLES[:1])[0].label_logprobs) == set(made.labels)
 
 
 def test_the_embedded_encoder_is_no_checkpoint_to_train(tmp_path: Path) -> None:
@@ -223,3 +301,79 @@ def test_few_examples_want_more_epochs(method: str) -> None:
     recipes = [RECIPE(method, n) for n in (20, 770, 10_003)]
     assert recipes[0].epochs >= recipes[1].epochs >= recipes[2].epochs >= tuned.MIN_EPOCHS
     assert all(one.warmup_steps >= 1 for one in recipes)
+
+
+def test_a_search_is_within_the_examples_and_its_settings_are_trained_with(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    fit, trained = tuned.fit_classifier, []
+
+    def noting(examples: list[Example], *args: Any, **named: Any) -> Any:
+        trained.append((len(examples), named["settings"]))
+        return fit(examples, *args, **named)
+
+    monkeypatch.setattr(tuned, "fit_classifier", noting)
+    # So that its own settings are beaten for certain.
+    slow = tuned.Recipe(1e-5, 1e-5, 8, 2, 2)
+    monkeypatch.setattr(tuned, "recipe", lambda method, n_examples: slow)
+    spec = BaselineSpec(method="sequence_classification", model=str(base), search=3)
+    trials: list[Any] = []
+    made = make_baseline(spec, EXAMPLES, cache=tmp_path, on_trial=trials.append)
+    assert made.search is not None
+    n_held_out = made.search.n_held_out
+    assert n_held_out == round(0.2 * len(EXAMPLES))
+    assert [n for n, _ in trained] == [len(EXAMPLES) - n_held_out] * 3 + [len(EXAMPLES)]
+    assert trained[-1][1] == made.search.recipe != slow
+    assert made.search.loss == min(t.loss for t in trials) < made.search.loss_before
+    assert made.recipe is not None
+    assert made.recipe["learning_rate"] == made.search.recipe.learning_rate
+    again = make_baseline(spec, EXAMPLES, cache=tmp_path)
+    assert (again.cached, again.search, len(trained)) == (True, made.search, 4)
+
+
+def test_a_search_among_too_few_examples_takes_the_methods_own_settings(
+    base: Path, tmp_path: Path
+) -> None:
+    few = [Example(f"my {label}", label, label) for label in ("card", "parcel", "box")]
+    spec = BaselineSpec(method="lora", model=str(base), search=3)
+    made = make_baseline(spec, few, cache=tmp_path)
+    assert made.search is None
+    assert made.recipe is not None
+    assert made.recipe["learning_rate"] == 5e-3
+
+
+@pytest.mark.slow
+def test_several_processes_train_one_baseline_and_one_of_them_speaks(
+    base: Path, tmp_path: Path, make_classifier: BotMaker
+) -> None:
+    make_classifier()
+    rows = "".join(json.dumps({"input": e.input, "label": e.label}) + "\n" for e in EXAMPLES)
+    (tmp_path / "pool.jsonl").write_text(rows)
+    tested = '{"input": "plastic, please help", "label": "card"}\n'
+    (tmp_path / "data.jsonl").write_text(tested)
+    (tmp_path / "small.yaml").write_text(
+        "name: small\nbot: sorter\ndata: {file: data.jsonl}\n"
+        "pool: {file: pool.jsonl, per_label: 8}\n"
+        f"baseline: {{tuned: {{method: sequence_classification, model: {base}}}}}\n"
+    )
+    environment = {
+        **os.environ,
+        "PROMPTBOT_CACHE": str(tmp_path / "cache"),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    command = ["-m", "promptbot", "finetune", "small.yaml"]
+    together, alone = (
+        subprocess.run(
+            [*start, *command], cwd=tmp_path, env=environment, capture_output=True, text=True,
+            timeout=600, check=False,
+        )
+        for start in (launch, [sys.executable])
+    )  # fmt: skip
+    assert together.returncode == 0, together.stderr
+    assert together.stdout.count("tuned: accuracy") == 1
+    assert together.stderr.count("trained on 16 examples") == 1
+    # What two trained, one finds: it is the same training.
+    assert alone.stdout == together.stdout
+    assert "trained before on 16 examples" in alone.stderr

@@ -159,7 +159,7 @@ def advantage_rows(found: LearningCurve) -> list[tuple[str, ...]]:
     return rows
 
 
-COST_HEAD = ("", "training", "its memory", "an answer", "tokens an answer", "memory")
+COST_HEAD = ("", "training", "training memory", "an answer", "tokens an answer", "answering memory")
 """Of `cost_rows`."""
 
 

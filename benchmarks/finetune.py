@@ -1,0 +1,170 @@
+"""Times training beside plain scripts, side by side in one run, and the linear probe.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.finetune [--examples 640] [--rounds 3] [--probe 10000]
+
+`sequence_classification` from all-MiniLM-L6-v2 on BANKING77's training messages, one epoch with the
+settings that it takes by itself, from reading the checkpoint to writing the result. Beside it, by
+turns: a plain `Trainer` script of the same settings, and one that differs in what many scripts do,
+padding every text to the longest and taking them in any order. Then a linear probe on as many
+messages, which are encoded for it, with the embedded encoder and with all-MiniLM-L6-v2.
+
+Processor seconds are what counts on a machine that others use too; wall-clock time is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from promptbot.learn import probe, tuned
+from promptbot.models.encoder import checkpoint_folder, load_encoder
+from promptbot.models.transformers import quiet
+from promptbot.types import Example
+
+DATA = Path("../shared/data/banking77/train.jsonl")
+
+
+def read_examples(n: int) -> list[Example]:
+    """Return n training messages, drawn with a fixed seed; some twice where there are fewer."""
+    lines = DATA.read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    random.Random(0).shuffle(rows)
+    chosen = [rows[i % len(rows)] for i in range(n)]
+    return [Example(row["text"], row["label"], row["label"]) for row in chosen]
+
+
+def ours(examples: list[Example], base: Path, settings: tuned.Recipe, folder: Path) -> None:
+    """Train as `promptbot finetune` does."""
+    tuned.fit_classifier(
+        examples,
+        base,
+        folder / "out",
+        folder / "work",
+        method="sequence_classification",
+        seed=0,
+        place="benchmark",
+        settings=settings,
+    )
+
+
+def plain(
+    examples: list[Example],
+    base: Path,
+    settings: tuned.Recipe,
+    folder: Path,
+    *,
+    padded: bool = False,
+) -> None:
+    """Train as a script of one's own would: the same settings, or all texts padded alike."""
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainingArguments,
+        set_seed,
+    )
+
+    set_seed(0)
+    labels = sorted({str(example.label) for example in examples})
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(labels))
+    texts = tokenizer(
+        [example.input for example in examples],
+        truncation=True,
+        max_length=tuned.MAX_TOKENS,
+        padding="longest" if padded else False,
+    )
+    rows = [
+        {name: values[i] for name, values in texts.items()}
+        | {"labels": labels.index(str(example.label))}
+        for i, example in enumerate(examples)
+    ]
+    arguments: dict[str, Any] = {} if padded else {"train_sampling_strategy": "group_by_length"}
+    trainer = Trainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(folder / "work"),
+            per_device_train_batch_size=settings.batch_size,
+            num_train_epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            weight_decay=tuned.WEIGHT_DECAY,
+            warmup_steps=settings.warmup_steps,
+            save_strategy="epoch",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+            **arguments,
+        ),
+        data_collator=DataCollatorWithPadding(tokenizer),
+        train_dataset=rows,
+    )
+    trainer.train()
+    trainer.save_model(str(folder / "out"))
+
+
+def timed(run: Callable[[Path], None]) -> tuple[float, float]:
+    """Return the processor's and the wall clock's seconds of a run in a folder of its own."""
+    with tempfile.TemporaryDirectory() as name, quiet():
+        cpu, wall = time.process_time(), time.perf_counter()
+        run(Path(name))
+        return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--examples", type=int, default=640, help="messages to train on")
+    parser.add_argument("--rounds", type=int, default=3, help="of each side, by turns")
+    parser.add_argument("--probe", type=int, default=10_000, help="messages of the probe; 0: none")
+    given = parser.parse_args()
+    examples = read_examples(given.examples)
+    base = checkpoint_folder("teacher", place="benchmark")
+    own = tuned.recipe("sequence_classification", len(examples))
+    settings = replace(own, epochs=1, warmup_steps=max(1, own.warmup_steps // own.epochs))
+    sides: dict[str, Callable[[Path], None]] = {
+        "promptbot": lambda folder: ours(examples, base, settings, folder),
+        "plain, same settings": lambda folder: plain(examples, base, settings, folder),
+        "plain, padded": lambda folder: plain(examples, base, settings, folder, padded=True),
+    }
+    if given.rounds:
+        few = examples[: 2 * settings.batch_size]  # imports and first calls belong to no side
+        timed(lambda folder: ours(few, base, settings, folder))
+        timed(lambda folder: plain(few, base, settings, folder))
+        seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+        for _ in range(given.rounds):
+            for name, run in sides.items():
+                seconds[name].append(timed(run))
+        print(f"{len(examples):,} messages, one epoch, the median of {given.rounds} rounds:")
+        for name, found in seconds.items():
+            cpu, wall = (statistics.median(column) for column in zip(*found, strict=True))
+            print(f"  {name}: {cpu:.1f} s of processor time, {wall:.1f} s")
+        for name in list(sides)[1:]:
+            # Round by round, since the machine's load changes from one to the next.
+            ratios = [
+                (them[0] / us[0], them[1] / us[1])
+                for us, them in zip(seconds["promptbot"], seconds[name], strict=True)
+            ]
+            cpu, wall = (statistics.median(column) for column in zip(*ratios, strict=True))
+            print(f"  {name} / promptbot: {cpu:.2f} (wall clock {wall:.2f})")
+    for spec in ("embedded", "teacher") if given.probe else ():
+        encoder, messages = load_encoder(spec), read_examples(given.probe)
+        encoder.encode(["a first message"])
+        cpu, wall = time.process_time(), time.perf_counter()
+        probe.fit_probe(messages, encoder)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        print(f"probe of {given.probe:,} messages on {spec}: {cpu:.1f} s of processor time, "
+              f"{wall:.1f} s")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
