@@ -132,7 +132,7 @@ import sys
 from pathlib import Path
 from promptbot.learn import tuned
 from tests.learn.test_tuned import make
-tuned.recipe = lambda method, n: tuned.Recipe(2e-3, 2e-3, 8, 20, 2)
+tuned.recipe, tuned.PATIENCE = lambda method, n: tuned.Recipe(2e-3, 2e-3, 8, 20, 2), 20
 make("sequence_classification", Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
@@ -217,7 +217,9 @@ def test_longer_texts_and_all_weights_take_more_memory(base: Path) -> None:
 
     assert needed("lora", 50) < needed("sequence_classification", 50)
     assert needed("lora", 50) < needed("lora", 200)
-    assert tuned.longest(base, ["my card", "my card is lost again"]) == 7
+    short, longer = "my card", "my card is lost again"
+    assert tuned.longest(base, [longer, short]) == tuned.longest(base, [longer])
+    assert tuned.longest(base, [short]) < tuned.longest(base, [longer])
     assert tuned.longest(base, ["my card " * 1_000]) == tuned.MAX_TOKENS  # such texts are cut
 
 
@@ -315,21 +317,21 @@ def test_a_search_is_within_the_examples_and_its_settings_are_trained_with(
 
     monkeypatch.setattr(tuned, "fit_classifier", noting)
     # So that its own settings are beaten for certain.
-    slow = tuned.Recipe(1e-5, 1e-5, 8, 2, 2)
+    slow = tuned.Recipe(2e-4, 2e-4, 8, 4, 2)
     monkeypatch.setattr(tuned, "recipe", lambda method, n_examples: slow)
-    spec = BaselineSpec(method="sequence_classification", model=str(base), search=3)
+    spec = BaselineSpec(method="sequence_classification", model=str(base), search=5)
     trials: list[Any] = []
     made = make_baseline(spec, EXAMPLES, cache=tmp_path, on_trial=trials.append)
     assert made.search is not None
     n_held_out = made.search.n_held_out
     assert n_held_out == round(0.2 * len(EXAMPLES))
-    assert [n for n, _ in trained] == [len(EXAMPLES) - n_held_out] * 3 + [len(EXAMPLES)]
+    assert [n for n, _ in trained] == [len(EXAMPLES) - n_held_out] * 5 + [len(EXAMPLES)]
     assert trained[-1][1] == made.search.recipe != slow
     assert made.search.loss == min(t.loss for t in trials) < made.search.loss_before
     assert made.recipe is not None
     assert made.recipe["learning_rate"] == made.search.recipe.learning_rate
     again = make_baseline(spec, EXAMPLES, cache=tmp_path)
-    assert (again.cached, again.search, len(trained)) == (True, made.search, 4)
+    assert (again.cached, again.search, len(trained)) == (True, made.search, 6)
 
 
 def test_a_search_among_too_few_examples_takes_the_methods_own_settings(
