@@ -6,7 +6,12 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A test on a busy machine is not wrong because it is slow.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 BOT_YAML = """\
 name: shop

@@ -77,7 +77,8 @@ class ChatFormat:
         self.is_plain = template is None
         self._place = place
         self._special = dict(special)
-        self._eos_ids = list(eos_ids)
+        # Configurations name ids that the vocabulary lacks, such as those of a larger sibling.
+        self._eos_ids = [i for i in eos_ids if 0 <= i < codec.n_vocabulary]
         self._encoder_input = encoder_input
         self._template = _compile(PLAIN_TEMPLATE if template is None else template, place)
         self._n_literals: dict[tuple[tuple[str, ...], bool], int] = {}
@@ -87,9 +88,15 @@ class ChatFormat:
         """Return the ids of a prompt; with `answer` it ends where the assistant's text begins.
 
         Raises:
-            ModelError: The model's chat template refuses the messages.
+            ModelError: The model's chat template refuses the messages, or leaves them out.
         """
         messages = list(messages)
+        if not self._shows_messages:
+            raise ModelError(
+                "the model's chat template leaves out what the messages say.",
+                place=self._place,
+                hint="Repair chat_template.jinja, or remove it to use the plain layout.",
+            )
         if any(self.codec.has_literal(message.content) for message in messages):
             return self._guarded(messages, answer)
         text = self._render(messages, answer)
@@ -166,6 +173,11 @@ class ChatFormat:
         return (_PLAIN_STOP,) if self.is_plain else ()
 
     @cached_property
+    def _shows_messages(self) -> bool:
+        """Whether a user's words reach the prompt."""
+        return _mark(0) in self._render([Message("user", _mark(0))], answer=True)
+
+    @cached_property
     def _around_answer(self) -> tuple[str, str]:
         """What stands between the open prompt and an answer, and what follows the answer."""
         user, assistant = Message("user", _mark(0)), Message("assistant", _mark(1))
@@ -231,17 +243,15 @@ class ChatFormat:
         return self._n_literals[key]
 
     def _render(self, messages: Sequence[Message], answer: bool) -> str:
-        import jinja2
-
         try:
             return self._fill(messages, answer)
-        except jinja2.TemplateError as error:
+        except Exception as error:  # a template's code raises whatever Python's does
             first_problem = error
         merged = _system_into_user(messages)
         if merged is not None:  # many templates have no system role
             try:
                 return self._fill(merged, answer)
-            except jinja2.TemplateError as error:
+            except Exception as error:
                 first_problem = error
         raise ModelError(
             f"the model's chat template refuses these messages: {first_problem}.",
@@ -251,11 +261,7 @@ class ChatFormat:
         ) from first_problem
 
     def _fill(self, messages: Sequence[Message], answer: bool) -> str:
-        return self._template.render(
-            **self._special,
-            messages=[{"role": m.role, "content": m.content} for m in messages],
-            add_generation_prompt=answer,
-        )
+        return _filled(self._template, messages, self._special, answer)
 
 
 def load_chat_format(
@@ -311,15 +317,10 @@ def render_chat(
         ModelError: It is no template.
         InputError: It refuses these messages.
     """
-    import jinja2
-
+    compiled = _compile(template, place)
     try:
-        return _compile(template, place).render(
-            **special,
-            messages=[{"role": m.role, "content": m.content} for m in messages],
-            add_generation_prompt=answer,
-        )
-    except (jinja2.TemplateError, TypeError, ArithmeticError) as error:
+        return _filled(compiled, messages, special, answer)
+    except Exception as error:  # a template's code raises whatever Python's does
         raise InputError(
             f"the chat template refuses these messages: {error}.",
             place=place,
@@ -350,6 +351,16 @@ def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _filled(
+    template: Template, messages: Sequence[Message], special: Mapping[str, str], answer: bool
+) -> str:
+    return template.render(
+        **special,
+        messages=[{"role": m.role, "content": m.content} for m in messages],
+        add_generation_prompt=answer,
+    )
+
+
 def _mark(index: int) -> str:
     """Return a placeholder for a content that no template's text contains."""
     return f"\ue000{index}\ue001"
@@ -367,15 +378,38 @@ def _compile(template: str, place: str) -> Template:
     """Return a model's chat template, compiled with what Transformers offers to templates.
 
     ``strftime_now`` is not offered: a prompt that contains today's date could not be repeated.
+    Products and powers are bounded as in the templates of bots.
     """
     import jinja2
+    from jinja2.ext import Extension
     from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    from promptbot.prompt.template_worker import HUGE_BINOPS, refuse_huge
+
+    class Bounded(ImmutableSandboxedEnvironment):
+        intercepted_binops = HUGE_BINOPS
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            refuse_huge(operator, left, right)
+            return super().call_binop(context, operator, left, right)
+
+    class Generation(Extension):
+        """``{% generation %}``, which marks what training learns from, prints what is inside."""
+
+        tags = {"generation"}  # noqa: RUF012 (as Jinja has it)
+
+        def parse(self, parser: Any) -> Any:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
     def raise_exception(message: str) -> None:
         raise jinja2.TemplateError(message)
 
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    environment = Bounded(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        optimized=False,  # folding would calculate while the template is compiled
+        extensions=["jinja2.ext.loopcontrols", Generation],
     )
     environment.filters["tojson"] = lambda value, **options: json.dumps(
         value, ensure_ascii=False, indent=options.get("indent")

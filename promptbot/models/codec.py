@@ -54,6 +54,8 @@ class Codec:
         self.serialised = serialised
         """The text of its tokenizer.json; None for tokenizers that have none."""
         self._plain = plain
+        self.added_ids = frozenset(added)
+        """Ids of the tokens that were added to the vocabulary, control tokens among them."""
         self.control = {
             token.content: i
             for i, token in added.items()

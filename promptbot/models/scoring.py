@@ -110,7 +110,7 @@ def score_options(
         for i, path in zip(group, trie.paths, strict=True):
             rows += [k + node for node in path]
             targets += options[i][1:]
-        if not rows:
+        if not rows:  # options of one token, which the pass over the prompt has scored
             continue
         visible = None  # a trie without branches is a plain continuation
         if network.reads_trees:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from promptbot.models.prefix_cache import KeyValues
 
 _SMALL = 100_000_000
+_WINDOWS = (
+    "sliding_window", "window_size", "attention_window", "attention_chunk_size", "local_attention"
+)  # fmt: skip
+"""What configurations call the reach of attention that does not see the whole past."""
 _AT_ONCE = (256, 4096)
 """New tokens of one pass on a CPU, and on a GPU."""
 
@@ -99,12 +103,14 @@ class TorchNetwork:
     def reads_trees(self) -> bool:
         """Whether a mask and explicit positions give the same logits as a plain pass; measured.
 
-        Architectures with other positions (ALiBi) take the arguments and ignore them.
+        Architectures with other positions (ALiBi) take the arguments and ignore them. Attention
+        to a window counts places in the sequence, which shows in long prompts alone.
         """
         import numpy as np
 
-        window = getattr(self.model.config.get_text_config(), "sliding_window", None)
-        if "position_ids" not in self._accepted or window:
+        config = self.model.config.get_text_config()
+        windows = any(getattr(config, name, None) for name in _WINDOWS)
+        if "position_ids" not in self._accepted or windows:
             return False
         low, high = self.n_vocabulary // 3, self.n_vocabulary // 2
         branches = [[low, low + 1, high], [low, high, low]]
@@ -120,6 +126,25 @@ class TorchNetwork:
             if np.abs(plain - found[list(path)]).max() > bound * max(1.0, np.abs(plain).max()):
                 return False
         return True
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether what comes later changes the logits before it, as in an encoder; measured."""
+        import numpy as np
+
+        low, high = self.n_vocabulary // 3, self.n_vocabulary // 2
+        first, second = (
+            self.forward(
+                self.new_key_values(),
+                np.array([low, later], dtype=np.int64),
+                np.arange(2, dtype=np.int64),
+                None,
+                np.array([0]),
+            )
+            for later in (low, high)
+        )
+        bound = 1e-4 if self._is_exact else 2e-2
+        return bool(np.abs(first - second).max() > bound * max(1.0, np.abs(first).max()))
 
     @property
     def n_at_once(self) -> int:

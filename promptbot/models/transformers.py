@@ -6,10 +6,11 @@ import contextlib
 import inspect
 import os
 import socket
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from promptbot.errors import MissingExtra, ModelError, UnsafeWeights
@@ -17,11 +18,12 @@ from promptbot.models.causal import CausalEngine
 from promptbot.models.chat_format import ChatFormat
 from promptbot.models.codec import Codec
 from promptbot.models.local import LocalChatModel
+from promptbot.models.seq2seq import Seq2SeqEngine
+from promptbot.models.torch_network import TorchNetwork, short_memory
 from promptbot.models.weights import read_json, weight_files
+from promptbot.types import Message
 
-if TYPE_CHECKING:
-    from promptbot.models.engine import Engine
-
+_ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _ATTENTION_LAYERS = {"full_attention", "sliding_attention", "chunked_attention", "attention"}
 
 
@@ -42,7 +44,9 @@ def load_transformers(name_or_folder: str, spec: str, *, float32: bool = False) 
     Raises:
         MissingExtra: torch is not installed.
         UnsafeWeights: There are only weights that could run code when they are read.
-        ModelError: Weights, tokenizer or configuration are missing, or of an unknown architecture.
+        OutOfMemory: The weights do not fit into the memory of the device.
+        ModelError: Weights, tokenizer or configuration are missing, do not belong together, or are
+            of an architecture that writes no text.
     """
     _refuse_missing()
     import torch
@@ -60,7 +64,7 @@ def load_transformers(name_or_folder: str, spec: str, *, float32: bool = False) 
             model = adapter.merged(model)
     _refuse_running_state(model, spec)
     model.eval().requires_grad_(False)
-    model.to("cuda" if on_gpu else "cpu")
+    _place(model, "cuda" if on_gpu else "cpu", spec)
     return LocalChatModel(engine=_engine(model, tokenizer, spec), spec=spec)
 
 
@@ -115,13 +119,30 @@ class _Adapter:
         except ImportError as error:
             raise MissingExtra("LoRA adapters", "peft", "finetune") from error
         try:
-            return PeftModel.from_pretrained(model, self.folder).merge_and_unload()
+            with warnings.catch_warnings():  # of missing weights, which are an error below
+                warnings.simplefilter("ignore")
+                adapted = PeftModel.from_pretrained(model, self.folder)
+            stray = self._stray_weights(adapted)
+            if not stray:
+                return adapted.merge_and_unload()
+            problem = f"{len(stray)} weights belong to no layer or are missing, such as {stray[0]}"
         except Exception as error:  # peft lets through whatever its parsers raise
-            raise ModelError(
-                f"the adapter does not fit its base {self.base} ({error}).",
-                place=self.spec,
-                hint="Train it again on this base, or correct base_model_name_or_path.",
-            ) from error
+            problem = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"the adapter does not fit its base {self.base} ({problem}).",
+            place=self.spec,
+            hint="Train it again on this base, or correct base_model_name_or_path.",
+        )
+
+    def _stray_weights(self, adapted: Any) -> list[str]:
+        """Return the weights that only the file or only the model has; peft passes over them."""
+        from peft import get_peft_model_state_dict
+        from safetensors import safe_open
+
+        with safe_open(self.folder / _ADAPTER_WEIGHTS, "pt") as file:
+            saved = set(file.keys())
+        wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+        return sorted(name for name in saved.symmetric_difference(wanted) if "lora_" in name)
 
 
 def _adapter(name: str, spec: str) -> _Adapter | None:
@@ -129,19 +150,28 @@ def _adapter(name: str, spec: str) -> _Adapter | None:
 
     Raises:
         UnsafeWeights: Its weights are not in safetensors.
-        ModelError: Its base is not named.
+        ModelError: It is no LoRA adapter, or its base is not named.
     """
     folder = Path(name)
     if not (folder / "adapter_config.json").is_file():
         return None
-    if not (folder / "adapter_model.safetensors").is_file():
+    settings = read_json(folder / "adapter_config.json")
+    kind = settings.get("peft_type", "LORA")
+    if kind != "LORA":
+        raise ModelError(
+            f"this is an adapter of the kind {kind}.",
+            place=spec,
+            expected="LoRA adapters alone become part of a model's weights.",
+            hint="Train a LoRA adapter, or serve base and adapter and use them as openai:NAME@URL.",
+        )
+    if not (folder / _ADAPTER_WEIGHTS).is_file():
         raise UnsafeWeights(
-            "there is no adapter_model.safetensors.",
+            f"there is no {_ADAPTER_WEIGHTS}.",
             place=spec,
             expected="promptbot reads safetensors only; other formats can run code.",
             hint="Save the adapter again with model.save_pretrained(folder).",
         )
-    base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+    base = settings.get("base_model_name_or_path")
     if not base:
         raise ModelError(
             "adapter_config.json does not name the model that the adapter changes.",
@@ -219,6 +249,14 @@ class _Source:
                 expected="Any causal or seq2seq model of the installed Transformers.",
                 hint="Choose another checkpoint, or a newer Transformers.",
             )
+        if method := self._quantisation():
+            return ModelError(
+                f"the weights are quantised with {method}, which cannot be read here ({first}).",
+                place=self.spec,
+                expected="Weights in bfloat16, float16 or float32.",
+                hint="Choose the checkpoint that it was made from; or serve this one, for example "
+                "with vLLM, and use it as openai:NAME@URL.",
+            )
         if self.is_folder:
             return ModelError(
                 f"the {what} cannot be loaded ({first}).",
@@ -240,22 +278,61 @@ class _Source:
             "HF_HOME to a cache that holds it.",
         )
 
+    def _quantisation(self) -> str | None:
+        """Return the method by which a folder's weights are quantised, where it names one."""
+        if not self.is_folder:
+            return None
+        quantised = read_json(Path(self.name) / "config.json").get("quantization_config")
+        return str(quantised.get("quant_method")) if isinstance(quantised, dict) else None
 
-def _engine(model: Any, tokenizer: Any, spec: str) -> Engine:
+
+def _place(model: Any, device: str, spec: str) -> None:
+    """Move a model to its device."""
+    try:
+        with short_memory("the weights of the model", device):
+            model.to(device)
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"the model cannot be moved to {device} ({' '.join(str(error).split())[:300]}).",
+            place=spec,
+            hint="To compute on the CPU, set CUDA_VISIBLE_DEVICES to nothing.",
+        ) from error
+
+
+def _refuse_foreign_tokenizer(chat_format: ChatFormat, n_vocabulary: int, spec: str) -> None:
+    """Refuse a tokenizer whose tokens the model has no numbers for.
+
+    Tokens that were added to it, as for padding, do no harm where no prompt contains them.
+    """
+    codec = chat_format.codec
+    n_own = codec.n_vocabulary - sum(1 for i in codec.added_ids if i >= n_vocabulary)
+    used = [*chat_format.encode([Message("user", "a")]).ids, *chat_format.end_ids]
+    if n_own > n_vocabulary or max(used) >= n_vocabulary:
+        raise ModelError(
+            f"the tokenizer has {codec.n_vocabulary:,} tokens.",
+            place=spec,
+            expected=f"The model knows {n_vocabulary:,}.",
+            hint="Tokenizer and weights belong to different models; copy the folder again.",
+        )
+
+
+def _engine(model: Any, tokenizer: Any, spec: str) -> CausalEngine | Seq2SeqEngine:
     """Return the engine for a loaded model."""
     config = model.config
     chat_format = _chat_format(config, model.generation_config, tokenizer, spec)
+    _refuse_foreign_tokenizer(chat_format, config.get_text_config().vocab_size, spec)
+    context = _context(config, tokenizer)
     if config.is_encoder_decoder:
-        from promptbot.models.seq2seq import Seq2SeqEngine
-
-        return Seq2SeqEngine(model, chat_format, context_tokens=_context(config, tokenizer))
-    from promptbot.models.torch_network import TorchNetwork
-
-    return CausalEngine(
-        TorchNetwork(model, _accepted(model)),
-        chat_format,
-        context_tokens=_context(config, tokenizer),
-    )
+        return Seq2SeqEngine(model, chat_format, context_tokens=context)
+    network = TorchNetwork(model, _accepted(model))
+    if network.looks_ahead:
+        raise ModelError(
+            f"a {config.model_type} model reads texts in both directions and cannot write.",
+            place=spec,
+            expected="The checkpoint of a causal or seq2seq language model.",
+            hint="Choose a checkpoint that was trained to write text.",
+        )
+    return CausalEngine(network, chat_format, context_tokens=context)
 
 
 def _chat_format(config: Any, generation_config: Any, tokenizer: Any, spec: str) -> ChatFormat:

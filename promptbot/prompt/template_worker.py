@@ -144,11 +144,27 @@ def kind_of(value: Any) -> str:
     return kinds.get(type(value), f"a {name.removeprefix('dict_')}")
 
 
+HUGE_BINOPS = frozenset({"*", "**"})
+"""Operators whose result may be far larger than what they take."""
+
+
+def refuse_huge(operator: str, left: Any, right: Any) -> None:
+    """Raise LimitError where one of `HUGE_BINOPS` would make something huge."""
+    if operator == "**" and isinstance(left, int) and isinstance(right, int):
+        if left.bit_length() * right > MAX_BITS:
+            raise LimitError("the power is too large")
+    elif operator == "*":
+        for value, times in ((left, right), (right, left)):
+            is_sequence = isinstance(value, (str, list, tuple)) and isinstance(times, int)
+            if is_sequence and len(value) * times > MAX_REPEATED:
+                raise LimitError(f"a product may have at most {MAX_REPEATED:,} characters or items")
+
+
 class Sandbox(ImmutableSandboxedEnvironment):
     """Jinja for prompts: strict, without HTML, without chance and without files."""
 
     template_class = FreshTemplate
-    intercepted_binops = frozenset({"*", "**"})
+    intercepted_binops = HUGE_BINOPS
 
     def __init__(self, partials: dict[str, str]) -> None:
         super().__init__(
@@ -178,16 +194,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Calculate, unless the result would be huge."""
-        if operator == "**" and isinstance(left, int) and isinstance(right, int):
-            if left.bit_length() * right > MAX_BITS:
-                raise LimitError("the power is too large")
-        elif operator == "*":
-            for value, times in ((left, right), (right, left)):
-                is_sequence = isinstance(value, (str, list, tuple)) and isinstance(times, int)
-                if is_sequence and len(value) * times > MAX_REPEATED:
-                    raise LimitError(
-                        f"a product may have at most {MAX_REPEATED:,} characters or items"
-                    )
+        refuse_huge(operator, left, right)
         return super().call_binop(context, operator, left, right)
 
 

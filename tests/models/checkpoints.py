@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,114 @@ def bart_like(folder: Path) -> Path:
         pad_token="<pad>",
         unk_token="<unk>",
     )
+
+
+SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.3,
+}
+OTHER_CAUSAL: dict[str, dict[str, Any]] = {
+    "Mistral": {**SIZES, "num_key_value_heads": 2, "sliding_window": None},
+    "Gemma": {**SIZES, "num_key_value_heads": 1, "head_dim": 16},
+    "Phi": SIZES,
+    "GPTNeoX": SIZES,
+    "OPT": {
+        "hidden_size": 32,
+        "word_embed_proj_dim": 32,
+        "ffn_dim": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 256,
+        "init_std": 0.3,
+    },
+    "Bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.3},
+    "GPTNeo": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_layers": 2,
+        "num_heads": 4,
+        "attention_types": [[["global", "local"], 1]],
+        "window_size": 8,
+        "max_position_embeddings": 256,
+        "initializer_range": 0.3,
+    },
+    "Mixtral": {
+        **SIZES,
+        "num_key_value_heads": 2,
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        "sliding_window": None,
+    },
+}
+"""Sizes of causal layouts without a maker of their own, by the beginning of their class names."""
+
+
+def other_causal(folder: Path, name: str) -> Path:
+    """One of `OTHER_CAUSAL`, whose tokenizer has no BOS, no padding token and no template."""
+    import torch
+    import transformers
+
+    tokenizer = byte_level_tokenizer(["</s>"])
+    torch.manual_seed(6)
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=tokenizer.get_vocab_size(),
+        bos_token_id=None,
+        eos_token_id=0,
+        pad_token_id=None if name != "OPT" else 1,
+        **OTHER_CAUSAL[name],
+    )
+    model = getattr(transformers, f"{name}ForCausalLM")(config)
+    return save(folder, model, tokenizer, eos_token="</s>")
+
+
+def llama2_like(folder: Path) -> Path:
+    """A Llama with a tokenizer as SentencePiece makes them: "▁" for spaces, bytes, BOS added."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    special = ["<unk>", "<s>", "</s>"]
+    fallback = [f"<0x{i:02X}>" for i in range(256)]
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    # Only Latin letters are learned, so that others fall back to their bytes.
+    lines = [line for line in LINES if line.isascii()]
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, special_tokens=[*special, *fallback], show_progress=False
+    )
+    tokenizer.train_from_iterator(lines, trainer)
+    state = json.loads(tokenizer.to_str())
+    state["added_tokens"] = [one for one in state["added_tokens"] if one["content"] in special]
+    tokenizer = Tokenizer.from_str(json.dumps(state))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    torch.manual_seed(11)
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        **SIZES,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():  # left to chance, it would write bytes that are no characters
+        model.lm_head.weight[len(special) : len(special) + len(fallback)] = 0.0
+    named = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return save(folder, model, tokenizer, **named)
 
 
 def bert_like(folder: Path) -> Path:

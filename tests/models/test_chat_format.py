@@ -129,6 +129,42 @@ def test_what_a_template_objects_to_is_told() -> None:
         chat_format("{% if %}")
 
 
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ messages[0].content + 3 }}",
+        "{{ 1 / 0 }}",
+        "{% for i in range(10 ** 9) %}x{% endfor %}",
+        "{{ messages[0].content * 10 ** 9 }}",
+        "{{ 'x' * 10 ** 10 }}",
+        "{{ 9 ** (10 ** 9) }}",
+    ],
+)
+def test_whatever_a_template_raises_is_the_models_fault_and_costs_little(template: str) -> None:
+    with pytest.raises(ModelError, match="chat template refuses these messages"):
+        chat_format(template).encode(TALK)
+
+
+@pytest.mark.parametrize("template", ["", "hello", "{{ messages[0].role }}"])
+def test_a_template_that_drops_what_is_said_is_refused(template: str) -> None:
+    with pytest.raises(ModelError, match="leaves out what the messages say"):
+        chat_format(template).encode(TALK)
+
+
+def test_marks_of_what_training_learns_from_print_what_is_inside() -> None:
+    marked = CHATML_TEMPLATE.replace("{{ '<|im_start|>' +", "{% generation %}{{ '<|im_start|>' +")
+    marked = marked.replace("'\n' }}{% endfor", "'\n' }}{% endgeneration %}{% endfor")
+    assert "endgeneration" in marked
+    expected = chat_format(CHATML_TEMPLATE, CHATML, 2).encode(TALK).ids
+    assert chat_format(marked, CHATML, 2).encode(TALK).ids == expected
+
+
+def test_end_tokens_that_the_vocabulary_lacks_are_left_out() -> None:
+    found = chat_format(None, eos=99_999)
+    assert found.stop_ids == frozenset()
+    assert found.encode_answer("card", end_of_turn=True)[-1] < CODEC.n_vocabulary
+
+
 def test_a_template_of_a_stranger_reaches_no_python_objects() -> None:
     with pytest.raises(ModelError):
         chat_format("{{ ''.__class__.__mro__[1].__subclasses__() }}").encode(TALK)

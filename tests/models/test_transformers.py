@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from promptbot.errors import FrozenModelChanged, MissingExtra, ModelError, UnsafeWeights
+from promptbot.errors import (
+    FrozenModelChanged,
+    MissingExtra,
+    ModelError,
+    OutOfMemory,
+    UnsafeWeights,
+)
 from promptbot.models import transformers as engine
 from promptbot.models.registry import load_model
 from promptbot.models.transformers import load_transformers
@@ -74,6 +80,12 @@ def test_a_network_that_ignores_masks_is_noticed_and_still_scores_right(
     assert not deaf.engine.network.reads_trees
     for one, other in zip(expected, deaf.score(messages, options), strict=True):
         assert one.token_logprobs == pytest.approx(other.token_logprobs, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["Bloom", "GPTNeo"])
+def test_other_positions_and_windows_are_noticed(tmp_path: Path, name: str) -> None:
+    folder = checkpoints.other_causal(tmp_path / name, name)
+    assert not load_transformers(str(folder), "x").engine.network.reads_trees
 
 
 def test_sliding_windows_are_scored_without_trees(tmp_path: Path) -> None:
@@ -166,6 +178,57 @@ def test_an_encoder_is_not_a_chat_model(tmp_path: Path) -> None:
     checkpoints.save(tmp_path, ViTModel(config), checkpoints.byte_level_tokenizer(["<s>"]))
     with pytest.raises(ModelError, match="not one that writes text"):
         load_transformers(str(tmp_path), "x")
+
+
+def test_an_encoder_of_texts_is_not_a_chat_model_although_it_loads_as_one(tmp_path: Path) -> None:
+    from transformers import BertConfig, BertForMaskedLM
+
+    torch.manual_seed(0)
+    tokenizer = checkpoints.byte_level_tokenizer(["[PAD]"])
+    config = BertConfig(vocab_size=tokenizer.get_vocab_size(), **checkpoints.SIZES)
+    checkpoints.save(tmp_path, BertForMaskedLM(config), tokenizer, pad_token="[PAD]")
+    with pytest.raises(ModelError, match="reads texts in both directions"):
+        load_transformers(str(tmp_path), "x")
+
+
+@pytest.mark.parametrize("method", ["gptq", "bitsandbytes", "compressed-tensors"])
+def test_quantised_weights_are_named(folder: Path, method: str) -> None:
+    bits = {"bits": 4, "group_size": 32, "load_in_4bit": True}
+    change_config(folder, quantization_config={"quant_method": method, **bits})
+    with pytest.raises(ModelError, match=f"quantised with {method}") as caught:
+        load_transformers(str(folder), "x")
+    assert "openai:NAME@URL" in caught.value.hint
+
+
+def test_a_tokenizer_of_another_model_is_noticed(folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    wrapped = AutoTokenizer.from_pretrained(folder)
+    wrapped.add_tokens([f"word{i}" for i in range(9)])
+    wrapped.save_pretrained(folder)
+    load_transformers(str(folder), "x").invoke("hi", max_new_tokens=2)  # none of them is used
+    wrapped.chat_template = str(wrapped.chat_template) + "{{ 'word8' }}"
+    wrapped.save_pretrained(folder)
+    with pytest.raises(ModelError, match="The model knows"):
+        load_transformers(str(folder), "x")
+
+
+def test_weights_that_do_not_fit_and_a_device_that_fails_are_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import PreTrainedModel
+
+    for error, kind, said in (
+        (torch.OutOfMemoryError("CUDA out of memory."), OutOfMemory, "do not fit"),
+        (RuntimeError("CUDA error: no kernel image"), ModelError, "cannot be moved .*no kernel"),
+    ):
+
+        def move(*_: Any, error: Exception = error, **__: Any) -> Any:
+            raise error
+
+        monkeypatch.setattr(PreTrainedModel, "to", move)
+        with pytest.raises(kind, match=said):
+            load_transformers(str(folder), "x")
 
 
 def test_running_states_are_refused(tmp_path: Path) -> None:
@@ -278,3 +341,34 @@ def test_an_adapter_that_is_not_safe_or_has_no_base_is_refused(
     (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
     with pytest.raises(UnsafeWeights, match="safetensors"):
         load_model(str(adapter))
+
+
+@pytest.mark.parametrize("n_layers", [1, 3])
+def test_an_adapter_of_a_base_with_other_layers_is_refused(
+    folder: Path, tmp_path: Path, n_layers: int
+) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    adapter = make_adapter(folder, tmp_path / "adapter")
+    other = tmp_path / "other"
+    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("*.safetensors*"))
+    config = LlamaConfig.from_pretrained(folder)
+    config.num_hidden_layers = n_layers
+    LlamaForCausalLM(config).save_pretrained(other)
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(
+        json.dumps({**settings, "base_model_name_or_path": str(other)})
+    )
+    with pytest.raises(ModelError, match=r"does not fit its base .*weights belong to no layer"):
+        load_model(str(adapter))
+
+
+def test_only_lora_adapters_are_taken(folder: Path, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM
+
+    config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
+    base = AutoModelForCausalLM.from_pretrained(folder)
+    peft.get_peft_model(base, config).save_pretrained(tmp_path / "soft")
+    with pytest.raises(ModelError, match="adapter of the kind PROMPT_TUNING"):
+        load_model(str(tmp_path / "soft"))
