@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from promptbot.errors import OutOfMemory
 from promptbot.models.answering import write_alone
-from promptbot.models.packed import PackedWriting, shared_length, together
+from promptbot.models.packed import PackedWriting, halves, shared_length, together
 from promptbot.models.prefix_cache import CachedSequence, CausalNetwork, PrefixCache
 from promptbot.models.scoring import MAX_LOGIT_BYTES, score_options, score_prompts, tell_smaller
 
@@ -108,7 +108,7 @@ class CausalEngine:
             except OutOfMemory:
                 if len(pack) == 1:
                     raise
-                packs.extendleft(_halves(pack))
+                packs.extendleft(halves(pack))
                 continue
             for i, one in zip(pack, scores, strict=True):
                 found[i] = one
@@ -135,7 +135,7 @@ class CausalEngine:
             except OutOfMemory:
                 if len(pack) == 1:
                     raise
-                packs.extendleft(_halves(pack))
+                packs.extendleft(halves(pack))
                 for answer in chosen:
                     answer.restart()
                 continue
@@ -268,10 +268,3 @@ class CausalWriting:
         """Give the sequence back to the cache."""
         with self._engine.lock:
             self._engine.cache.give_back(self._sequence, intact=self._intact)
-
-
-def _halves(pack: list[int]) -> list[list[int]]:
-    """Return the halves of a pack that did not fit into memory, the second one first."""
-    half = len(pack) // 2
-    tell_smaller(f"{half:,} prompts at once in place of {len(pack):,}")
-    return [pack[half:], pack[:half]]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from promptbot.models.prefix_cache import common_length
+from promptbot.models.scoring import tell_smaller
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +59,13 @@ def together(
             packs.append(pack)
         pack, n_shared, n_tokens = [i], length - 1, length + n_more[i]
     return [*packs, pack] if pack else packs
+
+
+def halves(pack: list[int]) -> list[list[int]]:
+    """Return the halves of a pack that did not fit into memory, the second one first."""
+    half = len(pack) // 2
+    tell_smaller(f"{half:,} prompts at once in place of {len(pack):,}")
+    return [pack[half:], pack[:half]]
 
 
 class PackedWriting:

@@ -149,7 +149,7 @@ class TorchNetwork:
     @property
     def n_at_once(self) -> int:
         """New tokens of several prompts that are worth one pass: many where they are cheap."""
-        return _AT_ONCE[self.model.device.type != "cpu"]
+        return worth_a_pass(self.model.device)
 
     @property
     def n_bytes(self) -> int:
@@ -261,6 +261,11 @@ class TorchNetwork:
         hidden = torch.finfo(self.model.dtype).min
         mask[0, 0, :, n_past + n_new - n_columns :].masked_fill_(~seen, hidden)
         return mask
+
+
+def worth_a_pass(device: Any) -> int:
+    """Return how many new tokens of several prompts are worth one pass on a device."""
+    return _AT_ONCE[device.type != "cpu"]
 
 
 def digest_of(model: Any) -> str:

@@ -264,6 +264,80 @@ def test_no_prompts_and_no_options_give_nothing(models: Any) -> None:
     assert model.generate_many([]) == []
 
 
+@pytest.mark.parametrize("name", SEQ2SEQ)
+def test_encoder_decoders_are_batched_with_little_padding(
+    models: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    model = models[name, "transformers"]
+    encoder = model.engine.model.get_encoder()
+    compute, batches = encoder.forward, []
+
+    def forward(*, attention_mask: Any, **others: Any) -> Any:
+        batches.append(attention_mask)
+        return compute(attention_mask=attention_mask, **others)
+
+    monkeypatch.setattr(encoder, "forward", forward)
+    prompts = [[Message("user", "lost card " * (1 + i % 12))] for i in range(36)]
+    model.generate_many(prompts, max_new_tokens=3)
+    model.score_many(prompts, OPTIONS)
+    n_tokens = sum(mask.numel() for mask in batches)
+    n_padding = n_tokens - sum(int(mask.sum()) for mask in batches)
+    assert 0 < n_padding < 0.1 * n_tokens
+    assert len(batches) < len(prompts)
+
+
+@pytest.mark.parametrize("name", SEQ2SEQ)
+def test_options_of_an_encoder_decoder_are_batched_with_little_padding(
+    models: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    engine = models[name, "transformers"].engine
+    compute, n_read = engine.model.forward, []
+
+    def forward(*, decoder_input_ids: Any, **others: Any) -> Any:
+        n_read.append(decoder_input_ids.numel())
+        return compute(decoder_input_ids=decoder_input_ids, **others)
+
+    monkeypatch.setattr(engine.model, "forward", forward)
+    options = [[5] * (1 + 7 * i % 12) for i in range(30)]
+    n_tokens = sum(len(engine.decoder_start) + len(option) - 1 for option in options)
+    engine.score([5, 6, 7], options)
+    assert n_tokens < sum(n_read) < n_tokens / 0.9
+    assert len(n_read) < len(options) / 2
+
+
+@pytest.mark.parametrize("verb", ["score", "generate"])
+def test_a_batch_of_an_encoder_decoder_is_halved_where_memory_is_short(
+    models: Any, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    model = models["bart", "transformers"]
+    prompts = [[Message("user", f"lost card {i}")] for i in range(6)]
+
+    def call() -> Any:
+        if verb == "score":
+            scores = model.score_many(prompts, OPTIONS)
+            return np.array([one.logprob for found in scores for one in found])
+        return [one.text for one in model.generate_many(prompts, max_new_tokens=5)]
+
+    expected = call()
+    compute, most = model.engine.model.forward, 2
+
+    def forward(*, decoder_input_ids: Any, **others: Any) -> Any:
+        if len(decoder_input_ids) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return compute(decoder_input_ids=decoder_input_ids, **others)
+
+    monkeypatch.setattr(model.engine.model, "forward", forward)
+    with pytest.warns(MemoryIsShort, match="prompts at once"):
+        found = call()
+    if verb == "score":
+        assert found == pytest.approx(expected, abs=1e-4)
+    else:
+        assert found == expected
+    most = 0
+    with pytest.warns(MemoryIsShort), pytest.raises(OutOfMemory):
+        call()
+
+
 @given(
     st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8), min_size=1, max_size=12),
     st.integers(1, 20),
