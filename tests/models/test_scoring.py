@@ -62,4 +62,4 @@ def test_options_of_one_token_need_no_pass_of_their_own() -> None:
     past: Any = Past()
     found = score_options(network, past, [1, 2, 3], [[4], [5], [6, 7], [7]])
     assert found == [[-4.0], [-5.0], [-6.0, -7.0], [-7.0]]
-    assert passes == [4, 2]  # the prompt with the first option, and the one of two tokens
+    assert passes == [3, 1]  # the prompt alone, and the first token of the option of two
