@@ -119,6 +119,7 @@ class Chain(Runnable[ChatInput, Reply]):
         self.seed = seed
         self.sampling_seed = seed if sampling_seed is None else sampling_seed
         self._encoder = encoder
+        self._selector = selector
         self._condensed: dict[str, Condensed] = {}
         self._composer = Composer(
             bot,
@@ -135,17 +136,26 @@ class Chain(Runnable[ChatInput, Reply]):
         bot: Bot | None = None,
         model: FrozenModel | None = None,
         history: History | None = None,
+        seed: int | None = None,
     ) -> Chain:
-        """Return a chain with another bot, variant, model or history; all else is this one's."""
+        """Return a chain with another bot, variant, model, history or seed; else as this one.
+
+        Another `seed` is also that of what the model draws.
+        """
         bot = bot or self.bot
         same_encoder = bot.spec.encoder == self.bot.spec.encoder
-        return Chain(
+        chain = Chain(
             bot,
             model or self.model,
             encoder=self._encoder if same_encoder else None,
+            selector=self._selector,
             history=self.history if history is None else history,
-            seed=self.seed,
+            seed=self.seed if seed is None else seed,
+            sampling_seed=self.sampling_seed if seed is None else seed,
         )
+        if bot is self.bot and history is None:
+            chain._condensed = self._condensed
+        return chain
 
     @property
     def n_bytes(self) -> int:

@@ -48,9 +48,15 @@ class Session:
         assert self.last is not None
         return self.last
 
-    def use(self, *, bot: Bot | None = None, model: FrozenModel | None = None) -> None:
-        """Go on with another bot, variant or model, in the same conversation."""
-        self.chain = self.chain.under(bot=bot, model=model)
+    def use(
+        self,
+        *,
+        bot: Bot | None = None,
+        model: FrozenModel | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """Go on with another bot, variant, model or seed, in the same conversation."""
+        self.chain = self.chain.under(bot=bot, model=model, seed=seed)
 
     def check_frozen(self) -> None:
         """Check that the model's weights are what they were when it was loaded.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +18,7 @@ from promptbot.errors import InputError, StoreError
 from promptbot.types import Message, Role
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, MetaData, Select, Table
+    from sqlalchemy import URL, Connection, Engine, MetaData, Select, Table
 
 SCHEMA_VERSION = 2
 """Version of the tables below; a store of a newer one is refused, never guessed at."""
@@ -34,6 +36,9 @@ BUSY_TIMEOUT_S = 20
 
 MAX_NAME_LENGTH = 200
 """Characters of a session's name at most."""
+
+_DRIVERS = {"psycopg": "promptbot[postgres]", "MySQLdb": "mysqlclient"}
+"""What installs a database's driver, where that has another name."""
 
 PLACE_HINT = "Check its permissions and the space left, or give another with --db sqlite:///FILE."
 
@@ -84,13 +89,9 @@ class Store:
         """Where the conversations are, for a person to read; without a password."""
         if self._url is None:
             return str(_default_file())
-        from sqlalchemy.engine import make_url
-        from sqlalchemy.exc import ArgumentError
-
-        try:
-            url = make_url(self._url)
-        except ArgumentError:
-            return self._url
+        url = _parse_url(self._url)
+        if url is None:
+            return _without_password(self._url)
         is_file = url.drivername.startswith("sqlite") and url.database
         return str(url.database) if is_file else url.render_as_string(hide_password=True)
 
@@ -99,16 +100,11 @@ class Store:
         """Whether it is a file that does not exist yet; the first look into it would make it."""
         if self._url is None:
             return not _default_file().exists()
-        from sqlalchemy.engine import make_url
-        from sqlalchemy.exc import ArgumentError
-
-        try:
-            url = make_url(self._url)
-        except ArgumentError:
+        url = _parse_url(self._url)
+        name = url.database or "" if url else ""
+        if not url or not url.drivername.startswith("sqlite") or name in ("", ":memory:"):
             return False
-        name = url.database or ""
-        is_file = url.drivername.startswith("sqlite") and name not in ("", ":memory:")
-        return is_file and not name.startswith("file:") and not Path(name).exists()
+        return not name.startswith("file:") and not Path(name).exists()
 
     def load(self, session: str) -> list[Message]:
         """Return the messages of a session, oldest first; an empty list for a new one.
@@ -269,7 +265,9 @@ class Store:
                 of_session.where(is_last_turn).order_by(messages.c.position)
             ).all()
             connection.execute(messages.delete().where(messages.c.session_id == key, is_last_turn))
-            _count_messages(connection, key, -len(taken))
+            if not _count_messages(connection, key, -len(taken)):
+                sessions = _tables().sessions  # one without a message is none
+                connection.execute(sessions.delete().where(sessions.c.id == key))
             return _messages(taken)
 
     def delete(self, session: str) -> None:
@@ -381,29 +379,34 @@ class Store:
 
     def _create_engine(self) -> Engine:
         from sqlalchemy import create_engine, event
-        from sqlalchemy.engine import make_url
-        from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+        from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SAWarning
 
         if self._url is None:
             file = _default_file()
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             file.touch(mode=0o600)  # conversations are nobody else's business
+        refused = StoreError(
+            f'"{_without_password(self._url or "")}" is not the URL of a database.',
+            place="--db",
+            expected="Expected one like sqlite:///chats.db or postgresql://user@host/name.",
+            hint="Correct it, or leave --db out.",
+        )
+        url = _parse_url(self._url if self._url is not None else f"sqlite:///{_default_file()}")
+        if url is None:
+            raise refused
+        if url.drivername == "postgresql":  # SQLAlchemy 2.0 would look for psycopg2
+            url = url.set(drivername="postgresql+psycopg")
+        sqlite = url.get_backend_name() == "sqlite"
+        arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_S} if sqlite else {}
         try:
-            url = make_url(self._url if self._url is not None else f"sqlite:///{_default_file()}")
-            if url.drivername == "postgresql":  # SQLAlchemy 2.0 would look for psycopg2
-                url = url.set(drivername="postgresql+psycopg")
-            sqlite = url.get_backend_name() == "sqlite"
-            arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_S} if sqlite else {}
-            engine = create_engine(url, connect_args=arguments)
-        except (ArgumentError, NoSuchModuleError):
-            raise StoreError(
-                f'"{self.place}" is not the URL of a database.',
-                place="--db",
-                expected="Expected one like sqlite:///chats.db or postgresql://user@host/name.",
-                hint="Correct it, or leave --db out.",
-            ) from None
+            with warnings.catch_warnings():
+                # An argument of the URL that the driver does not know would be left out.
+                warnings.simplefilter("error", SAWarning)
+                engine = create_engine(url, connect_args=arguments)
+        except (ArgumentError, NoSuchModuleError, SAWarning):
+            raise refused from None
         except ModuleNotFoundError as error:
-            package = "promptbot[postgres]" if error.name == "psycopg" else error.name
+            package = _DRIVERS.get(error.name or "", error.name)
             raise StoreError(
                 f"this database needs the package {error.name}.",
                 place=f"--db {self.place}",
@@ -550,6 +553,22 @@ def _tables() -> _Tables:
             Column("mark", String(20)),
         ),
     )
+
+
+def _parse_url(text: str) -> URL | None:
+    """Return a database's URL; None where a text is none."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):  # the latter where the port is no number
+        return None
+    return None if "\0" in (url.database or "") else url
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(?<=:)[^:/@]+(?=@)", "***", url)
 
 
 def _default_file() -> Path:

@@ -137,6 +137,11 @@ def read_turns(path: Path) -> list[Turn]:
     Raises:
         DataError: It cannot be read, or is no such file.
     """
+    if path.suffix in READABLE and not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise DataError(
+            f"there is {found}.", place=str(path), hint="Give a file that holds a conversation."
+        )
     if path.suffix == ".jsonl":
         turns = [_turn_of_line(row.values, f"{path}, line {row.line}") for row in _rows(path)]
     elif path.suffix == ".json":

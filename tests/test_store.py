@@ -241,6 +241,9 @@ def test_processes_that_meet_an_old_store_at_once_migrate_it_once(tmp_path: Path
         ("nosuchdb://host/name", "is not the URL of a database"),
         ("sqlite:////nowhere/at/all/chats.db", "unable to open"),
         ("mysql+pymysql://user:secret@host/name", "needs the package pymysql"),
+        ("postgresql://user:secret@host:port/name", "is not the URL of a database"),
+        ("sqlite:///chats.db?nothing=1", "is not the URL of a database"),
+        ("sqlite:///chats%00.db", "is not the URL of a database"),
     ],
 )
 def test_a_wrong_url_is_explained_without_its_password(url: str, found: str) -> None:

@@ -76,6 +76,17 @@ class Bot:
         """The bot's name."""
         return self.spec.name
 
+    @property
+    def own_texts(self) -> list[str]:
+        """What the bot itself says and shows: the numbers and addresses in it are its own."""
+        shown = [example.output for example in self.examples]
+        return [
+            *self.partials.values(),
+            *(note.text for note in self.notes),
+            *(text for text in shown if text),
+            *(str(value) for value in self.spec.vars.values()),
+        ]
+
     @cached_property
     def content_hash(self) -> str:
         """Hash of settings, templates, examples and notes; 16 hexadecimal digits.

@@ -21,6 +21,9 @@ WATCHED = frozenset({".yaml", ".j2", ".jsonl", ".csv", ".md"})
 NOT_WATCHED = frozenset({"review.jsonl", "README.md"})
 """Files of a bot's folder that change no reply."""
 
+MAX_DEPTH = 20
+"""Names in a setting's key at most; those of bot.yaml itself have four."""
+
 DEFAULT = "default"
 """What takes a setting back to what the files say."""
 
@@ -112,6 +115,12 @@ class LiveBot:
                 "a bot keeps its name while it is talked to.", place="/set", hint="Set another."
             )
         path = key.split(".")
+        if len(path) > MAX_DEPTH:
+            raise InputError(
+                f"a setting of {len(path)} names is none.",
+                place="/set",
+                hint="As in: /set decoding.temperature 0.7",
+            )
         if text == DEFAULT:
             return self._load(self.bot.variant, _without(self.settings, path, key))
         value: Any = read_value(text, f"/set {key}")

@@ -103,7 +103,8 @@ def compare_turns(
     console = make_console()
     order = random.SystemRandom()
     status, summary = 0, None
-    for text, ask in turns:
+    for typed, ask in turns:
+        text = chains[0].hear(typed)  # what is kept of it anywhere is what the bot hears
         shown = order.sample(names, 2)
         try:
             with console.status("two replies are written", spinner_style=QUIET):

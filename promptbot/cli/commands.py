@@ -130,7 +130,8 @@ def write_in_editor(talk: Talk, argument: str) -> None:
     """Write a message in the user's own editor."""
     from promptbot.cli.editor import edit_text
 
-    text = edit_text(argument)
+    with talk.keyboard.as_before():
+        text = edit_text(argument)
     if text.strip():
         talk.show_asked(text.strip())
         talk.say(text.strip())

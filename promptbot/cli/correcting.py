@@ -63,7 +63,7 @@ def _keep(talk: Talk, kind: Kind, reply: Reply, wanted: str) -> None:
         talk,
         Correction(
             kind,
-            input=talk.last_message() or "",
+            input=talk.answered,
             output=wanted,
             replied=reply.text,
             session=talk.session.name,

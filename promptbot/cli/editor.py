@@ -22,6 +22,8 @@ def edit_text(text: str) -> str:
         InputError: There is no editor, or it failed; then nothing is taken over.
     """
     command = _editor()
+    # A terminal may give bytes that are no text, which stand in a str as lone surrogates.
+    text = text.encode("utf-8", "replace").decode("utf-8")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "message.md"
         file.write_text(text, encoding="utf-8")
@@ -31,7 +33,10 @@ def edit_text(text: str) -> str:
             raise _failed(command, error.strerror or str(error)) from None
         if status:
             raise _failed(command, f"it ended with status {status}")
-        return file.read_text(encoding="utf-8", errors="replace")
+        try:
+            return file.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise _failed(command, f"it left no text: {error.strerror}") from None
 
 
 def _editor() -> list[str]:
@@ -41,7 +46,14 @@ def _editor() -> list[str]:
         raise InputError(
             "there is no editor.", place="/editor", hint="Name one: export EDITOR=nano"
         )
-    return shlex.split(found)
+    try:
+        return shlex.split(found)
+    except ValueError as error:
+        raise InputError(
+            f"{found} cannot be read ({error}).",
+            place="$VISUAL or $EDITOR",
+            hint="Nothing was sent. Name another editor: export EDITOR=nano",
+        ) from None
 
 
 def _failed(command: list[str], reason: str) -> InputError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,7 +59,7 @@ def fork(talk: Talk, argument: str) -> None:
     if not talk.history.load(before):
         talk.tell("There is nothing to copy yet: say something first.")
         return
-    name = check_session_name(argument, place="/fork") if argument else _new_name(talk)
+    name = check_session_name(argument, talk.hear, place="/fork") if argument else _new_name(talk)
     talk.history.copy(before, name)
     last = talk.session.last
     talk.switch_to(name)
@@ -68,7 +69,7 @@ def fork(talk: Talk, argument: str) -> None:
 
 def rename(talk: Talk, argument: str) -> None:
     """Give the conversation another name."""
-    name = check_session_name(argument, place="/rename")
+    name = check_session_name(argument, talk.hear, place="/rename")
     if name != talk.session.name and (store := talk.history.store) and store.find(name):
         talk.tell(f"There is already a conversation {name}.")
         return
@@ -103,7 +104,7 @@ def save(talk: Talk, argument: str) -> None:
     """Write the conversation to a file; its ending says as what."""
     from promptbot.transcript import FORMATS, render_transcript
 
-    file = Path(argument).expanduser()
+    file = _path(argument)
     form = next((form for form in FORMATS if file.suffix == f".{form}"), None)
     store = talk.history.store
     if form is None:
@@ -113,14 +114,18 @@ def save(talk: Talk, argument: str) -> None:
         talk.tell("Only a stored conversation can be saved, and this one is not stored.")
         return
     messages = store.transcript(talk.session.name)
+    if not messages:
+        talk.tell("There is nothing to save yet: say something first.")
+        return
     text = render_transcript(talk.session.name, talk.bot.name, messages, form)
     try:
         with file.open("x", encoding="utf-8", newline="\n") as out:
             out.write(text)
     except FileExistsError:
         talk.tell(f"{argument} exists already; nothing was written.")
-    except OSError as error:
-        talk.tell(f"{argument} cannot be written ({error.strerror}).")
+    except (OSError, ValueError) as error:  # the latter where the name holds what none may hold
+        reason = error.strerror if isinstance(error, OSError) else error
+        talk.tell(f"{argument} cannot be written ({reason}).")
     else:
         talk.tell(f"Saved {len(messages)} messages to {argument}.")
 
@@ -132,10 +137,12 @@ def load(talk: Talk, argument: str) -> None:
     if not argument:
         talk.tell("Give a .json of /save, or a .jsonl of --transcript.")
         return
-    turns = read_turns(Path(argument).expanduser())
-    name = _new_name(talk)
+    turns = read_turns(_path(argument))
+    name, own = _new_name(talk), talk.bot.own_texts
     for turn in turns:
-        talk.history.append(name, turn.messages, stopped=turn.stopped)
+        # The file may come from a bot that kept what this one does not.
+        heard = replace(turn, user=talk.hear(turn.user), reply=talk.hear(turn.reply, own))
+        talk.history.append(name, heard.messages, stopped=turn.stopped)
     talk.switch_to(name)
     talk.show_resumed(talk.session.name)
 
@@ -144,7 +151,7 @@ def files(talk: Talk, typed: str) -> list[str]:
     """Return the folders and the files of conversations that what is typed may become."""
     from promptbot.turn_file import READABLE
 
-    place = Path(typed).expanduser()
+    place = _path(typed)
     parent = place if typed.endswith("/") else place.parent
     prefix = typed[: typed.rfind("/") + 1]
     found: list[str] = []
@@ -155,6 +162,14 @@ def files(talk: Talk, typed: str) -> list[str]:
             elif path.suffix in READABLE:
                 found.append(prefix + path.name)
     return found
+
+
+def _path(typed: str) -> Path:
+    """Return the path that was typed; ~ leads home, and as in a shell only where there is one."""
+    try:
+        return Path(typed).expanduser()
+    except RuntimeError:  # of nobody known
+        return Path(typed)
 
 
 def _stored(talk: Talk) -> Sequence[StoredSession]:

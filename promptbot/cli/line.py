@@ -9,7 +9,7 @@ from pathlib import Path
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import Condition, completion_is_selected
+from prompt_toolkit.filters import Condition, completion_is_selected, is_searching
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -62,6 +62,7 @@ def make_line(
         enable_history_search=False,
         style=STYLE,
         mouse_support=False,
+        enable_suspend=True,
         enable_open_in_editor=True,
     )
 
@@ -81,7 +82,7 @@ def ask(sign: str, text: str = "") -> str | None:
     """
     keys = _keys()
 
-    @keys.add("c-c", eager=True)
+    @keys.add("c-c", filter=~is_searching, eager=True)
     def give_up(event: KeyPressEvent) -> None:
         event.app.exit(exception=KeyboardInterrupt())
 
@@ -91,6 +92,7 @@ def ask(sign: str, text: str = "") -> str | None:
         prompt_continuation=" " * len(SIGN),
         key_bindings=keys,
         style=STYLE,
+        enable_suspend=True,
     )
     try:
         return session.prompt(default=text)
@@ -101,7 +103,8 @@ def ask(sign: str, text: str = "") -> str | None:
 def _keys() -> KeyBindings:
     keys = KeyBindings()
 
-    @keys.add("enter", filter=~completion_is_selected)
+    # While Ctrl-R searches, prompt_toolkit's own keys hold: Enter takes it over, Ctrl-C gives up.
+    @keys.add("enter", filter=~completion_is_selected & ~is_searching)
     def send(event: KeyPressEvent) -> None:
         event.current_buffer.validate_and_handle()
 
@@ -113,7 +116,7 @@ def _keys() -> KeyBindings:
     def new_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
-    @keys.add("c-c")
+    @keys.add("c-c", filter=~is_searching)
     def clear_or_interrupt(event: KeyPressEvent) -> None:
         if event.current_buffer.text:
             event.current_buffer.reset()

@@ -9,6 +9,7 @@ import errno
 import os
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -80,6 +81,7 @@ app.add_typer(sessions, name="sessions")
 
 def main() -> None:
     """Run the command line; the exit status is 0, 1, 2 for a user's mistake, 3, or 130."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a reply may hold what a terminal cannot show
@@ -97,6 +99,24 @@ def main() -> None:
         # What is still buffered cannot be written either; Python would try again as it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
+
+
+def _open_closed_streams() -> None:
+    """Put the null device where a standard stream is closed.
+
+    Otherwise the first file that is opened, as a database, would get the number of that stream,
+    and whatever writes to the stream would write into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this
+    null = None
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            null = null or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (to the end)
+            setattr(sys, name, null)
 
 
 if __name__ == "__main__":

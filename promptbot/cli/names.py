@@ -34,13 +34,25 @@ def new_session_name(is_taken: Callable[[str], bool]) -> str:
             return name
 
 
-def check_session_name(name: str, place: str = "--session") -> str:
+def check_session_name(name: str, hear: Callable[[str], str], place: str = "--session") -> str:
     """Return the name that a person gave to a session.
 
+    Args:
+        name: What they typed.
+        hear: Returns what may be kept of a text.
+        place: Where they typed it.
+
     Raises:
-        InputError: It is empty, too long, or holds what cannot be seen.
+        InputError: It is empty, too long, holds what cannot be seen, or what may not be kept.
     """
     name = name.strip()
+    if hear(name) != name:
+        raise InputError(
+            "a session's name is stored, and this one holds what the bot does not keep "
+            "(guard.redact, or a secret of the environment).",
+            place=place,
+            hint=f"Give a name that tells nothing, as {place} monday.",
+        )
     if name and len(name) <= MAX_NAME_LENGTH and name.isprintable():
         return name
     raise InputError(

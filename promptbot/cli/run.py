@@ -64,6 +64,7 @@ def run(
     from promptbot.bot.folder import load_bot
     from promptbot.cli.names import check_session_name
     from promptbot.errors import InputError
+    from promptbot.guard.guard import Guard
     from promptbot.store import SafeHistory, Store
     from promptbot.turn_file import TurnFile
 
@@ -71,8 +72,6 @@ def run(
         raise InputError(
             "the message is empty.", place="--once", hint='Write something, as --once "Hello".'
         )
-    if session is not None:
-        session = check_session_name(session)
     if ab is not None:
         others: dict[str, object] = {
             "--once": once,
@@ -91,6 +90,8 @@ def run(
 
         raise typer.Exit(hold(bot, ab, model=model, seed=seed, at_terminal=_is_terminal()))
     loaded = load_bot(bot, variant)
+    if session is not None:
+        session = check_session_name(session, lambda text: Guard(loaded.spec).hear(text).text)
     turns = TurnFile(transcript) if transcript else None
     at_terminal = once is None and not as_json and _is_terminal()
     if db is not None and session is None and not at_terminal:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, cast
+from types import FrameType
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -30,6 +32,7 @@ from promptbot.cli.style import (
 )
 from promptbot.errors import INTERRUPTED, InputError, PromptbotError, StoreError
 from promptbot.session import check_frozen
+from promptbot.store import SafeHistory
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
     from promptbot.bot.folder import Bot
     from promptbot.interfaces import FrozenModel
     from promptbot.session import Session
-    from promptbot.store import SafeHistory
     from promptbot.turn_file import TurnFile
     from promptbot.types import Message, Reply
 
@@ -75,6 +77,8 @@ class Talk:
         self.live = LiveBot(bot)
         """The bot, with what this conversation set."""
         self.console = make_console()
+        self.keyboard = Keyboard()
+        """The terminal's modes."""
         self.history = history
         """Where the conversation is kept."""
         self.models: dict[str, FrozenModel] = {}
@@ -87,6 +91,8 @@ class Talk:
         self._transcript = transcript
         self._failures = failures
         self._resumed = resumed
+        self.answered = ""
+        """The message that the last reply answers."""
         self._unanswered: str | None = None
         self._n_turns = 0
         self._spoke = False
@@ -122,7 +128,7 @@ class Talk:
             UserError: The model cannot be loaded.
             FrozenModelChanged: The model's weights are not what they were.
         """
-        with _silent_keyboard():
+        with self.keyboard.silent():
             self._greet()
             from promptbot.cli.line import make_line  # while the greeting is being read
 
@@ -137,37 +143,54 @@ class Talk:
         tell_changes(self)
         asked, text = text, self.hear(text)  # what is kept of it anywhere is what the bot hears
         self._unanswered = text
-        stopped, failed = False, None
-        with MarkdownStream(self.console) as screen, _noted_interrupts() as pressed:
+        with _noted_interrupts() as pressed:
+            said, stopped, failed = self._stream(asked, pressed)
+            if failed is None:
+                self._note_turn(text, said, stopped=stopped)
+        if failed:
+            self.show(error_text(failed))
+        elif stopped:
+            self.tell("— stopped")
+        else:
+            self._show_below(said)
+        self._show_failures()
+
+    def _stream(
+        self, text: str, pressed: threading.Event
+    ) -> tuple[str, bool, PromptbotError | None]:
+        """Show the reply to a message as it comes.
+
+        Returns:
+            What was shown, whether Ctrl-C stopped it, and what went wrong.
+
+        Raises:
+            UserError: The model cannot be loaded.
+        """
+        with MarkdownStream(self.console) as screen:
             try:
                 session = self.session
                 if session.chain.bot is not self.bot:
                     session.use(bot=self.bot)
                 session.last = None
-                pieces = cast("Generator[Reply, None, None]", session.stream(asked))
+                pieces = cast("Generator[Reply, None, None]", session.stream(text))
                 try:
+                    if pressed.is_set():
+                        raise KeyboardInterrupt
                     for piece in pieces:
                         screen.add(piece.text)
-                        if pressed.is_set():
+                        # The piece with the trace is the last one: the turn is kept by then.
+                        if pressed.is_set() and piece.trace is None:
                             raise KeyboardInterrupt
                 except KeyboardInterrupt:
                     pieces.close()  # what was said so far is remembered
                     raise
             except KeyboardInterrupt:
-                stopped = True
+                return screen.text, True, None
             except PromptbotError as error:
                 if self._loading.error is error:
                     raise
-                failed = error
-        if failed:
-            self.show(error_text(failed))
-        elif stopped:
-            self._note_turn(text, screen.text, stopped=True)
-            self.tell("— stopped")
-        else:
-            self._note_turn(text, screen.text)
-            self._show_below(screen.text)
-        self._show_failures()
+                return screen.text, False, error
+        return screen.text, False, None
 
     def hear(self, text: str, own: Sequence[str] = ()) -> str:
         """Return what the bot hears of a message, which is all that may be kept of it.
@@ -182,7 +205,7 @@ class Talk:
         """Count a turn that is over, and write it down."""
         if stopped and not said.strip():
             return  # nothing is remembered: the message can be asked again
-        self._unanswered = None
+        self.answered, self._unanswered = text, None
         self._n_turns += 1
         self._spoke = True
         session = self.session
@@ -203,12 +226,11 @@ class Talk:
         if text is None:
             self.tell("There is nothing to ask again: say something first.")
             return
-        self._take_back()
-        session.chain.seed += 1
+        session.use(seed=session.chain.seed + 1)
         if self.bot.spec.decoding.temperature == 0:
             self.tell("At temperature 0 the same prompt gives the same reply.")
         self.show_asked(text)
-        self.say(text)
+        self._say_instead(text)
 
     def edit(self) -> None:
         """Let the user change the last message, and ask it instead."""
@@ -220,8 +242,7 @@ class Talk:
             return
         changed = (ask(SIGN, text) or "").strip()
         if changed:
-            self._take_back()
-            self.say(changed)
+            self._say_instead(changed)
         else:
             self.tell("Left as it was.")
 
@@ -250,12 +271,33 @@ class Talk:
         roles = [message.role for message in said]
         return said[: len(said) - roles[::-1].index("user") - 1] if "user" in roles else said
 
-    def _take_back(self) -> None:
-        """Take the last message out of the conversation; one without a reply never was in it."""
+    def _say_instead(self, text: str) -> None:
+        """Send a message in place of the last one, whose turn stays where no reply comes."""
+        session = self.session
+        said, last = self._stored_messages(session.name), session.last
+        stopped = bool(said) and getattr(said[-1], "stopped", False)
+        taken = self._take_back()
+        self._unanswered = text
+        try:
+            self.say(text)
+        finally:  # also where Ctrl-C comes before or after the reply
+            if taken and self._unanswered is not None:
+                self.history.append(session.name, taken, stopped=stopped)
+                self._unanswered, session.last = None, last
+                self._n_turns += 1
+                self.tell("The turn before stays as it was.")
+
+    def _take_back(self) -> list[Message]:
+        """Take the last turn out of the conversation, and return it.
+
+        A message without a reply never was in it.
+        """
+        taken = []
         if self._unanswered is None:
-            self.history.drop_last_turn(self.session.name)
+            taken = self.history.drop_last_turn(self.session.name)
             self._n_turns = max(self._n_turns - 1, 0)
         self._unanswered = None
+        return taken
 
     def switch_to(self, name: str) -> None:
         """Go on in another conversation."""
@@ -456,11 +498,19 @@ class _Loading:
 
 @contextlib.contextmanager
 def _noted_interrupts() -> Iterator[threading.Event]:
-    """Note every Ctrl-C: its exception is lost where it meets a destructor or a weak reference."""
+    """Note every Ctrl-C, and raise it where nothing is left half done.
+
+    Its exception is lost where it meets a destructor or a weak reference, so whoever waits for
+    pieces looks at the note. While the screen is drawn or a turn is stored there is the note alone.
+    """
     pressed = threading.Event()
 
-    def note(number: int, frame: object) -> None:
+    def note(number: int, frame: FrameType | None) -> None:
         pressed.set()
+        while frame is not None:
+            if frame.f_code in _UNBROKEN:
+                return
+            frame = frame.f_back
         raise KeyboardInterrupt
 
     try:
@@ -474,22 +524,60 @@ def _noted_interrupts() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-@contextlib.contextmanager
-def _silent_keyboard() -> Iterator[None]:
-    """Keep what is typed ahead off the screen; it stands on the line when that is ready."""
-    try:
+_UNBROKEN = frozenset(
+    done.__code__
+    for done in (
+        MarkdownStream.__enter__,
+        MarkdownStream.add,
+        MarkdownStream.__exit__,
+        SafeHistory.append,
+        Talk._note_turn,
+    )
+)
+"""What Ctrl-C does not break off: half an escape sequence, or half a turn."""
+
+
+class Keyboard:
+    """What the terminal does with keys that nobody reads yet.
+
+    While a reply is written they stay off the screen, and stand on the line when that is ready;
+    Ctrl-Z too, which there stops the program with the screen in order.
+    """
+
+    def __init__(self) -> None:
+        self._before: list[Any] | None = None
+
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        """Keep what is typed ahead off the screen."""
+        try:
+            import termios
+
+            self._before = termios.tcgetattr(sys.stdin)
+        except (ImportError, ValueError, OSError, termios.error):  # Windows, or no terminal
+            yield
+            return
+        local = self._before[3] & ~(termios.ECHO | termios.ICANON)
+        local |= termios.NOFLSH  # Ctrl-C stops the reply, and leaves what was typed meanwhile
+        keys = list(self._before[6])
+        keys[termios.VSUSP] = os.fpathconf(sys.stdin.fileno(), "PC_VDISABLE").to_bytes(1, "big")
+        with self._set([*self._before[:3], local, *self._before[4:6], keys]):
+            yield
+
+    def as_before(self) -> contextlib.AbstractContextManager[None]:
+        """Give the terminal to another program as it was found."""
+        return self._set(self._before) if self._before else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def _set(self, modes: list[Any]) -> Iterator[None]:
         import termios
 
-        before = termios.tcgetattr(sys.stdin)
-    except (ImportError, ValueError, OSError, termios.error):  # Windows, or no terminal
-        yield
-        return
-    silent = [*before[:3], before[3] & ~(termios.ECHO | termios.ICANON), *before[4:]]
-    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+        now = termios.tcgetattr(sys.stdin)
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, modes)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, now)
 
 
 def _wake(line: PromptSession[str], error: BaseException) -> None:

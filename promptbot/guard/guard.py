@@ -190,7 +190,8 @@ class Screen:
 def without_secrets(text: str) -> tuple[str, int]:
     """Return a text without the values of environment variables whose names are those of keys."""
     n = 0
-    for name, value in os.environ.items():
+    # Longer ones first: where one secret begins with another, none of its rest may stay.
+    for name, value in sorted(os.environ.items(), key=lambda item: -len(item[1])):
         if value in text and _may_be_secret(value) and _SECRET_NAME.search(name.upper()):
             n += text.count(value)
             text = text.replace(value, "[secret]")

@@ -17,7 +17,8 @@ from types import TracebackType
 
 import pyte
 
-CTRL_C, CTRL_D, ENTER, ALT_ENTER, TAB = "\x03", "\x04", "\r", "\x1b\r", "\t"
+CTRL_C, CTRL_D, CTRL_E, CTRL_R, CTRL_Z = "\x03", "\x04", "\x05", "\x12", "\x1a"
+ENTER, ALT_ENTER, TAB = "\r", "\x1b\r", "\t"
 
 
 class Screen:

@@ -52,6 +52,22 @@ def test_a_pipe_alternates_messages_and_picks(
     assert "not decided by 3 picks" in found.lines[-2]
 
 
+def test_personal_data_reaches_neither_the_picks_nor_the_next_prompt(
+    cli: Cli, make_bot: BotMaker, script: ScriptMaker, tmp_path: Path
+) -> None:
+    settings = SHOP_YAML.replace("guard: {", "guard: {redact: [email], ")
+    shop = make_bot("shop", {"bot.yaml": settings, "variants/terse.yaml": "vars: {company: A}\n"})
+    model = script({"match": "jane", "text": "I know you."}, {"match": "", "text": "Hello."})
+    typed = b"I am jane@example.com\n1\nwho am I?\n1\n"
+    found = cli("run", str(shop), "--model", model, "--ab", "default", "terse", stdin=typed)
+    assert found.status == 0
+    [folder] = (tmp_path / "runs" / "shop-ab").iterdir()
+    assert [pick.input for pick in load_picks(folder)] == ["I am [email]", "who am I?"]
+    assert "I know you" not in found.out
+    kept = "".join(file.read_text() for file in folder.iterdir() if file.is_file())
+    assert "jane" not in kept
+
+
 def test_both_read_the_reply_that_was_picked(shop: str, tmp_path: Path) -> None:
     model = ScriptedModel(answers=["One.", "Two.", "Three.", "Four."])
     bots = load_bot(shop), load_bot(shop, "terse")

@@ -12,6 +12,7 @@ import pytest
 import promptbot
 from promptbot.cli import main as main_module
 from promptbot.errors import ProviderError
+from promptbot.store import Store
 from tests.cli.conftest import Cli, ScriptMaker
 
 HEAVY = [
@@ -128,3 +129,18 @@ def test_output_that_cannot_be_written_is_one_line() -> None:
         )
     assert done.returncode == 1
     assert done.stderr.strip() == "error: the output cannot be written: no space is left there."
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_cost_nothing(
+    shop: str, script: ScriptMaker, tmp_path: Path, closed: str
+) -> None:
+    model = script("Good day.")
+    command = f"{sys.executable} -m promptbot run {shop} --model {model} --once hi {closed}"
+    db = tmp_path / "chats.db"
+    command += f" --session a --db sqlite:///{db}"
+    assert subprocess.run(["sh", "-c", command], check=False, timeout=60).returncode == 0
+    assert [message.content for message in Store(f"sqlite:///{db}").load("a")] == [
+        "hi",
+        "Good day.",
+    ]

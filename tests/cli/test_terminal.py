@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import io
+import json
+import signal
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from rich.console import Console
 
-from promptbot.store import Store
+from promptbot.cli.markdown import MarkdownStream
+from promptbot.cli.terminal import _noted_interrupts
+from promptbot.store import SafeHistory, Store
 from promptbot.types import Message
-from tests.cli.conftest import ScriptMaker
-from tests.cli.screen import ALT_ENTER, CTRL_C, CTRL_D, ENTER, TAB, Screen
+from tests.cli.conftest import SHOP_YAML, ScriptMaker
+from tests.cli.screen import (
+    ALT_ENTER,
+    CTRL_C,
+    CTRL_D,
+    CTRL_E,
+    CTRL_R,
+    CTRL_Z,
+    ENTER,
+    TAB,
+    Screen,
+)
+from tests.conftest import BotMaker
 
 PROMPTBOT = [sys.executable, "-m", "promptbot"]
 SLOW_TALK = str(Path(__file__).with_name("slow_talk.py"))
@@ -108,6 +126,80 @@ def test_ctrl_c_stops_the_reply_and_keeps_session_and_words(shop: str) -> None:
         assert screen.wait() == 130
         assert "Traceback" not in screen.text
     assert all(len(line) <= 40 for line in screen.lines)
+
+
+def test_what_is_typed_while_a_reply_is_written_stands_on_the_next_line(shop: str) -> None:
+    with Screen([sys.executable, SLOW_TALK, shop]) as screen:
+        screen.write("count")
+        screen.expect("number9")
+        screen.send("and then")
+        screen.expect("number29")
+        assert "and then" not in screen.text
+        screen.send(CTRL_C)
+        screen.expect("— stopped")
+        screen.expect("› and then")
+        screen.send(" this" + ENTER)
+        screen.expect("All right.")
+        assert Store().load("slow-fox-10")[2] == Message("user", "and then this")
+
+
+def test_ctrl_z_waits_for_the_end_of_a_reply_and_leaves_the_shell_in_order(shop: str) -> None:
+    env = {"PS1": "shell> "}
+    with Screen(["bash", "--noprofile", "--norc", "-i"], env=env) as screen:
+        screen.expect("shell>")
+        screen.send(f"{sys.executable} {SLOW_TALK} {shop}" + ENTER)
+        screen.expect("leaves.")
+        screen.write("count")
+        screen.expect("number9")
+        screen.send(CTRL_Z)
+        screen.expect("number29")
+        assert "Stopped" not in screen.text
+        screen.send(CTRL_C)
+        screen.expect("Stopped")
+        screen.send("echo still $((6 * 7))" + ENTER)
+        screen.expect("still 42")
+        assert "echo still" in screen.text, "the shell shows nothing that is typed"
+        assert screen.raw.rfind(b"\x1b[?25h") > screen.raw.rfind(b"\x1b[?25l"), "no cursor"
+        screen.send("fg" + ENTER)
+        screen.ready()
+        assert screen.shown("thanks") == ["  All right."]
+
+
+def test_ctrl_r_finds_what_was_typed_before(shop: str) -> None:
+    with Screen([sys.executable, SLOW_TALK, shop]) as screen:
+        screen.shown("a first question")
+        screen.send(CTRL_R + "first")
+        screen.expect("› a first question", count=2)
+        screen.send(CTRL_C)
+        screen.ready()
+        screen.send(CTRL_R + "first")
+        screen.expect("› a first question", count=2)
+        screen.send(ENTER + CTRL_E + ", again" + ENTER)
+        screen.expect("All right.", count=2)
+        assert Store().load("slow-fox-10")[2] == Message("user", "a first question, again")
+
+
+def test_ctrl_c_breaks_off_neither_a_drawing_nor_a_turn_that_is_stored() -> None:
+    class Pressing(io.StringIO):
+        def write(self, text: str) -> int:
+            signal.raise_signal(signal.SIGINT)
+            return super().write(text)
+
+    class PressingStore(Store):
+        def append(self, *args: Any, **kwargs: Any) -> None:
+            signal.raise_signal(signal.SIGINT)
+            super().append(*args, **kwargs)
+
+    console = Console(file=Pressing(), force_terminal=True, width=40)
+    with _noted_interrupts() as pressed:
+        with MarkdownStream(console) as screen:
+            screen.add("one\n\ntwo")
+        assert pressed.is_set()
+        SafeHistory(PressingStore(), pytest.fail).append("a", [Message("user", "kept")])
+    assert "two" in cast(io.StringIO, console.file).getvalue()
+    assert Store().load("a") == [Message("user", "kept")]
+    with pytest.raises(KeyboardInterrupt), _noted_interrupts():
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_slash_commands_change_the_conversation(shop: str) -> None:
@@ -268,3 +360,76 @@ def test_no_word_of_another_script_is_lost_in_a_narrow_window(
         assert len([line for line in answer if line.strip()]) > 2, "nothing was wrapped"
         screen.send(CTRL_D)
         assert screen.wait() == 0
+
+
+def test_a_turn_that_is_asked_again_in_vain_stays(shop: str) -> None:
+    with Screen([sys.executable, SLOW_TALK, shop]) as screen:
+        screen.shown("hello")
+        before = Store().transcript("slow-fox-10")
+        screen.send("/edit" + ENTER)
+        screen.expect("› hello", count=2)
+        screen.send("\x15fail" + ENTER)
+        screen.expect("error: slow: the server is down.")
+        screen.expect("The turn before stays as it was.")
+        after = Store().transcript("slow-fox-10")
+        assert [m.content for m in after] == [m.content for m in before] == ["hello", "All right."]
+        assert screen.shown("/retry")[-1] == "  All right."
+        assert len(Store().load("slow-fox-10")) == 2
+
+
+def test_a_stopped_turn_that_is_asked_again_in_vain_stays_marked(shop: str) -> None:
+    with Screen([sys.executable, SLOW_TALK, shop]) as screen:
+        screen.write("count")
+        screen.expect("number9")
+        screen.send(CTRL_C)
+        screen.expect("— stopped")
+        screen.ready()
+        screen.send("/edit" + ENTER)
+        screen.expect("› count", count=2)
+        screen.send("\x15fail" + ENTER)
+        screen.expect("The turn before stays as it was.")
+        assert [message.stopped for message in Store().transcript("slow-fox-10")] == [False, True]
+
+
+def test_a_correction_is_of_the_message_that_was_answered(shop: str) -> None:
+    with Screen([sys.executable, SLOW_TALK, shop]) as screen:
+        screen.shown("hello")
+        elsewhere = [Message("user", "from another window"), Message("assistant", "Yes.")]
+        Store(bot="shop").append("slow-fox-10", elsewhere)
+        screen.shown("/good")
+    kept = json.loads((Path(shop) / "review.jsonl").read_text())
+    assert (kept["input"], kept["output"]) == ("hello", "All right.")
+
+
+def test_what_is_loaded_from_a_file_is_heard_first(make_bot: BotMaker, tmp_path: Path) -> None:
+    settings = SHOP_YAML.replace("guard: {", "guard: {redact: [email], ")
+    settings = settings.replace("{company: Acme}", "{company: Acme, mail: help@acme.example}")
+    shop = make_bot("shop", {"bot.yaml": settings})
+    turn = {"user": "I am jane@example.com", "reply": "Not joe@x.org? Write to help@acme.example."}
+    (tmp_path / "talk.jsonl").write_text(json.dumps(turn) + "\n")
+    with Screen([sys.executable, SLOW_TALK, str(shop)], cwd=tmp_path) as screen:
+        screen.shown("/load talk.jsonl")
+        screen.shown("/rename jane@example.com")
+        screen.expect("does not keep")
+        screen.shown("/fork jane@example.com")
+    [stored] = Store().sessions()
+    assert [message.content for message in Store().load(stored.name)] == [
+        "I am [email]",
+        "Not [email]? Write to help@acme.example.",
+    ]
+
+
+def test_files_of_nobody_known_and_conversations_without_a_word(shop: str, tmp_path: Path) -> None:
+    with Screen([sys.executable, SLOW_TALK, shop], cwd=tmp_path) as screen:
+        assert screen.shown("/save talk.md") == [
+            "  There is nothing to save yet: say something first."
+        ]
+        assert screen.shown("/load ~nobody-here/a.json") == [
+            "  error: ~nobody-here/a.json: there is no such file.",
+            "  Give a file that holds a conversation.",
+        ]
+        screen.shown("hello")
+        assert "cannot be written" in screen.shown("/save ~nobody-here/a.json")[0]
+        assert screen.shown("/undo") == ["  Taken back: hello"]
+        assert screen.shown("/sessions") == ["  No conversation with this bot is stored yet."]
+        assert not list(tmp_path.glob("talk*"))

@@ -119,6 +119,12 @@ def test_secrets_of_the_environment_are_never_heard(
     assert events(reply) == (GuardEvent("secret", "message", 1),)
 
 
+def test_a_secret_that_begins_with_another_goes_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_TOKEN", "abcdefgh1234")
+    monkeypatch.setenv("B_TOKEN", "abcdefgh1234-and-the-rest")
+    assert without_secrets("use abcdefgh1234-and-the-rest") == ("use [secret]", 1)
+
+
 def test_an_emergency_is_answered_without_the_model(make_bot: BotMaker) -> None:
     chain = make_chain(
         make_bot,
