@@ -68,6 +68,7 @@ def plain(
         AutoModelForSequenceClassification,
         AutoTokenizer,
         DataCollatorWithPadding,
+        PrinterCallback,
         Trainer,
         TrainingArguments,
         set_seed,
@@ -108,6 +109,7 @@ def plain(
         data_collator=DataCollatorWithPadding(tokenizer),
         train_dataset=rows,
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     trainer.save_model(str(folder / "out"))
 

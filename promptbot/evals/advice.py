@@ -154,8 +154,9 @@ class Measured:
     """``prompt`` or ``training`` with the examples that there are; None where it is open."""
     metric: str
     """What was measured."""
-    by_way: Mapping[str, float]
-    """The best that each way came to, with the examples that there are; of the same suite alone."""
+    by_way: Mapping[str, tuple[float, str]]
+    """The best that each way came to, with the examples that there are, and the column that did; of
+    the same suite alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,12 +285,12 @@ def _measured_itself(
             if column["metrics"][metric]
         }
         text, winner = f"{suite.spec.name}: {numbers['headline']}", None
-    by_way: dict[str, float] = {}
+    by_way: dict[str, tuple[float, str]] = {}
     for column in manifest["columns"]:
         name = column["curve"] or column["name"]
         if name in values:
             way = _way_of(name, column, suite, manifest)
-            by_way[way] = max(values[name], by_way.get(way, 0.0))
+            by_way[way] = max((values[name], name), by_way.get(way, (0.0, "")))
     if not run_metric(manifest, manifest["metrics"][0]).higher_is_better and not curve:
         by_way = {}
     return Measured(str(folder), True, text, winner, metric, by_way)
@@ -456,14 +457,12 @@ def _corrections(name: str, measured: Sequence[Measured]) -> Iterator[Reason]:
     """
     own = [one for one in measured if one.same_suite and len(one.by_way) > 1]
     if own:
-        values = own[0].by_way
-        if name in values:
-            best = max(values.values())
-            points = max(-FULL_WEIGHT, FULL_WEIGHT - round(100 * (best - values[name])))
-            text = f"measured here: {own[0].metric} {values[name]:.1%}"
-            yield Reason(
-                points, f"{text}." if values[name] == best else f"{text}, best {best:.1%}."
-            )
+        if name in own[0].by_way:
+            value, column = own[0].by_way[name]
+            best = max(own[0].by_way.values())[0]
+            points = max(-FULL_WEIGHT, FULL_WEIGHT - round(100 * (best - value)))
+            text = f"measured here: {column}, {own[0].metric} {value:.1%}"
+            yield Reason(points, f"{text}." if value == best else f"{text}, best {best:.1%}.")
         return
     others = [one for one in measured if not one.same_suite]
     for one in others[:1]:

@@ -209,11 +209,10 @@ def make_causal_baseline(
                 method=spec.method, seed=seed, place=place, settings=settings,
             )  # fmt: skip
 
-    def loss(tried: Sequence[int], judged: Sequence[int], settings: Recipe) -> float:
+    def loss(tried: list[int], judged: list[int], settings: Recipe, work: Path) -> float:
         with tempfile.TemporaryDirectory() as name:
-            folder = Path(name) / "trained"
-            train([texts[i] for i in tried], folder, Path(name) / "work", settings)
-            return causal.loss_of_answers(folder, [texts[i] for i in judged])
+            train([texts[i] for i in tried], Path(name), work, settings)
+            return causal.loss_of_answers(Path(name), [texts[i] for i in judged])
 
     @functools.cache
     def announce() -> None:
@@ -246,7 +245,7 @@ def _search(
     own: Recipe,
     identity: Mapping[str, Any],
     cache: Path,
-    loss: Callable[[Sequence[int], Sequence[int], Recipe], float],
+    loss: Callable[[list[int], list[int], Recipe, Path], float],
     parts: tuple[list[int], list[int]] | None,
     seed: int,
     on_trial: Callable[[Trial], None],
@@ -259,7 +258,8 @@ def _search(
         own: The settings that the method takes by itself.
         identity: What decides the baseline beside its settings.
         cache: Where losses are kept.
-        loss: Of a training with the first places, judged by the second.
+        loss: Of a training with the first places, judged by the second; the folder is for its
+            checkpoints, the same one for every process that trains it.
         parts: The places of examples to train on and to judge by.
         seed: Of the settings that are tried.
         on_trial: Called with each of them.
@@ -274,9 +274,16 @@ def _search(
     announce()
     tried, judged = parts
     key = content_hash({**identity, "own": asdict(own), "search": constants(), "seed": seed})
+
+    def loss_of(recipe: Recipe) -> float:
+        work = cache / f"{key}.{content_hash(asdict(recipe))}.training"
+        found = loss(tried, judged, recipe, work)
+        shutil.rmtree(work, ignore_errors=True)
+        return found
+
     return search(
         own,
-        partial(loss, tried, judged),
+        loss_of,
         n_trials=spec.search,
         n_held_out=len(judged),
         seed=seed,
@@ -458,16 +465,15 @@ class _Training:
     def loss(
         self,
         examples: Sequence[Example],
-        tried: Sequence[int],
-        judged: Sequence[int],
+        tried: list[int],
+        judged: list[int],
         settings: Recipe,
+        work: Path,
     ) -> float:
         """Train on some examples and return the mean loss of others, in nats."""
         with tempfile.TemporaryDirectory() as name:
-            folder = Path(name) / "trained"
-            folder.mkdir()
             way = replace(self, settings=settings)
-            predictor = way.fit([examples[i] for i in tried], folder, Path(name) / "work")
+            predictor = way.fit([examples[i] for i in tried], Path(name), work)
             asked = [Sample(str(i), examples[i].input, str(examples[i].label)) for i in judged]
             logprobs = [
                 answer.label_logprobs[sample.target]

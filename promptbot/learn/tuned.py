@@ -230,7 +230,11 @@ def fit_classifier(
         eval_dataset=[rows[i] for i in dev] if len(dev) else None,
         compute_loss_func=loss,
         callbacks=[EarlyStoppingCallback(PATIENCE)] if len(dev) else [],
-        optimizer_cls_and_kwargs=(torch.optim.AdamW, {"params": _groups(model, settings)}),
+        optimizer_cls_and_kwargs=(
+            torch.optim.AdamW,
+            # Fused as in Trainer itself: of a small batch, the loop over parameters is a third.
+            {"params": _groups(model, settings), "fused": True},
+        ),
     )
     trainer.remove_callback(PrinterCallback)
     train_to_end(trainer, work, method, place)
@@ -294,6 +298,7 @@ def fit_contrastive(
     labels = sorted({str(example.label) for example in examples})
     number = {label: i for i, label in enumerate(labels)}
     model = SentenceTransformer(str(base), trust_remote_code=False, local_files_only=True)
+    model.model_card_data.generate_widget_examples = False  # encodes texts for a card never written
     settings = settings or recipe("contrastive", len(examples))
     arguments = SentenceTransformerTrainingArguments(
         **arguments_of(settings, work, seed, at_most=len(examples)),

@@ -223,13 +223,16 @@ class TransformersEncoder:
         try:
             import torch
             from transformers import AutoModel, AutoTokenizer
+
+            from promptbot.models.transformers import quiet
         except ImportError as error:
             raise MissingExtra("A Transformers encoder", "torch", "hf") from error
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            self._model = AutoModel.from_pretrained(
-                folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-            ).eval()
+            with quiet():
+                self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+                self._model = AutoModel.from_pretrained(
+                    folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+                ).eval()
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(
                 f"Transformers cannot read it: {error}".splitlines()[0],

@@ -137,3 +137,27 @@ def test_chat_bots_have_no_labels_to_learn(suite: Path, make_bot: BotMaker) -> N
     suite.write_text(text[: text.index("pool:")])
     with pytest.raises(SpecError, match="task is chat"):
         with_baselines(load_suite(suite), {"probe": BaselineSpec(method="linear_probe")})
+
+
+def test_a_probe_has_nothing_to_search_in_a_suite_or_a_command(suite: Path) -> None:
+    result = CliRunner().invoke(app, ["finetune", suite.name, "--search", "3"])
+    assert isinstance(result.exception, InputError)
+    assert "chooses its penalty by itself" in str(result.exception)
+    text = suite.read_text()
+    suite.write_text(text.replace("model: embedded}", "model: embedded, search: 3}"))
+    with pytest.raises(SpecError, match=r"line 6(?s:.*)chooses its penalty by itself"):
+        load_suite(suite)
+
+
+def test_a_search_is_of_the_baselines_settings_and_in_the_manifest_only_where_there_is_one(
+    suite: Path,
+) -> None:
+    text = suite.read_text()
+    suite.write_text(text.replace("method: linear_probe, model: embedded", "method: lora"))
+    [spec] = load_suite(suite).spec.baseline.values()
+    assert spec.search == 0
+    suite.write_text(
+        text.replace("method: linear_probe, model: embedded", "method: lora, search: 4")
+    )
+    [spec] = load_suite(suite).spec.baseline.values()
+    assert spec.search == 4

@@ -105,7 +105,7 @@ def test_a_run_of_the_same_suite_outweighs_the_rules(
     advice = advise(load_suite(suite), SMALL)
     assert advice.ways[0].name == winner
     assert advice.measured[0].same_suite
-    assert "measured here: accuracy with 8 examples a label" in advice.sentence
+    assert ", accuracy with 8 examples a label" in advice.sentence
 
 
 def test_what_was_measured_speaks_of_the_ways_that_were_measured_alone(suite: Path) -> None:
@@ -116,8 +116,10 @@ def test_what_was_measured_speaks_of_the_ways_that_were_measured_alone(suite: Pa
         for name, way in ways.items()
     }
     assert said == {
-        "linear probe": [(10, "measured here: accuracy with 8 examples a label 70.0%.")],
-        "prompt": [(-2, "measured here: accuracy with 8 examples a label 58.0%, best 70.0%.")],
+        "linear probe": [(10, "measured here: probe, accuracy with 8 examples a label 70.0%.")],
+        "prompt": [
+            (-2, "measured here: default, accuracy with 8 examples a label 58.0%, best 70.0%.")
+        ],
         "calibrated prompt": [],
         "LoRA": [],
         "full fine-tuning": [],
@@ -139,7 +141,7 @@ def test_a_run_without_budgets_corrects_too_and_a_calibrated_prompt_is_a_way_of_
     (folder / "manifest.json").write_text(json.dumps(manifest))
     advice = advise(load_suite(suite), SMALL)
     assert advice.ways[0].name == "calibrated prompt"
-    assert advice.sentence.endswith("measured here: accuracy 90.0%.")
+    assert advice.sentence.endswith("measured here: calm, accuracy 90.0%.")
 
 
 def test_a_run_of_another_suite_only_adds_to_them(suite: Path) -> None:
@@ -228,7 +230,7 @@ def test_a_run_of_a_chat_bot_corrects_the_rules(chat_suite: Path) -> None:
     bot.write_text(re.sub(r"model: .*", "model: embedded", bot.read_text()))
     advice = advise(load_suite(chat_suite), SMALL)
     assert advice.ways[0].method == "causal_lora"
-    assert advice.sentence.endswith("measured here: exact 80.0%.")
+    assert advice.sentence.endswith("measured here: probe, exact 80.0%.")
 
 
 def test_the_command_prints_the_advice_its_basis_and_json(suite: Path) -> None:
