@@ -21,7 +21,7 @@ from pathlib import Path
 from promptbot.evals.metrics.registry import metrics_of
 from promptbot.evals.records import Record, RecordFile, save_json, save_samples
 from promptbot.evals.report import save_reports
-from promptbot.evals.suite import EvalSample
+from promptbot.evals.suite import EvalSample, hash_samples
 from promptbot.evals.summary import summarise
 from promptbot.types import Message, Prediction, Sample
 
@@ -79,12 +79,16 @@ def write_run(folder: Path, n_columns: int, n_samples: int, n_labels: int) -> No
         "suite": {"name": "large", "description": "", "margin": 0.05, "gate": []},
         "task": "classify",
         "fallback": "",
-        "columns": [{"name": name} for name in columns],
+        "columns": [{"name": name, "model": "none"} for name in columns],
         "metrics": list(metrics_of("classify")),
         "seeds": [0],
         "repeats": 1,
         "leaks": [],
-        "data_hash": "",
+        "data_hash": hash_samples(samples),
+        "bot_hashes": {},
+        "models": {},
+        "path": "none",
+        "options": {},
         "versions": {},
         "started": "2000-01-01T00:00:00+0000",
     }

@@ -92,7 +92,7 @@ class ScriptedModel(BaseChatModel):
     def revision(self) -> str:
         """Content hash of the script."""
         script = json.dumps(list(self.answers), sort_keys=True, ensure_ascii=False, default=dict)
-        return hashlib.sha256(script.encode()).hexdigest()
+        return hashlib.sha256(script.encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
     def can_score(self) -> bool:

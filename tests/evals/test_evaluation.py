@@ -17,7 +17,7 @@ from promptbot.errors import DataError, InputError
 from promptbot.evals.columns import Workshop
 from promptbot.evals.evaluation import Progress, evaluate, plan, resume
 from promptbot.evals.gate import judge
-from promptbot.evals.metrics.registry import METRICS, Value
+from promptbot.evals.metrics.registry import Value
 from promptbot.evals.records import (
     RecordFile,
     find_run,
@@ -43,7 +43,7 @@ def numbers(summary: Summary) -> Any:
     found = json.loads(json.dumps(summary.to_dict()))
     for column in found["columns"].values():
         for name in list(column["metrics"]):
-            if METRICS[name].unit == "seconds":
+            if summary.metric_named(name).unit == "seconds":
                 column["metrics"].pop(name)
     return found
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,17 @@ import pytest
 from promptbot.errors import DataError, ModelError, SpecError, TemplateError
 from promptbot.evals.evaluation import Progress, evaluate, resume
 from promptbot.evals.judge import Judge, JudgeSpec, both_orders, load_judge
-from promptbot.evals.judging import FOLDER, count_questions
+from promptbot.evals.judging import FOLDER, JudgePredictor, count_questions
 from promptbot.evals.metrics.agreement import cohen_kappa, kappa_interval
-from promptbot.evals.records import load_records
+from promptbot.evals.records import load_records, run_folders
 from promptbot.evals.report.html import render_html
 from promptbot.evals.report.markdown import render_markdown
 from promptbot.evals.suite import load_suite
 from promptbot.evals.summary import Summary, summarise
+from promptbot.types import Prediction
 from tests.evals.conftest import ROWS, SuiteMaker
+from tests.evals.test_evaluation import numbers
+from tests.evals.test_faults import forked
 
 Judged = Callable[..., Path]
 
@@ -308,6 +313,38 @@ def test_a_stopped_judge_goes_on(judged: Judged, n: int) -> None:
     assert len(asked) == 24 - n
     assert resumed.values[resumed.columns[0]]["good"] == whole.values[whole.columns[0]]["good"]
     assert resumed.comparisons == whole.comparisons
+
+
+@pytest.mark.parametrize("n", [1, 9, 20])
+def test_killed_while_judging_a_run_ends_as_if_nothing_had_happened(judged: Judged, n: int) -> None:
+    script = [{"match": "Pardon?", "text": "Score: 1"}, {"match": "", "text": "Score: 5"}]
+    path = judged(script, terse=True)
+    whole = run(path)
+    runs = path.parent / "killed"
+
+    def work() -> None:
+        answer = JudgePredictor._answer
+
+        def slowly(self: JudgePredictor, text: str) -> Prediction:
+            time.sleep(0.02)
+            return answer(self, text)
+
+        JudgePredictor._answer = slowly  # type: ignore[method-assign]
+        evaluate(load_suite(path), runs=runs, options={})
+
+    def judged_enough() -> bool:
+        found = list(runs.glob("*/*/judges/records.jsonl"))
+        return bool(found) and found[0].read_bytes().count(b"\n") >= n
+
+    assert forked(work, judged_enough) == signal.SIGKILL
+    [folder] = run_folders(runs)
+    n_judged = len(load_records(folder / FOLDER))
+    assert n <= n_judged < 24
+    asked: list[object] = []
+    again = resume(folder, Progress(on_record=asked.append))
+    assert len(asked) == 24 - n_judged
+    assert json.dumps(numbers(again)) == json.dumps(numbers(whole))
+    assert again.judges == whole.judges
 
 
 def test_a_report_asks_no_judge(judged: Judged, tmp_path: Path) -> None:

@@ -83,6 +83,11 @@ def text(kind: str, x: float, y: float, words: str, anchor: str) -> Markup:
     )
 
 
+def shorten(name: str, most: int) -> str:
+    """Return a name, cut where it is longer than `most` letters."""
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
 def dot(kind: str, x: float, y: float, radius: float, title: str) -> Markup:
     """Return a dot that says its title when pointed at."""
     return Markup('<circle class="{}" cx="{}" cy="{}" r="{}"><title>{}</title></circle>').format(

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from promptbot.evals.metrics.calibration import N_BINS, Bin, reliability
-from promptbot.evals.report.axes import Axes, dot, line, text, ticks
+from promptbot.evals.report.axes import Axes, dot, line, shorten, text, ticks
 from promptbot.evals.summary import Summary
+
+MAX_NAME = 22
+"""Letters of a column's name beside a chart."""
 
 MAX_MATRIX = 24
 """Labels up to which confusions are drawn as a matrix."""
@@ -40,25 +43,41 @@ def cost_chart(summary: Summary, cost: str, caption: str) -> Markup:
         ticks(max(0.0, min(bounds)), min(1.0, max(bounds)), 6),
         caption,
         summary.metric.name,
+        right=150,
     )
     inside = []
     outcomes = {c.name: c.outcome for c in summary.comparisons}
-    labels: list[tuple[float, float]] = []
-    for column, paid, value in sorted(points, key=lambda p: -p[2].estimate):
+    points.sort(key=lambda point: -point[2].estimate)
+    heights = spread([axes.y(value.estimate) for *_, value in points], axes.height - axes.bottom)
+    for (column, paid, value), at in zip(points, heights, strict=True):
         x, y = axes.x(paid), axes.y(value.estimate)
         kind = outcomes.get(column, "reference")
+        # Columns that cost alike would cover one another's names: these stand at the side.
+        edge = axes.width - axes.right
+        inside.append(line("leader", x, y, edge + 8, at))
+        inside.append(text("name", edge + 12, at + 4, shorten(column, MAX_NAME), "start"))
         if value.interval:
             inside.append(line(kind, x, axes.y(value.interval.low), x, axes.y(value.interval.high)))
         inside.append(dot(kind, x, y, 5, f"{column}: {value.estimate:.1%}, {paid:.4g} {caption}"))
-        at = y + 4
-        while any(abs(at - other) < 12 and abs(x - place) < 90 for place, other in labels):
-            at += 12
-        labels.append((x, at))
-        near_edge = x > axes.width - 110
-        inside.append(
-            text("name", x - 9 if near_edge else x + 9, at, column, "end" if near_edge else "start")
-        )
     return axes.draw(f"{summary.metric.name} against {caption}", inside, lambda v: f"{v:g}")
+
+
+def spread(heights: Sequence[float], floor: float, gap: float = 13.0) -> list[float]:
+    """Return heights for names, near the given ones, which grow, and apart from one another.
+
+    Args:
+        heights: Where names would stand, from the top down.
+        floor: None stands below, unless there are too many.
+        gap: Between two names, in pixels.
+    """
+    found: list[float] = []
+    for height in heights:
+        found.append(max(height, found[-1] + gap) if found else height)
+    limit = floor
+    for number in reversed(range(len(found))):
+        found[number] = min(found[number], limit)
+        limit = found[number] - gap
+    return found
 
 
 def calibration_charts(summary: Summary) -> list[tuple[str, Markup]]:

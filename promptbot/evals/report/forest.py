@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from promptbot.evals.report.axes import text
+from promptbot.evals.report.axes import shorten, text
 from promptbot.evals.report.axes import ticks as round_ticks
 from promptbot.evals.verdict import Comparison, Scale
 
@@ -51,7 +51,7 @@ def forest_plot(comparisons: Sequence[Comparison], scale: Scale) -> Markup:
     for number, c in enumerate(comparisons):
         y = TOP + ROW * number + ROW / 2
         start, end = x(c.interval.low * factor), x(c.interval.high * factor)
-        parts.append(text("name", LEFT - 12, y + 4, _short(c.name), "end"))
+        parts.append(text("name", LEFT - 12, y + 4, shorten(c.name, 24), "end"))
         parts.append(
             Markup(
                 '<g class="{}"><title>{}</title><line x1="{}" x2="{}" y1="{}" y2="{}"/>'
@@ -60,7 +60,3 @@ def forest_plot(comparisons: Sequence[Comparison], scale: Scale) -> Markup:
         )
     parts.append(Markup("</svg>"))
     return Markup("").join(parts)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 24 else name[:23] + "…"
