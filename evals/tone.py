@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promptbot.evals.metrics.registry import Outcome
+from promptbot.evals.metrics.metric import Outcome
 
 MOST_WORDS = 25
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from promptbot.errors import ContextOverflow, InputError, UserError
 from promptbot.evals.measures import KeptScore, Measured, key_of
-from promptbot.evals.metrics.registry import METRICS, Outcome
+from promptbot.evals.metrics.metric import Outcome
+from promptbot.evals.metrics.registry import METRICS
 
 if TYPE_CHECKING:
     from promptbot.interfaces import FrozenModel

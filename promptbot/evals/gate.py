@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from promptbot.errors import SpecError
-from promptbot.evals.metrics.registry import Value
+from promptbot.evals.metrics.metric import Value
 from promptbot.evals.stats import Interval, paired_interval
 from promptbot.evals.verdict import Scale
 

@@ -29,7 +29,8 @@ from pydantic import Field
 from promptbot.bot.spec import Settings, Text
 from promptbot.data import content_hash, scan_rows
 from promptbot.errors import DataError, SpecError, did_you_mean
-from promptbot.evals.metrics.registry import Metric, Outcome, metric_named
+from promptbot.evals.metrics.metric import Metric, Outcome
+from promptbot.evals.metrics.registry import metric_named
 from promptbot.evals.metrics.text import normalise
 from promptbot.prompt.template import Template
 

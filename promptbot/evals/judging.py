@@ -21,7 +21,7 @@ from promptbot.errors import DataError, ModelError
 from promptbot.evals.judge import Judge, Question, Winner, both_orders, same_answer
 from promptbot.evals.measures import KeptScore, Measured, key_of
 from promptbot.evals.metrics.agreement import cohen_kappa, kappa_interval
-from promptbot.evals.metrics.registry import Outcome
+from promptbot.evals.metrics.metric import Outcome
 from promptbot.evals.records import Key, Record, RecordFile, load_records, save_json
 from promptbot.evals.runner import Job, run_jobs
 from promptbot.evals.stats import Interval, wilson

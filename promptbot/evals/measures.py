@@ -16,7 +16,8 @@ from typing import Any
 from promptbot.errors import DataError
 from promptbot.evals.lines import whole_lines
 from promptbot.evals.manifest import load_manifest
-from promptbot.evals.metrics.registry import Metric, Outcome, known_metric
+from promptbot.evals.metrics.metric import Metric, Outcome
+from promptbot.evals.metrics.registry import known_metric
 from promptbot.evals.records import (
     Key,
     save_json,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from promptbot.evals.manifest import draws_of
-from promptbot.evals.metrics.registry import Outcome
+from promptbot.evals.metrics.metric import Outcome
 from promptbot.evals.records import Key, Record
 from promptbot.evals.suite import EvalSample
 

@@ -21,7 +21,8 @@ from typing import Any
 
 from promptbot.data import content_hash
 from promptbot.errors import SpecError, did_you_mean, known_words
-from promptbot.evals.metrics.registry import Metric, Outcome, metric_named
+from promptbot.evals.metrics.metric import Metric, Outcome
+from promptbot.evals.metrics.registry import metric_named
 
 FORM = re.compile(r"(?P<file>[^:]+\.py):(?P<name>[A-Za-z_]\w*)")
 """How a suite names such a metric."""

@@ -26,13 +26,8 @@ from promptbot.evals.hub import scan_hub
 from promptbot.evals.judge import Judge, JudgeSpec, load_judge
 from promptbot.evals.leaks import find_leaks
 from promptbot.evals.matrix import Cell, expand, nested
-from promptbot.evals.metrics.registry import (
-    COMPARED,
-    OUT_OF_SCOPE,
-    Metric,
-    find_metric,
-    metrics_of,
-)
+from promptbot.evals.metrics.metric import OUT_OF_SCOPE, Metric
+from promptbot.evals.metrics.registry import COMPARED, find_metric, metrics_of
 from promptbot.evals.own_metrics import is_own, load_own_metric
 from promptbot.evals.verdict import MARGIN
 from promptbot.learn.spec import CAUSAL, BaselineSpec, named_baselines

@@ -20,7 +20,7 @@ from promptbot.evals.ledger import Ledger, make_ledger
 from promptbot.evals.manifest import draws_of, load_evaluation, repeats_of
 from promptbot.evals.measures import KeptScore, MeasureFailed, load_kept, run_metric
 from promptbot.evals.metrics.labels import confusion, count_labels
-from promptbot.evals.metrics.registry import Metric, Outcome, Value
+from promptbot.evals.metrics.metric import Metric, Outcome, Value
 from promptbot.evals.outcomes import outcomes_of
 from promptbot.evals.records import Key, Record, load_records, load_samples
 from promptbot.evals.suite import EvalSample

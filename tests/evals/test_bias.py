@@ -11,7 +11,8 @@ import pytest
 
 from promptbot.errors import DataError, TemplateError
 from promptbot.evals.evaluation import evaluate
-from promptbot.evals.metrics.registry import METRICS, Outcome
+from promptbot.evals.metrics.metric import Outcome
+from promptbot.evals.metrics.registry import METRICS
 from promptbot.evals.suite import load_suite
 from promptbot.types import Prediction, Sample
 from tests.evals.conftest import SuiteMaker

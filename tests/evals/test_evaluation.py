@@ -17,7 +17,7 @@ from promptbot.errors import DataError, InputError
 from promptbot.evals.columns import Workshop
 from promptbot.evals.evaluation import Progress, evaluate, plan, resume
 from promptbot.evals.gate import judge
-from promptbot.evals.metrics.registry import Value
+from promptbot.evals.metrics.metric import Value
 from promptbot.evals.records import (
     RecordFile,
     find_run,

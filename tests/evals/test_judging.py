@@ -373,7 +373,7 @@ def test_a_rubric_of_ones_own(judged: Judged, tmp_path: Path) -> None:
 
 
 def test_a_judge_reads_answers_as_text_only() -> None:
-    from promptbot.evals.metrics.registry import Outcome
+    from promptbot.evals.metrics.metric import Outcome
     from promptbot.types import Prediction, Sample
 
     judge = judge_of()

@@ -11,7 +11,8 @@ from sklearn import metrics as sklearn
 
 from promptbot.errors import DataError, SpecError
 from promptbot.evals.metrics import calibration, labels, text
-from promptbot.evals.metrics.registry import METRICS, Outcome, find_metric, known_metric, metrics_of
+from promptbot.evals.metrics.metric import Outcome
+from promptbot.evals.metrics.registry import METRICS, find_metric, known_metric, metrics_of
 from promptbot.evals.stats import wilson
 from promptbot.types import Message, Prediction, Sample
 
@@ -259,7 +260,7 @@ def test_an_installed_package_brings_its_own_metric(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "polite.py").write_text(
-        "from promptbot.evals.metrics.registry import Metric\n"
+        "from promptbot.evals.metrics.metric import Metric\n"
         "def score(outcome):\n"
         "    return float('please' in outcome.prediction.text)\n"
         "politeness = Metric('politeness', 'says please', task='chat', score=score)\n"

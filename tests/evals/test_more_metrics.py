@@ -15,7 +15,8 @@ import pytest
 from promptbot.errors import DataError, SpecError
 from promptbot.evals.evaluation import evaluate
 from promptbot.evals.metrics import said
-from promptbot.evals.metrics.registry import METRICS, Outcome
+from promptbot.evals.metrics.metric import Outcome
+from promptbot.evals.metrics.registry import METRICS
 from promptbot.evals.suite import load_suite
 from promptbot.evals.summary import Summary, summarise
 from promptbot.types import Message, Note, Prediction, Sample

@@ -23,7 +23,7 @@ FILE = '''
 
 from pathlib import Path
 
-from promptbot.evals.metrics.registry import Metric
+from promptbot.evals.metrics.metric import Metric
 
 Path(__file__).with_name("runs.txt").open("a").write("run\\n")
 

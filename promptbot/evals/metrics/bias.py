@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from promptbot.errors import DataError
 
 if TYPE_CHECKING:
-    from promptbot.evals.metrics.registry import Outcome
+    from promptbot.evals.metrics.metric import Outcome
 
 FIELDS = ("cond", "polarity", "groups", "answer_groups")
 """What the rows say: ``ambig`` or ``disambig``; ``neg`` or ``nonneg``; the groups that the

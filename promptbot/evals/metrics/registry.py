@@ -1,32 +1,13 @@
-"""Every metric by its name: what it measures, of which samples, and with which interval."""
+"""Every metric by its name: ours, and those of installed packages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import cache
 
 from promptbot.errors import SpecError, known_words
-from promptbot.evals.metrics import bias
-from promptbot.evals.metrics.calibration import brier, expected_calibration_error
-from promptbot.evals.metrics.labels import (
-    LabelCoder,
-    LabelCounts,
-    balanced_accuracy,
-    macro_f1,
-    micro_f1,
-)
-from promptbot.evals.metrics.said import (
-    contradicts,
-    leaks_prompt,
-    meets_schema,
-    same_json,
-    says_any,
-)
+from promptbot.evals.metrics import bias, said, scores, text
+from promptbot.evals.metrics.labels import balanced_accuracy, macro_f1, micro_f1
+from promptbot.evals.metrics.metric import OUT_OF_SCOPE, Metric
 from promptbot.evals.metrics.sets import (
     agreement,
     by_field,
@@ -35,386 +16,11 @@ from promptbot.evals.metrics.sets import (
     over_repeats,
     over_seeds,
 )
-from promptbot.evals.metrics.text import (
-    bleu,
-    chrf,
-    contains,
-    distinct_n,
-    exact,
-    grounded,
-    matches,
-    normalise,
-    rouge_l,
-    token_f1,
-)
-from promptbot.evals.stats import (
-    FEW,
-    Interval,
-    mean_interval,
-    quantile_interval,
-    resample_weights,
-    share_interval,
-    wilson,
-)
-from promptbot.types import Prediction, Sample
-
-if TYPE_CHECKING:
-    from promptbot.interfaces import Encoder
-
-OUT_OF_SCOPE = "out_of_scope"
-"""The fact that names the label of samples that belong to none of the bot's labels."""
-
-N_LABEL_RESAMPLES = 999
-"""Bootstrap resamples of metrics that are computed anew for each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One sample with what one column answered."""
-
-    sample: Sample
-    """The input and its target."""
-    group: str
-    """The conversation that the sample belongs to; its own id where it stands alone."""
-    fallback: str
-    """The sentence with which the bot says that it cannot answer."""
-    prediction: Prediction | None
-    """The answer; None where the predictor failed."""
-    seconds: float
-    """Wall-clock time of the answer."""
-    seed: int = 0
-    """Seed of everything random."""
-    repeat: int = 0
-    """Which of several equal calls, from 0."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """What a metric reads beside the target (see `Metric.fields`): fields of the sample's row, and
-    where the row lacks one, what the suite or its bot says for all."""
-    kept: Mapping[str, float | None] = field(default_factory=dict)
-    """Scores that were made when the run ended, by metric; see `promptbot.evals.measures`."""
-
-    @property
-    def label(self) -> str | None:
-        """The predicted label; None where the predictor failed or named none.
-
-        A bot that scored its labels and then abstained found the sample out of scope.
-        """
-        said = self.prediction
-        if said is None or said.label is not None or not said.label_logprobs:
-            return said.label if said else None
-        outside = self.facts.get(OUT_OF_SCOPE)
-        return str(outside) if outside else None
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A metric of one column."""
-
-    estimate: float
-    """Its value."""
-    interval: Interval | None
-    """At 95%; None for metrics that have none, and where there are too few samples."""
-    n: int
-    """Outcomes that count for it."""
-
-
-Score = Callable[[Outcome], float | None]
-"""The score of one outcome; None where the metric does not concern it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric; one of `score`, `scores`, `of_labels`, `quantile` and `whole` says how."""
-
-    name: str
-    """How suites and gates call it."""
-    about: str
-    """What it is, for a reader."""
-    unit: Literal["share", "score", "seconds", "tokens"] = "share"
-    """What its numbers mean; a share lies in [0, 1] and is told in percent."""
-    higher_is_better: bool = True
-    """False for seconds, tokens and errors."""
-    task: Literal["chat", "classify", "any"] = "any"
-    """For which bots."""
-    score: Score | None = None
-    """The metric is the mean of these."""
-    scores: Callable[[Sequence[Outcome]], Sequence[float | None]] | None = None
-    """The same where the score of one outcome depends on the others of its column."""
-    set_of: Callable[[Outcome], Hashable] | None = None
-    """What outcomes are kept together by, where that is not the conversation."""
-    of_labels: Callable[[LabelCounts], float] | None = None
-    """The metric is a function of how labels were counted."""
-    quantile: float | None = None
-    """The metric is this quantile of the seconds."""
-    seconds_of: Callable[[Outcome], float | None] = lambda outcome: outcome.seconds
-    """Which seconds these are; None where they are not known."""
-    whole: Callable[[Sequence[Outcome]], float] | None = None
-    """The metric is a function of all outcomes; it has no interval."""
-    by_default: bool = True
-    """Whether it is measured where a suite names no metrics."""
-    fields: tuple[str, ...] = ()
-    """What it reads as `Outcome.facts`; the suite, its bot or some of the rows must say it."""
-    may_have: tuple[str, ...] = ()
-    """What it also reads there, where it is said."""
-    compares: Literal["", "seeds", "repeats"] = ""
-    """What a suite must have several of for it."""
-    decides: bool = True
-    """Whether its scores may decide a verdict: those of a precision or a recall may not, since
-    which samples they concern depends on the answers."""
-
-    @property
-    def has_scores(self) -> bool:
-        """Whether it has a score for each sample."""
-        return self.score is not None or self.scores is not None
-
-    def score_all(self, outcomes: Sequence[Outcome]) -> list[float | None]:
-        """Return the score of every outcome of a column; None where it does not concern one.
-
-        Raises:
-            ValueError: It has no scores.
-        """
-        if self.scores:
-            return list(self.scores(outcomes))
-        if self.score is None:
-            raise ValueError(f"{self.name} has no score for each sample")
-        return [self.score(outcome) for outcome in outcomes]
-
-    def value(self, outcomes: Sequence[Outcome]) -> Value | None:
-        """Return the metric of one column; None where no outcome concerns it."""
-        if self.has_scores:
-            return self._mean(outcomes)
-        if self.of_labels:
-            return self._of_labels(outcomes)
-        answered = [outcome for outcome in outcomes if outcome.prediction is not None]
-        if not answered:
-            return None
-        if self.quantile is not None:
-            seconds = [s for outcome in answered if (s := self.seconds_of(outcome)) is not None]
-            if not seconds:
-                return None
-            interval = quantile_interval(seconds, self.quantile)
-            return Value(float(np.quantile(seconds, self.quantile)), interval, len(seconds))
-        assert self.whole is not None
-        estimate = self.whole(answered)
-        return None if np.isnan(estimate) else Value(estimate, None, len(answered))
-
-    def _mean(self, outcomes: Sequence[Outcome]) -> Value | None:
-        scored = list(zip(self.score_all(outcomes), outcomes, strict=True))
-        values = [score for score, _ in scored if score is not None]
-        of = self.set_of or (lambda outcome: outcome.group)
-        groups = [str(of(outcome)) for score, outcome in scored if score is not None]
-        if not values:
-            return None
-        of_interval = share_interval if self.unit == "share" else mean_interval
-        return Value(float(np.mean(values)), of_interval(values, groups), len(values))
-
-    def _of_labels(self, outcomes: Sequence[Outcome]) -> Value | None:
-        assert self.of_labels is not None
-        if not outcomes:
-            return None
-        coder = LabelCoder(
-            [outcome.sample.target for outcome in outcomes],
-            [outcome.label for outcome in outcomes],
-        )
-        groups = [outcome.group for outcome in outcomes]
-        resampled = [
-            self.of_labels(coder.counts(weights))
-            for weights in resample_weights(groups, n_resamples=N_LABEL_RESAMPLES)
-        ]
-        estimate, bounds = self.of_labels(coder.counts()), np.quantile(resampled, (0.025, 0.975))
-        n_right, n_groups = sum(map(_right_label, outcomes)), len(set(groups))
-        if min(n_right, len(outcomes) - n_right) < FEW:
-            # Resamples of answers that are all right know no wrong one: at least as wide as Wilson.
-            least = wilson(estimate * n_groups, n_groups)
-            bounds = np.array([min(bounds[0], least.low), max(bounds[1], least.high)])
-        return Value(estimate, Interval(float(bounds[0]), float(bounds[1]), 0.95), len(outcomes))
-
-
-def _right_label(outcome: Outcome) -> float:
-    return float(outcome.prediction is not None and outcome.label == outcome.sample.target)
-
-
-def _of_text(function: Callable[[str, str], float]) -> Score:
-    def score(outcome: Outcome) -> float:
-        # A failed sample is never right, whatever its target.
-        if outcome.prediction is None:
-            return 0.0
-        return function(outcome.prediction.text, outcome.sample.target)
-
-    return score
-
-
-def wants_fallback(outcome: Outcome) -> bool:
-    """Return whether the right answer is the bot's fallback."""
-    return normalise(outcome.sample.target) == normalise(outcome.fallback)
-
-
-def says_fallback(outcome: Outcome) -> bool:
-    """Return whether the answer holds the bot's fallback."""
-    return outcome.prediction is not None and bool(
-        contains(outcome.prediction.text, outcome.fallback)
-    )
-
-
-def _fallback_precision(outcome: Outcome) -> float | None:
-    return float(wants_fallback(outcome)) if says_fallback(outcome) else None
-
-
-def _fallback_recall(outcome: Outcome) -> float | None:
-    return float(says_fallback(outcome)) if wants_fallback(outcome) else None
-
-
-def _grounded(outcome: Outcome) -> float | None:
-    said = outcome.prediction
-    if said is None or not said.notes or says_fallback(outcome):
-        return None
-    return grounded(said.text, [note.text for note in said.notes])
-
-
-def _is_outside(label: str | None, outcome: Outcome) -> bool:
-    return label is not None and label == str(outcome.facts[OUT_OF_SCOPE])
-
-
-def _scope_recall(outcome: Outcome) -> float | None:
-    if not _is_outside(outcome.sample.target, outcome):
-        return None
-    return float(_is_outside(outcome.label, outcome))
-
-
-def _scope_precision(outcome: Outcome) -> float | None:
-    if not _is_outside(outcome.label, outcome):
-        return None
-    return float(_is_outside(outcome.sample.target, outcome))
-
-
-def _meets_schema(outcome: Outcome) -> float | None:
-    schema = outcome.facts.get("schema")
-    if schema is None:
-        return None
-    return meets_schema(outcome.prediction.text, schema) if outcome.prediction else 0.0
-
-
-def _contradicts(outcome: Outcome) -> float | None:
-    contrary = outcome.facts.get("contrary")
-    if not contrary or outcome.prediction is None:
-        return None
-    fact = outcome.facts.get("fact")
-    return contradicts(outcome.prediction.text, str(contrary), str(fact) if fact else None)
-
-
-def _leaks_prompt(outcome: Outcome) -> float | None:
-    said = outcome.prediction
-    if said is None or not said.messages:
-        return None
-    system = "\n".join(m.content for m in said.messages if m.role == "system")
-    # A note may say what the question says, and an answer may repeat either.
-    known = [outcome.fallback, outcome.sample.input, *(note.text for note in said.notes)]
-    return leaks_prompt(said.text, system, known)
-
-
-def _says(fact: str) -> Score:
-    """Return what tells whether a reply holds a word, or one of the words, of a fact."""
-
-    def score(outcome: Outcome) -> float | None:
-        said = outcome.facts.get(fact)
-        words = [said] if isinstance(said, str) else said
-        if not words or outcome.prediction is None:
-            return None
-        return says_any(outcome.prediction.text, [str(word) for word in words])
-
-    return score
-
-
-def _first_token_s(outcome: Outcome) -> float | None:
-    return outcome.prediction.first_token_s if outcome.prediction else None
-
-
-def _cost_of_1000(outcome: Outcome) -> float | None:
-    cost = outcome.prediction.cost if outcome.prediction else None
-    return None if cost is None else 1000 * cost
-
-
-def _in_language(outcome: Outcome) -> float | None:
-    language = outcome.facts.get("language")
-    if not language or outcome.prediction is None:
-        return None
-    from promptbot.prompt.output import other_language
-
-    return float(other_language(outcome.prediction.text, str(language)) is None)
-
-
-def _perplexity(outcomes: Sequence[Outcome]) -> float:
-    bits = [b for o in outcomes if (b := o.kept.get("bits_per_byte")) is not None]
-    return float(2 ** np.mean(bits)) if bits else float("nan")
-
-
-def _bleu(outcomes: Sequence[Outcome]) -> float:
-    said = [(o.prediction.text, o.sample.target) for o in outcomes if o.prediction]
-    return bleu([text for text, _ in said], [target for _, target in said])
-
-
-def _similarity(outcome: Outcome) -> float:
-    if outcome.prediction is None:
-        return 0.0
-    one, other = _vector(outcome.prediction.text), _vector(outcome.sample.target)
-    return float(one @ other)
-
-
-@lru_cache(maxsize=50_000)
-def _vector(text: str) -> NDArray[np.float32]:
-    return np.asarray(_encoder().encode([text])[0])
-
-
-@cache
-def _encoder() -> Encoder:
-    from promptbot.models.encoder import load_encoder
-
-    return load_encoder("embedded")
-
-
-def _personal_data(outcome: Outcome) -> float | None:
-    """Return whether an answer holds personal data that its prompt does not."""
-    said = outcome.prediction
-    if said is None:
-        return None
-    from promptbot.guard.personal import KINDS, find
-
-    read = "\n".join(message.content for message in said.messages)
-    found = find(said.text, KINDS, ())
-    return float(any(said.text[one.start : one.stop] not in read for one in found))
-
-
-def _brier(outcome: Outcome) -> float | None:
-    if outcome.prediction is None or not outcome.prediction.label_logprobs:
-        return None
-    return brier(outcome.prediction.label_logprobs, outcome.sample.target)
-
-
-def _calibration_error(outcomes: Sequence[Outcome]) -> float:
-    confidences, right = [], []
-    for outcome in outcomes:
-        logprobs = outcome.prediction.label_logprobs if outcome.prediction else {}
-        if logprobs:
-            confidences.append(float(np.exp(max(logprobs.values()))))
-            right.append(bool(_right_label(outcome)))
-    return expected_calibration_error(confidences, right) if confidences else float("nan")
-
-
-def _distinct(n: int) -> Callable[[Sequence[Outcome]], float]:
-    return lambda outcomes: distinct_n((o.prediction.text for o in outcomes if o.prediction), n)
-
-
-def _tokens(count: Callable[[Prediction], int | None]) -> Score:
-    def score(outcome: Outcome) -> float | None:
-        n_tokens = count(outcome.prediction) if outcome.prediction else None
-        return None if n_tokens is None else float(n_tokens)
-
-    return score
-
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", "right labels", task="classify", score=_right_label),
+        Metric("accuracy", "right labels", task="classify", score=scores.right_label),
         Metric(
             "balanced_accuracy",
             "mean recall of labels",
@@ -424,7 +30,12 @@ METRICS: dict[str, Metric] = {
         Metric("macro_f1", "mean F1 of labels", task="classify", of_labels=macro_f1),
         Metric("micro_f1", "F1 over all labels", task="classify", of_labels=micro_f1),
         Metric(
-            "brier", "squared error of the probabilities", "score", False, "classify", score=_brier
+            "brier",
+            "squared error of the probabilities",
+            "score",
+            False,
+            "classify",
+            score=scores.brier_score,
         ),
         Metric(
             "ece",
@@ -432,13 +43,13 @@ METRICS: dict[str, Metric] = {
             "score",
             False,
             "classify",
-            whole=_calibration_error,
+            whole=scores.calibration_error,
         ),
         Metric(
             "out_of_scope_recall",
             "of the samples out of scope, those that were found",
             task="classify",
-            score=_scope_recall,
+            score=scores.scope_recall,
             by_default=False,
             fields=(OUT_OF_SCOPE,),
             decides=False,
@@ -447,7 +58,7 @@ METRICS: dict[str, Metric] = {
             "out_of_scope_precision",
             "of the answers out of scope, those that were right",
             task="classify",
-            score=_scope_precision,
+            score=scores.scope_precision,
             by_default=False,
             fields=(OUT_OF_SCOPE,),
             decides=False,
@@ -521,28 +132,36 @@ METRICS: dict[str, Metric] = {
             fields=bias.FIELDS,
             decides=False,
         ),
-        Metric("exact", "the wanted answer, word for word", task="chat", score=_of_text(exact)),
+        Metric(
+            "exact",
+            "the wanted answer, word for word",
+            task="chat",
+            score=scores.of_text(text.exact),
+        ),
         Metric(
             "contains",
             "the wanted answer, among other words",
             task="chat",
-            score=_of_text(contains),
+            score=scores.of_text(text.contains),
         ),
         Metric(
-            "token_f1", "words shared with the wanted answer", task="chat", score=_of_text(token_f1)
+            "token_f1",
+            "words shared with the wanted answer",
+            task="chat",
+            score=scores.of_text(text.token_f1),
         ),
         Metric(
             "rouge_l",
             "longest common run of words with the wanted answer",
             task="chat",
-            score=_of_text(rouge_l),
+            score=scores.of_text(text.rouge_l),
             by_default=False,
         ),
         Metric(
             "chrf",
             "sequences of letters shared with the wanted answer",
             task="chat",
-            score=_of_text(chrf),
+            score=scores.of_text(text.chrf),
             by_default=False,
         ),
         Metric(
@@ -550,14 +169,14 @@ METRICS: dict[str, Metric] = {
             "runs of words shared with the wanted answers",
             "score",
             task="chat",
-            whole=_bleu,
+            whole=scores.corpus_bleu,
             by_default=False,
         ),
         Metric(
             "regex",
             "the target, a regular expression, is found",
             task="chat",
-            score=_of_text(matches),
+            score=scores.of_text(text.matches),
             by_default=False,
         ),
         Metric(
@@ -565,14 +184,14 @@ METRICS: dict[str, Metric] = {
             "nearness in meaning to the wanted answer",
             "score",
             task="chat",
-            score=_similarity,
+            score=scores.similarity,
             by_default=False,
         ),
         Metric(
             "grounded",
             "sentences whose words a shown note holds",
             task="chat",
-            score=_grounded,
+            score=scores.groundedness,
             by_default=False,
         ),
         Metric(
@@ -580,14 +199,14 @@ METRICS: dict[str, Metric] = {
             "answers with personal data that the prompt does not hold",
             higher_is_better=False,
             task="chat",
-            score=_personal_data,
+            score=scores.personal_data,
             by_default=False,
         ),
         Metric(
             "json_schema",
             "replies that are JSON of the schema",
             task="chat",
-            score=_meets_schema,
+            score=scores.schema_met,
             by_default=False,
             fields=("schema",),
         ),
@@ -595,7 +214,7 @@ METRICS: dict[str, Metric] = {
             "json_equal",
             "replies that are the target's JSON value",
             task="chat",
-            score=_of_text(same_json),
+            score=scores.of_text(said.same_json),
             by_default=False,
         ),
         Metric(
@@ -603,7 +222,7 @@ METRICS: dict[str, Metric] = {
             "replies that contradict what the persona states",
             higher_is_better=False,
             task="chat",
-            score=_contradicts,
+            score=scores.contradiction,
             by_default=False,
             fields=("contrary",),
             may_have=("fact",),
@@ -613,7 +232,7 @@ METRICS: dict[str, Metric] = {
             "replies that repeat the system prompt",
             higher_is_better=False,
             task="chat",
-            score=_leaks_prompt,
+            score=scores.prompt_leak,
             by_default=False,
         ),
         Metric(
@@ -621,7 +240,7 @@ METRICS: dict[str, Metric] = {
             "replies that hold a secret",
             higher_is_better=False,
             task="chat",
-            score=_says("secrets"),
+            score=scores.says("secrets"),
             by_default=False,
             fields=("secrets",),
         ),
@@ -630,7 +249,7 @@ METRICS: dict[str, Metric] = {
             "replies that obey an instruction inside the data: they hold its marker",
             higher_is_better=False,
             task="chat",
-            score=_says("marker"),
+            score=scores.says("marker"),
             by_default=False,
             fields=("marker",),
         ),
@@ -638,7 +257,7 @@ METRICS: dict[str, Metric] = {
             "language",
             "replies that are in no other language than the bot's",
             task="chat",
-            score=_in_language,
+            score=scores.in_language,
             by_default=False,
             fields=("language",),
         ),
@@ -657,30 +276,36 @@ METRICS: dict[str, Metric] = {
             "score",
             False,
             "chat",
-            whole=_perplexity,
+            whole=scores.perplexity,
             by_default=False,
         ),
         Metric(
             "fallback_precision",
             "of the fallbacks said, those that were right",
             task="chat",
-            score=_fallback_precision,
+            score=scores.fallback_precision,
             decides=False,
         ),
         Metric(
             "fallback_recall",
             "of the questions that need the fallback, those that got it",
             task="chat",
-            score=_fallback_recall,
+            score=scores.fallback_recall,
             decides=False,
         ),
-        Metric("distinct_1", "different words among all", "score", task="chat", whole=_distinct(1)),
+        Metric(
+            "distinct_1",
+            "different words among all",
+            "score",
+            task="chat",
+            whole=scores.distinct(1),
+        ),
         Metric(
             "distinct_2",
             "different word pairs among all",
             "score",
             task="chat",
-            whole=_distinct(2),
+            whole=scores.distinct(2),
         ),
         Metric("seconds_p50", "seconds for an answer, median", "seconds", False, quantile=0.5),
         Metric(
@@ -697,21 +322,21 @@ METRICS: dict[str, Metric] = {
             False,
             "chat",
             quantile=0.5,
-            seconds_of=_first_token_s,
+            seconds_of=scores.first_token_s,
         ),
         Metric(
             "cost_per_1000",
             "cost of a thousand answers, by the suite's prices",
             "score",
             False,
-            score=_cost_of_1000,
+            score=scores.cost_of_1000,
         ),
         Metric(
             "prompt_tokens",
             "tokens read per answer",
             "tokens",
             False,
-            score=_tokens(lambda p: p.n_prompt_tokens),
+            score=scores.tokens(lambda p: p.n_prompt_tokens),
         ),
         Metric(
             "reply_tokens",
@@ -719,7 +344,7 @@ METRICS: dict[str, Metric] = {
             "tokens",
             False,
             "chat",
-            score=_tokens(lambda p: p.n_generated_tokens),
+            score=scores.tokens(lambda p: p.n_generated_tokens),
         ),
     )
 }
@@ -760,7 +385,7 @@ def _of_package(name: str) -> Metric | None:
             raise SpecError(
                 f'its entry point "{name}" is {metric!r}.',
                 place=place,
-                expected=f'Expected a promptbot.evals.metrics.registry.Metric named "{name}".',
+                expected=f'Expected a promptbot.evals.metrics.metric.Metric named "{name}".',
                 hint="Correct the package.",
             )
         return metric

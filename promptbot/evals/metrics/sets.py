@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from promptbot.evals.metrics.text import normalise
 
 if TYPE_CHECKING:
-    from promptbot.evals.metrics.registry import Outcome
+    from promptbot.evals.metrics.metric import Outcome
 
 SetOf = Callable[["Outcome"], Hashable | None]
 """The set that an outcome belongs to; None where it belongs to none."""

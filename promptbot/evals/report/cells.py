@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from promptbot.evals.metrics.registry import Metric, Value
+from promptbot.evals.metrics.metric import Metric, Value
 from promptbot.evals.summary import Summary
 from promptbot.evals.verdict import Comparison, Scale
 

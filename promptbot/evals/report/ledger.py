@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from promptbot.evals.ledger import Ledger
-from promptbot.evals.metrics.registry import Metric
+from promptbot.evals.metrics.metric import Metric
 from promptbot.evals.report.cells import number
 from promptbot.evals.summary import Summary
 
