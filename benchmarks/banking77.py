@@ -32,8 +32,9 @@ from promptbot.bot.folder import load_bot
 from promptbot.chain import Chain, load_chain
 from promptbot.data import content_hash
 from promptbot.evals.columns import draw_examples
+from promptbot.evals.samples import read_samples
 from promptbot.evals.stats import wilson
-from promptbot.evals.suite import FieldsSpec, RowsSpec, read_samples
+from promptbot.evals.suite_spec import FieldsSpec, RowsSpec
 from promptbot.models.encoder import load_encoder
 from promptbot.models.registry import load_model
 from promptbot.prompt import calibration

@@ -21,7 +21,7 @@ from pathlib import Path
 from promptbot.evals.metrics.registry import metrics_of
 from promptbot.evals.records import Record, RecordFile, save_json, save_samples
 from promptbot.evals.report import save_reports
-from promptbot.evals.suite import EvalSample, hash_samples
+from promptbot.evals.samples import EvalSample, hash_samples
 from promptbot.evals.summary import summarise
 from promptbot.types import Message, Prediction, Sample
 

@@ -15,7 +15,7 @@ import typer
 from promptbot.errors import INTERRUPTED
 
 if TYPE_CHECKING:
-    from promptbot.evals.suite import Budget
+    from promptbot.evals.suite_spec import Budget
     from promptbot.evals.trained import Trained
     from promptbot.learn.search import Trial
     from promptbot.learn.spec import BaselineSpec

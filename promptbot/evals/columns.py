@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, cast
 from promptbot.bot.folder import Bot, load_bot
 from promptbot.data import check_k, content_hash
 from promptbot.errors import ContextOverflow, UserError
+from promptbot.evals.column_spec import ColumnSpec, is_remote_model
 from promptbot.evals.matrix import nested
 from promptbot.evals.remember import RememberingEncoder
 from promptbot.evals.runner import Job
-from promptbot.evals.suite import Budget, ColumnSpec, EvalSample, Suite, is_remote_model
+from promptbot.evals.samples import EvalSample
+from promptbot.evals.suite import Suite
+from promptbot.evals.suite_spec import Budget
 from promptbot.evals.together import TogetherModel, TogetherPredictor
 from promptbot.interfaces import AnswersMany, FollowsSchemas
 from promptbot.learn.spec import CAUSAL

@@ -10,7 +10,7 @@ from typing import Any
 from promptbot.errors import InputError
 from promptbot.evals.manifest import draws_of
 from promptbot.evals.records import Key, Record
-from promptbot.evals.suite import EvalSample
+from promptbot.evals.samples import EvalSample
 from promptbot.evals.summary import Summary
 from promptbot.evals.verdict import Comparison, Scores, compare_pairs
 

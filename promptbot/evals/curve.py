@@ -12,7 +12,7 @@ import numpy as np
 
 from promptbot.evals.manifest import draws_of
 from promptbot.evals.records import Key, Record
-from promptbot.evals.suite import EvalSample
+from promptbot.evals.samples import EvalSample
 from promptbot.evals.worth import Crossover, Estimate, Pair, Scores, compare, resample
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from promptbot.errors import PromptbotError
+from promptbot.evals.column_spec import ColumnSpec
 from promptbot.evals.columns import Workshop
-from promptbot.evals.suite import ColumnSpec, Suite
+from promptbot.evals.suite import Suite
 
 N_PROMPTS = 12
 """Prompts of each column that are made to estimate its tokens, spread over the samples."""

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptbot.data import content_hash
 from promptbot.errors import DataError, InputError
+from promptbot.evals.column_spec import ColumnSpec, shown_columns
 from promptbot.evals.columns import Workshop
 from promptbot.evals.fluency import BITS, measure_fluency
 from promptbot.evals.judging import Asking, ask_judges, check_judges
@@ -42,7 +43,8 @@ from promptbot.evals.records import (
 from promptbot.evals.report import save_reports
 from promptbot.evals.runner import Job, run_jobs
 from promptbot.evals.stats import cluster
-from promptbot.evals.suite import ColumnSpec, Suite, load_suite, shown_columns, sorted_budgets
+from promptbot.evals.suite import Suite, load_suite
+from promptbot.evals.suite_spec import sorted_budgets
 from promptbot.evals.summary import Summary, shown_names, summarise
 from promptbot.evals.verdict import detectable_before
 from promptbot.models.call_cache import default_cache

@@ -8,7 +8,7 @@ from typing import Any
 from promptbot.evals.manifest import draws_of
 from promptbot.evals.metrics.metric import Outcome
 from promptbot.evals.records import Key, Record
-from promptbot.evals.suite import EvalSample
+from promptbot.evals.samples import EvalSample
 
 Kept = Mapping[Key, Mapping[str, float | None]]
 """Scores that were made when a run ended, by what they are of, and by metric."""

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from promptbot.data import content_hash
 from promptbot.errors import DataError, InputError, StoreError, known_words
 from promptbot.evals.lines import SYNC_EVERY_S, LineFile, cannot_write, whole_lines
-from promptbot.evals.suite import EvalSample, hash_samples
+from promptbot.evals.samples import EvalSample, hash_samples
 from promptbot.types import Message, Note, Prediction, Sample
 
 RUNS = Path("runs")
@@ -323,7 +323,7 @@ def load_samples(folder: Path, expected_hash: str) -> tuple[EvalSample, ...]:
 
     Args:
         folder: The run's folder.
-        expected_hash: What the manifest says of them, see `suite.hash_samples`.
+        expected_hash: What the manifest says of them, see `samples.hash_samples`.
 
     Raises:
         DataError: They cannot be read, or are not those that the run began with.

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 
 from promptbot.errors import BrokenOff, ProviderError, StoreError
 from promptbot.evals.records import Key, Record, RecordFile, iter_missing
-from promptbot.evals.suite import EvalSample, PriceSpec
+from promptbot.evals.samples import EvalSample
+from promptbot.evals.suite_spec import PriceSpec
 from promptbot.interfaces import HoldsWeights, Predictor
 from promptbot.models.call_cache import noting_replays
 from promptbot.models.footprint import watching_memory

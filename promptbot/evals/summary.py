@@ -23,7 +23,7 @@ from promptbot.evals.metrics.labels import confusion, count_labels
 from promptbot.evals.metrics.metric import Metric, Outcome, Value
 from promptbot.evals.outcomes import outcomes_of
 from promptbot.evals.records import Key, Record, load_records, load_samples
-from promptbot.evals.suite import EvalSample
+from promptbot.evals.samples import EvalSample
 from promptbot.evals.verdict import Comparison, Scale, Scores, compare_all
 
 

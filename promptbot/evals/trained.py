@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from promptbot.errors import DataError, SpecError
+from promptbot.evals.column_spec import ColumnSpec
 from promptbot.evals.columns import Workshop
 from promptbot.evals.metrics.text import exact
 from promptbot.evals.stats import Interval, share_interval
-from promptbot.evals.suite import Budget, ColumnSpec, Suite
+from promptbot.evals.suite import Suite
+from promptbot.evals.suite_spec import Budget
 from promptbot.learn.baseline import Baseline
 from promptbot.learn.search import Trial
 from promptbot.learn.spec import CAUSAL, BaselineSpec

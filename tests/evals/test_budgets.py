@@ -10,7 +10,8 @@ from promptbot.errors import DataError, SpecError
 from promptbot.evals.columns import Workshop, draw_examples
 from promptbot.evals.evaluation import Progress, evaluate, plan, resume, schedule
 from promptbot.evals.records import load_records, run_folders
-from promptbot.evals.suite import EvalSample, load_suite
+from promptbot.evals.samples import EvalSample
+from promptbot.evals.suite import load_suite
 from promptbot.types import Sample
 from tests.conftest import BotMaker, write_rows
 

@@ -19,7 +19,8 @@ from promptbot.errors import BrokenOff, ProviderError
 from promptbot.evals import runner
 from promptbot.evals.records import RecordFile, load_records
 from promptbot.evals.runner import MAX_FAILED, Job, run_jobs
-from promptbot.evals.suite import EvalSample, PriceSpec
+from promptbot.evals.samples import EvalSample
+from promptbot.evals.suite_spec import PriceSpec
 from promptbot.models.call_cache import CachedModel, CallCache
 from promptbot.models.scripted import ScriptedModel
 from promptbot.types import Prediction, Sample
