@@ -20,7 +20,7 @@ from promptbot.evals.metrics.agreement import cohen_kappa, kappa_interval
 from promptbot.evals.records import load_records, run_folders
 from promptbot.evals.report.html import render_html
 from promptbot.evals.report.markdown import render_markdown
-from promptbot.evals.suite import load_suite
+from promptbot.evals.suite import load_suite, shipped_suites_folder
 from promptbot.evals.summary import Summary, summarise
 from promptbot.types import Prediction
 from tests.evals.conftest import ROWS, SuiteMaker
@@ -277,6 +277,45 @@ def test_agreement_with_people_is_measured(judged: Judged, tmp_path: Path) -> No
     assert "kappa 1.00 (1.00 to 1.00, n = 29)" in render_markdown(summary)
     # The scale from 0 to 1 makes a share.
     assert summary.metric.unit == "share"
+
+
+def test_a_judge_is_held_against_the_ratings_that_ship(tmp_path: Path) -> None:
+    from sklearn.metrics import cohen_kappa_score
+
+    (tmp_path / "bot.jsonl").write_text('{"match": "", "text": "Hello."}\n')
+    fallback = "I will ask a colleague and come back to you.\n>>>"
+    (tmp_path / "judge.jsonl").write_text(
+        "".join(
+            json.dumps({"match": match, "text": text}) + "\n"
+            for match, text in [
+                ("Answer B:\n<<<\n" + fallback, "Verdict: A"),
+                ("Answer A:\n<<<\n" + fallback, "Verdict: B"),
+                ("Answer A:", "Verdict: tie"),
+                ("The answer to judge:\n<<<\n" + fallback, "Score: 2"),
+                ("", "Score: 5"),
+            ]
+        )
+    )
+    suite = load_suite(
+        "judged",
+        models=[f"scripted:{tmp_path / 'bot.jsonl'}"],
+        variants=["zero_shot"],
+        judge=f"scripted:{tmp_path / 'judge.jsonl'}",
+        limit=2,
+    )
+    helpful, preferred = evaluate(suite, runs=tmp_path / "runs").judges
+    assert helpful.human is not None
+    assert preferred.human is not None
+    root = shipped_suites_folder() / "data"
+    rows = [json.loads(line) for line in (root / "rated.jsonl").read_text().splitlines()]
+    said = [2 if row["answer"] in fallback else 5 for row in rows]
+    expected = cohen_kappa_score([row["score"] for row in rows], said, weights="quadratic")
+    assert (helpful.human.n, preferred.human.n) == (len(rows), 30)
+    assert helpful.human.kappa == pytest.approx(expected)
+    assert 0 < expected < 1
+    assert preferred.human.kappa is not None
+    # Each score is there, so that no judge agrees by always saying the same.
+    assert {row["score"] for row in rows} == {1, 2, 3, 4, 5}
 
 
 def test_a_pairs_judge_is_held_against_people(judged: Judged, tmp_path: Path) -> None:
