@@ -7,6 +7,7 @@ all of them at once; `load_*` raises the first.
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -39,14 +40,17 @@ def content_hash(value: object) -> str:
 def append_bytes(path: Path, data: bytes) -> None:
     """Append to a file, made for its owner alone where there is none, by one write.
 
-    Whoever appends to the same file at the same time stands before or after, never within.
+    Whoever appends to the same file at the same time stands before or after, never within. On
+    return it is on the disk.
 
     Raises:
-        OSError: The file cannot be written.
+        OSError: The file cannot be written, or takes a part only, as a full disk does.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(descriptor, data)
+        if os.write(descriptor, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -64,7 +65,8 @@ class TurnFile:
                 expected=f"Expected a file that ends with {' or '.join(WRITABLE)}.",
                 hint="As in: --transcript talk.jsonl",
             )
-        self._append("")
+        # A turn that a crash cut short stays a line of its own.
+        self._append("\n" if path.suffix == ".jsonl" and _is_torn(path) else "")
 
     def add(
         self, user: str, reply: Reply | str, *, session: str, bot: str, stopped: bool = False
@@ -112,6 +114,16 @@ class TurnFile:
                 place=str(self.path),
                 hint="Check its permissions and the space left, or give another file.",
             ) from None
+
+
+def _is_torn(path: Path) -> bool:
+    """Say whether the last line of a file has no end."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() != b"\n"
+    except OSError:  # there is none, it is empty, or `_append` will say what is wrong
+        return False
 
 
 def _made_by(reply: Reply) -> Mapping[str, Any]:

@@ -26,6 +26,17 @@ def test_turns_come_back_as_they_were_written(tmp_path: Path) -> None:
     ]
 
 
+def test_a_turn_that_was_cut_short_does_not_spoil_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    path.write_text('{"user": "half a li')
+    TurnFile(path).add("Hi", "Hello", session="a", bot="shop")
+    torn, whole = path.read_text().splitlines()
+    assert torn == '{"user": "half a li'
+    assert json.loads(whole)["reply"] == "Hello"
+    with pytest.raises(DataError, match="line 1"):
+        read_turns(path)
+
+
 def test_markdown_is_appended_for_people(tmp_path: Path) -> None:
     path = tmp_path / "talk.md"
     path.write_text("# Mine\n\n")

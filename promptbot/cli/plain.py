@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from promptbot.cli.style import print_error, visible
+from promptbot.cli.style import json_line, print_error, visible
 from promptbot.errors import InputError, PromptbotError
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def answer_lines(
             print_error(error)
             if as_json:
                 failed = {"text": "", "label": None, "session": session.name, "trace": None}
-                print(json.dumps(failed | {"error": str(error)}, ensure_ascii=False), flush=True)
+                print(json_line(failed | {"error": str(error)}), flush=True)
             else:
                 print(flush=True)
             continue
@@ -133,4 +132,4 @@ def read_messages(stream: BinaryIO) -> Iterator[str]:
 
 def print_json(reply: Reply) -> None:
     """Print a reply as one line of JSON."""
-    print(json.dumps(reply.to_dict(), ensure_ascii=False), flush=True)
+    print(json_line(reply.to_dict()), flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
@@ -104,6 +103,8 @@ class _JsonPrinter:
     """Prints a line of JSON for each turn, and nothing else."""
 
     def turn(self, number: int, replayed: Replayed) -> None:
+        from promptbot.cli.style import json_line
+
         turn, reply = replayed.turn, replayed.reply
         values = {
             "turn": number,
@@ -113,7 +114,7 @@ class _JsonPrinter:
             "same": replayed.is_same,
         }
         values |= {"error": replayed.error} if replayed.error else {}
-        print(json.dumps(values, ensure_ascii=False), flush=True)
+        print(json_line(values), flush=True)
 
     def summary(self, shown: Sequence[Replayed]) -> None:
         pass

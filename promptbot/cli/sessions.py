@@ -124,6 +124,7 @@ def rm(
 
     --older-than asks first; where nobody can be asked, in a script, it wants --yes.
     """
+    from promptbot.cli.style import visible
     from promptbot.errors import InputError
 
     if (name is None) == (older_than is None):
@@ -147,7 +148,7 @@ def rm(
         store.delete(name)
         deleted = [stored]
     for session in deleted:
-        print(f"Deleted {session.name}, {session.n_messages} messages.")
+        print(f"Deleted {visible(session.name)}, {session.n_messages} messages.")
     if not deleted:
         print("Nothing is that old.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -19,7 +20,9 @@ QUIET = "dim"
 NOT_KEPT = "The conversation goes on in memory; it is lost when you leave."
 """What follows when the store fails."""
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Marks of direction stay, which Hebrew and Arabic need; embeddings and overrides (U+202A to U+202E)
+# show words in another order than they are written, to the end of the line and beyond.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
 
 
 def make_console(*, stderr: bool = False) -> Console:
@@ -32,6 +35,12 @@ def make_console(*, stderr: bool = False) -> Console:
 def visible(text: str) -> str:
     """Return a text without control characters: they could move the cursor or hide text."""
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def json_line(value: object) -> str:
+    """Return a value as one line of JSON that is safe on a screen, in whatever script it is."""
+    line = json.dumps(value, ensure_ascii=False)
+    return _CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", line)
 
 
 def shorten(text: str, n_columns: int) -> str:
