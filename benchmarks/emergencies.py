@@ -3,7 +3,9 @@
 The messages (tests/guard/messages.jsonl) are emergencies and everyday questions in the words of
 people who are short, frightened, old, young or polite. `dev` and `test` were written before the
 rules took their present form, which was then tuned on `dev` alone; `fresh` was written afterwards,
-and nothing was changed for it. One author wrote messages and rules: others will find more.
+and nothing was changed for it. One author wrote these and the rules; `blind` is by somebody who had
+not read the rules, which missed one of its emergencies and answered one of its everyday questions
+before they were mended for these two.
 ``--show dev`` prints what is judged wrongly.
 
 With ``--everyday FILE`` (JSONL with an ``input`` or ``text``) it counts the messages of any other
@@ -21,7 +23,7 @@ from promptbot.evals.stats import wilson
 from promptbot.guard.rules import first_match
 
 MESSAGES = Path(__file__).parent.parent / "tests" / "guard" / "messages.jsonl"
-HALVES = ("dev", "test", "fresh")
+HALVES = ("dev", "test", "fresh", "blind")
 
 
 def main() -> None:

@@ -40,8 +40,7 @@ def resume(talk: Talk, argument: str) -> None:
         list_sessions(talk, "")
         return
     if _is_stored(talk, argument):
-        talk.switch_to(argument)
-        talk.show_resumed(talk.session.name)
+        talk.switch_to(argument, shown=True)
 
 
 def clear(talk: Talk, argument: str) -> None:
@@ -143,8 +142,7 @@ def load(talk: Talk, argument: str) -> None:
         # The file may come from a bot that kept what this one does not.
         heard = replace(turn, user=talk.hear(turn.user), reply=talk.hear(turn.reply, own))
         talk.history.append(name, heard.messages, stopped=turn.stopped)
-    talk.switch_to(name)
-    talk.show_resumed(talk.session.name)
+    talk.switch_to(name, shown=True)
 
 
 def files(talk: Talk, typed: str) -> list[str]:

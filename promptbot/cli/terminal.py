@@ -299,13 +299,16 @@ class Talk:
         self._unanswered = None
         return taken
 
-    def switch_to(self, name: str) -> None:
-        """Go on in another conversation."""
+    def switch_to(self, name: str, *, shown: bool = False) -> None:
+        """Go on in another conversation; where it is to be `shown`, say where it stands."""
         session = self.session
         session.name, session.last = name, None
         self._unanswered = None
-        self._n_turns = sum(message.role == "user" for message in self.history.load(name))
+        messages = self._stored_messages(name)
+        self._n_turns = sum(message.role == "user" for message in messages)
         self._spoke = self._spoke or self._n_turns > 0
+        if shown:
+            self._show_resumed(name, messages)
 
     def load_model(self, spec: str) -> FrozenModel:
         """Return the model that a spec names, loaded once.
@@ -401,20 +404,19 @@ class Talk:
             self.console.print(Padding(text, (0, 0, 0, len(INDENT)), expand=False))
         self.console.print()
         if self._resumed:
-            self.show_resumed(self._resumed)
+            messages = self._stored_messages(self._resumed)
+            self._n_turns = sum(message.role == "user" for message in messages)
+            self._show_resumed(self._resumed, messages)
 
     def show_asked(self, text: str) -> None:
         """Show a message as it stands where it was typed."""
         indented = visible(text).replace("\n", f"\n{INDENT}")
         self.console.print(Text.assemble(("› ", f"bold {ACCENT}"), indented))
 
-    def show_resumed(self, name: str) -> None:
-        """Show where a stored conversation stands."""
-        messages = self._stored_messages(name)
+    def _show_resumed(self, name: str, messages: Sequence[Message]) -> None:
         if not messages:
             self.tell(f"A new conversation: {name}.")
             return
-        self._n_turns = sum(message.role == "user" for message in messages)
         self.tell(f"Continuing {name}, {len(messages)} messages so far.")
         for message in messages[-2:]:
             if message.role == "user":

@@ -150,7 +150,8 @@ def share(kind: str, half: str) -> float:
 
 
 @pytest.mark.parametrize(
-    ("half", "met", "alarms"), [("dev", 0.97, 0.03), ("test", 0.95, 0.03), ("fresh", 0.6, 0.11)]
+    ("half", "met", "alarms"),
+    [("dev", 0.97, 0.03), ("test", 0.95, 0.03), ("fresh", 0.6, 0.11), ("blind", 0.99, 0.01)],
 )
 def test_the_clinics_rules_are_as_good_as_they_are_said_to_be(
     half: str, met: float, alarms: float
