@@ -12,8 +12,10 @@ copies the past. The last layer computes only the rows whose logits are wanted.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +74,7 @@ def export_model(model: str, folder: Path, *, with_int8: bool = False) -> Equali
         with_int8: Compute with matrices in 8 bits.
 
     Raises:
-        InputError: Something stands in the folder.
+        InputError: Something stands in the folder, or it cannot be written.
         ModelError: The architecture is not supported, or the folder computes something else.
         MissingExtra: onnx or torch is not installed.
     """
@@ -86,10 +88,7 @@ def export_model(model: str, folder: Path, *, with_int8: bool = False) -> Equali
     source = _source(model)
     read_layout(read_json(source / "config.json"), model)  # refused before anything is copied
     weights = weight_files(source)
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    with _made_beside(folder) as part:
         for name in (*_COPIED, *(path.name for path in weights)):
             if (source / name).is_file():
                 shutil.copyfile(source / name, part / name)
@@ -106,12 +105,36 @@ def export_model(model: str, folder: Path, *, with_int8: bool = False) -> Equali
                 if with_int8
                 else "Please report this checkpoint's config.json.",
             )
+    return equality
+
+
+@contextlib.contextmanager
+def _made_beside(folder: Path) -> Iterator[Path]:
+    """Yield a new folder that becomes `folder` at the end; on any failure nothing stays there.
+
+    Raises:
+        InputError: Nothing can be written there, or no longer.
+    """
+    work = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        part = work / folder.name
+        part.mkdir()
+        yield part
         if folder.exists():
             folder.rmdir()
         part.replace(folder)
+    except OSError as error:
+        raise InputError(
+            f"it cannot be written ({error}).",
+            place=str(folder),
+            expected="Expected a place with room for the model's weights.",
+            hint="Choose another path, or make room.",
+        ) from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return equality
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _source(model: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from functools import partial
@@ -53,7 +54,7 @@ def test_an_exported_checkpoint_runs_on_onnx_runtime_and_says_the_same(
     assert equality.n_equal == equality.n_answers
     assert equality.nats < 1e-4
     assert not (source / "model.onnx").exists()
-    assert not (tmp_path / "made.part").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "source"]
     facts = exporting.read_json(tmp_path / "made" / "config.json")
     assert facts["model_type"] in name
 
@@ -91,8 +92,30 @@ def test_a_model_that_differs_too_much_is_not_left_there(
     monkeypatch.setitem(exporting.MAX_NATS, True, 1e-9)
     with pytest.raises(ModelError, match="Export it without --int8"):
         export_model(str(source), tmp_path / "made", with_int8=True)
-    assert not (tmp_path / "made").exists()
-    assert not (tmp_path / "made.part").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    source = LAYOUTS["gpt2"](tmp_path / "source")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="cannot be written"):
+        export_model(str(source), tmp_path / "file" / "made")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+def test_a_full_disk_and_ctrl_c_leave_nothing_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    source = LAYOUTS["gpt2"](tmp_path / "source")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(exporting, "export_onnx", fail)
+    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else InputError):
+        export_model(str(source), tmp_path / "made")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
 def test_an_architecture_that_is_not_supported_is_named(tmp_path: Path) -> None:
