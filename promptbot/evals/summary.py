@@ -151,9 +151,16 @@ class Summary:
                 f"out. Go on with it: promptbot eval --resume {self.folder}"
             )
         if leaks := self.manifest["leaks"]:
+            one = len(leaks) == 1
             said.append(
-                f"{len(leaks)} samples are also shown as examples (--allow-leaks): "
-                "scores are too high."
+                f"{len(leaks)} sample{' is' if one else 's are'} also shown as "
+                f"{'an example' if one else 'examples'} (--allow-leaks): scores are too high."
+            )
+        if n_repeated := _count_repeated(self.samples):
+            said.append(
+                f"{n_repeated} of the samples say{'s' * (n_repeated == 1)} what another one says, "
+                "and each counts by itself: verdicts are too sure. Delete them, or give those "
+                "that belong together one group (fields: {group: ...})."
             )
         return tuple(said)
 
@@ -338,6 +345,12 @@ def say_headline(columns: Sequence[str], comparisons: Sequence[Comparison], metr
         parts.append(f"too few samples to tell for {_listed(open_)}")
     against = "" if better else f" (against {reference})"
     return f"By {metric}{against}: {'; '.join(parts)}."
+
+
+def _count_repeated(samples: Sequence[EvalSample]) -> int:
+    """Return how many samples have input and target of another one of another group."""
+    found = {(item.sample.input, item.sample.target, item.group) for item in samples}
+    return len(found) - len({(given, target) for given, target, _ in found})
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -188,8 +188,20 @@ def test_samples_shown_as_examples_are_refused_with_their_lines(make_suite: Suit
         run(path)
     assert not (path.parent / "runs").exists()
     summary = evaluate(load_suite(path), allow_leaks=True, runs=path.parent / "runs")
-    assert "also shown as examples" in summary.warnings[0]
-    assert "also shown as examples" in (summary.folder / "report.md").read_text()
+    assert "1 sample is also shown as an example" in summary.warnings[0]
+    assert "also shown as an example" in (summary.folder / "report.md").read_text()
+
+
+def test_samples_that_repeat_others_are_told_unless_they_are_grouped(
+    make_suite: SuiteMaker,
+) -> None:
+    rows = [{**row, "text": row["input"]} for row in [*ROWS, ROWS[0], ROWS[0], ROWS[1]]]
+    [warning] = run(make_suite(rows=rows)).warnings
+    assert warning.startswith("3 of the samples say what another one says, and each counts")
+    path = make_suite(rows=rows)
+    fields = "data: {file: data.jsonl, fields: {group: text}}"
+    path.write_text(path.read_text().replace("data: {file: data.jsonl}", fields))
+    assert not run(path).warnings
 
 
 def test_seeds_are_asked_apart_and_averaged(make_suite: SuiteMaker) -> None:

@@ -52,6 +52,12 @@ def test_suites_over_public_sets_load(name: str) -> None:
     suite = load_suite(name, limit=10)
     assert len(suite.samples) == 10
     assert not plan(suite).leaks
+    # Texts that stand there several times count once.
+    all_of_it = load_suite(name).samples
+    texts = {(item.sample.input, item.sample.target) for item in all_of_it}
+    assert len(texts) == len(
+        {(item.sample.input, item.sample.target, item.group) for item in all_of_it}
+    )
 
 
 @pytest.mark.parametrize(
