@@ -1,14 +1,20 @@
 """Times training beside plain scripts, side by side in one run, and the linear probe.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.finetune [--examples 640] [--rounds 3] [--probe 10000]
+    OMP_NUM_THREADS=1 python -m benchmarks.finetune [--examples 640] [--epochs 4] [--rounds 3]
+      [--probe 10000]
 
-`sequence_classification` from all-MiniLM-L6-v2 on BANKING77's training messages, one epoch with the
-settings that it takes by itself, from reading the checkpoint to writing the result. Beside it, by
+`sequence_classification` from all-MiniLM-L6-v2 on BANKING77's training messages, some epochs with
+the rates that it takes by itself, from reading the checkpoint to writing the result. Beside it, by
 turns: a plain `Trainer` script of the same settings, and one that differs in what many scripts do,
 padding every text to the longest and taking them in any order. Then a linear probe on as many
 messages, which are encoded for it, with the embedded encoder and with all-MiniLM-L6-v2.
 
 Processor seconds are what counts on a machine that others use too; wall-clock time is shown.
+
+    python -m benchmarks.finetune --rounds 0 --probe 0 --held-out 10
+
+instead trains `sequence_classification` with 10 messages a label and judges it by 1,000 others of
+the training file: how its settings were chosen, without a look at the test set.
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ import argparse
 import json
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,7 +34,7 @@ from typing import Any
 from promptbot.learn import probe, tuned
 from promptbot.models.encoder import checkpoint_folder, load_encoder
 from promptbot.models.transformers import quiet
-from promptbot.types import Example
+from promptbot.types import Example, Sample
 
 DATA = Path("../shared/data/banking77/train.jsonl")
 
@@ -114,6 +121,35 @@ def plain(
     trainer.save_model(str(folder / "out"))
 
 
+def held_out_accuracy(per_label: int, base: Path) -> float:
+    """Return the share of 1,000 training messages that a training on others gets right."""
+    rows = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines()]
+    rng = random.Random(0)
+    rng.shuffle(rows)
+    by_label: dict[str, list[str]] = {}
+    for row in rows:
+        by_label.setdefault(row["label"], []).append(row["text"])
+    pairs = [(label, text) for label in sorted(by_label) for text in by_label[label][per_label:]]
+    rng.shuffle(pairs)
+    asked = [Sample(str(i), text, label) for i, (label, text) in enumerate(pairs[:1_000])]
+    examples = [
+        Example(text, label, label)
+        for label in sorted(by_label)
+        for text in by_label[label][:per_label]
+    ]
+    with tempfile.TemporaryDirectory() as name, quiet():
+        found = tuned.fit_classifier(
+            examples,
+            base,
+            Path(name) / "out",
+            Path(name) / "work",
+            method="sequence_classification",
+            seed=0,
+            place="benchmark",
+        ).predict(asked)
+    return statistics.fmean(p.label == s.target for p, s in zip(found, asked, strict=True))
+
+
 def timed(run: Callable[[Path], None]) -> tuple[float, float]:
     """Return the processor's and the wall clock's seconds of a run in a folder of its own."""
     with tempfile.TemporaryDirectory() as name, quiet():
@@ -126,13 +162,16 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--examples", type=int, default=640, help="messages to train on")
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3, help="of each side, by turns")
     parser.add_argument("--probe", type=int, default=10_000, help="messages of the probe; 0: none")
+    parser.add_argument("--held-out", type=int, metavar="N", help="accuracy with N a label")
     given = parser.parse_args()
     examples = read_examples(given.examples)
     base = checkpoint_folder("teacher", place="benchmark")
     own = tuned.recipe("sequence_classification", len(examples))
-    settings = replace(own, epochs=1, warmup_steps=max(1, own.warmup_steps // own.epochs))
+    warmup = max(1, own.warmup_steps * given.epochs // own.epochs)
+    settings = replace(own, epochs=given.epochs, warmup_steps=warmup)
     sides: dict[str, Callable[[Path], None]] = {
         "promptbot": lambda folder: ours(examples, base, settings, folder),
         "plain, same settings": lambda folder: plain(examples, base, settings, folder),
@@ -143,10 +182,12 @@ def main() -> None:
         timed(lambda folder: ours(few, base, settings, folder))
         timed(lambda folder: plain(few, base, settings, folder))
         seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
-        for _ in range(given.rounds):
+        for number in range(given.rounds):
             for name, run in sides.items():
                 seconds[name].append(timed(run))
-        print(f"{len(examples):,} messages, one epoch, the median of {given.rounds} rounds:")
+                cpu, wall = seconds[name][-1]
+                print(f"  round {number + 1}, {name}: {cpu:.1f} s, {wall:.1f} s", file=sys.stderr)
+        print(f"{len(examples):,} messages, {given.epochs} epochs, the median of rounds:")
         for name, found in seconds.items():
             cpu, wall = (statistics.median(column) for column in zip(*found, strict=True))
             print(f"  {name}: {cpu:.1f} s of processor time, {wall:.1f} s")
@@ -158,6 +199,9 @@ def main() -> None:
             ]
             cpu, wall = (statistics.median(column) for column in zip(*ratios, strict=True))
             print(f"  {name} / promptbot: {cpu:.2f} (wall clock {wall:.2f})")
+    if given.held_out:
+        accuracy = held_out_accuracy(given.held_out, base)
+        print(f"{given.held_out} messages a label: {accuracy:.1%} of 1,000 others are right")
     for spec in ("embedded", "teacher") if given.probe else ():
         encoder, messages = load_encoder(spec), read_examples(given.probe)
         encoder.encode(["a first message"])
