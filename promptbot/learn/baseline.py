@@ -433,9 +433,7 @@ class _Training:
         """What decides the result beside examples, base and settings."""
         from promptbot.learn import tuned
 
-        head = {"head_inverse_penalty": tuned.HEAD_INVERSE_PENALTY}
         return {
-            **(head if self.method in ("sequence_classification", "lora") else {}),
             "seed": self.seed,
             "tuned": tuned.constants(),
             "probe": probe.constants() if self.method == "contrastive" else None,

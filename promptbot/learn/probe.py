@@ -96,9 +96,7 @@ def load_probe(folder: Path, encoder: Encoder) -> LinearProbe:
     return LinearProbe(encoder, tuple(labels), arrays["weights"], arrays["bias"])
 
 
-def fit_probe(
-    examples: Sequence[Example], encoder: Encoder, inverse_penalty: float | None = None
-) -> LinearProbe:
+def fit_probe(examples: Sequence[Example], encoder: Encoder) -> LinearProbe:
     """Return the probe that fits labelled examples; the encoder is not changed.
 
     Labels weigh alike, however many examples each of them has. The penalty is chosen within these
@@ -107,7 +105,6 @@ def fit_probe(
     Args:
         examples: Each with a label; at least two labels.
         encoder: Makes the vectors.
-        inverse_penalty: scikit-learn's C, in place of the one that is chosen.
 
     Source:
         Alain and Bengio (2016), arXiv:1610.01644. With two labels the difference of the two rows
@@ -115,7 +112,7 @@ def fit_probe(
     """
     vectors = encoder.encode([example.input for example in examples])
     targets = np.array([str(example.label) for example in examples])
-    model = _fit(vectors, targets, inverse_penalty or choose_inverse_penalty(vectors, targets))
+    model = _fit(vectors, targets, choose_inverse_penalty(vectors, targets))
     weights, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
     if len(model.classes_) == 2:
         weights, bias = np.vstack([-weights / 2, weights / 2]), np.array([-bias[0], bias[0]]) / 2

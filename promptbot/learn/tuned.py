@@ -22,18 +22,12 @@ from promptbot.models.encoder import TransformersEncoder
 from promptbot.types import Example, Prediction, Sample
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_TOKENS = 256
 """Of a text; what is longer is cut."""
 MIN_STEPS = 600
 """Steps below which small checkpoints are not yet done with a few hundred examples."""
-MIN_STEPS_OF_ALL = 400
-"""The same where every weight is trained below a head that knows the labels from the start."""
-HEAD_INVERSE_PENALTY = 100.0
-"""scikit-learn's C of the regression that a head starts from."""
 MAX_EPOCHS = 40
 MIN_EPOCHS = 6
 PER_LABEL_FOR_DEV = 20
@@ -50,8 +44,6 @@ BYTES_OF_LIBRARIES = 250_000_000
 """What a first training takes besides: the architecture's code, buffers; measured with two."""
 N_LIKELY = 50
 """Texts with the most characters, among which the one with the most tokens is looked for."""
-HEADED = "ForSequenceClassification"
-"""How architectures end that bring a head for labels."""
 LABELS = "labels.json"
 ENCODER = "encoder"
 
@@ -63,7 +55,7 @@ class Recipe:
     learning_rate: float
     """Of the checkpoint's weights, or of the adapter's."""
     head_learning_rate: float
-    """Of the classification head."""
+    """Of the classification head, which starts at random."""
     batch_size: int
     """Examples of a step."""
     epochs: int
@@ -83,8 +75,7 @@ def recipe(method: str, n_examples: int) -> Recipe:
     """
     batch = 16 if n_examples < 2_000 else 32
     per_epoch = max(1, -(-n_examples // batch))
-    n_steps = MIN_STEPS_OF_ALL if method == "sequence_classification" else MIN_STEPS
-    epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, round(n_steps / per_epoch)))
+    epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, round(MIN_STEPS / per_epoch)))
     rate, head_rate, rank = {
         "sequence_classification": (2e-4, 2e-3, 0),
         "lora": (1e-3, 1e-2, 16),
@@ -167,9 +158,7 @@ def fit_classifier(
 ) -> TunedClassifier:
     """Train a checkpoint with a classification head, keep it in a folder, and return it.
 
-    The head starts as the logistic regression on what it reads of the frozen checkpoint, which on
-    few examples is worth more than many epochs from a random one; see docs/baseline.md. Labels
-    weigh alike, however many examples each has. With `PER_LABEL_FOR_DEV` examples a label
+    Labels weigh alike, however many examples each has. With `PER_LABEL_FOR_DEV` examples a label
     (median) a fifth is held out, and the epoch with the lowest loss there is kept.
 
     Args:
@@ -187,10 +176,9 @@ def fit_classifier(
         ModelError: The checkpoint cannot carry such a head, or memory does not suffice.
 
     Source:
-        Devlin et al. (2019), arXiv:1810.04805; Hu et al. (2021), arXiv:2106.09685. The head's
-        start: Kumar et al. (2022), arXiv:2202.10054.
+        Devlin et al. (2019), arXiv:1810.04805; Hu et al. (2021), arXiv:2106.09685.
     """
-    need("torch", "transformers", "accelerate", "sklearn", *(["peft"] if method == "lora" else []))
+    need("torch", "transformers", "accelerate", *(["peft"] if method == "lora" else []))
     import numpy as np
     import torch
     from transformers import (
@@ -216,7 +204,6 @@ def fit_classifier(
         for example, target in zip(examples, targets, strict=True)
     ]
     settings = settings or recipe(method, len(train))
-    _start_head(model, tokenizer, [examples[i] for i in train], base)
     if settings.rank:
         model = with_adapter(model, settings.rank)
     counts = np.bincount(targets[train], minlength=len(labels)).clip(min=1)
@@ -434,7 +421,7 @@ def _check_labels(config: Any, labels: Sequence[str], base: Path, place: str) ->
 
     Where only their number agreed, its head would begin with answers to another question.
     """
-    if not any(name.endswith(HEADED) for name in config.architectures or ()):
+    if not any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
         return
     known = [str(config.id2label[i]) for i in sorted(config.id2label)]
     if known == list(labels):
@@ -453,81 +440,6 @@ def _check_labels(config: Any, labels: Sequence[str], base: Path, place: str) ->
         expected=f"Expected a checkpoint without a head, or one for: {_few(labels)}.",
         hint="Use the checkpoint that it was made from, or model: teacher.",
     )
-
-
-def _start_head(model: Any, tokenizer: Any, examples: Sequence[Example], base: Path) -> None:
-    """Set a new head to the logistic regression on what it reads of each text.
-
-    A head that the checkpoint brings is left as it is, and so is one that is not one matrix on one
-    vector a text.
-    """
-    import torch
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(base, trust_remote_code=False)
-    if any(name.endswith(HEADED) for name in config.architectures or ()):
-        return
-    n_labels = int(model.config.num_labels)
-    last = [
-        part
-        for part in model.modules()
-        if isinstance(part, torch.nn.Linear) and part.out_features == n_labels
-    ]
-    inputs = _HeadInputs(model, tokenizer, last[-1]) if last else None
-    if inputs is None or not inputs.is_one_vector(examples[0].input):
-        return
-    found = fit_probe(examples, inputs, HEAD_INVERSE_PENALTY)
-    with torch.no_grad():
-        last[-1].weight.copy_(torch.from_numpy(found.weights))
-        if last[-1].bias is not None:
-            last[-1].bias.copy_(torch.from_numpy(found.bias))
-
-
-@dataclass(frozen=True)
-class _HeadInputs:
-    """An encoder whose vectors are what the last layer of a classifier reads."""
-
-    model: Any
-    tokenizer: Any
-    layer: Any
-    revision: str = ""
-
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-        return int(self.layer.in_features)
-
-    def is_one_vector(self, text: str) -> bool:
-        """Return whether it reads one vector of a text, and not one of each token."""
-        return bool(self._read([text]).ndim == 2)
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return what is read of each text.  # (n_texts, dimension)"""
-        import numpy as np
-
-        found = np.empty((len(texts), self.dimension), dtype=np.float32)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        for start in range(0, len(order), 64):
-            chosen = order[start : start + 64]
-            found[chosen] = self._read([texts[i] for i in chosen]).cpu().numpy()
-        return found
-
-    def _read(self, texts: list[str]) -> Any:
-        import torch
-
-        read: list[Any] = []
-        hook = self.layer.register_forward_pre_hook(lambda _, given: read.append(given[0]))
-        training = self.model.training
-        try:
-            inputs = self.tokenizer(
-                texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
-            ).to(self.model.device)
-            with torch.inference_mode():
-                self.model.eval()(**inputs)
-        finally:
-            hook.remove()
-            self.model.train(training)
-        return read[0]
 
 
 def _few(names: Sequence[str]) -> str:

@@ -190,32 +190,6 @@ def test_as_many_labels_of_other_names_are_other_labels(base: Path, tmp_path: Pa
         )  # fmt: skip
 
 
-def test_a_new_head_starts_as_the_regression_on_what_it_reads_and_an_old_one_stays(
-    base: Path, tmp_path: Path
-) -> None:
-    import numpy as np
-    import torch
-    from sklearn.linear_model import LogisticRegression
-
-    labels = ("card", "parcel")
-    model, tokenizer = tuned._load(base, labels, "suite.yaml")
-    tuned._start_head(model, tokenizer, EXAMPLES, base)
-    inputs = tokenizer([e.input for e in EXAMPLES], padding=True, return_tensors="pt")
-    with torch.inference_mode():
-        read = model.bert(**inputs).pooler_output.numpy()  # what BERT's head reads
-        logits = model(**inputs).logits.numpy()
-    targets = [str(e.label) for e in EXAMPLES]
-    theirs = LogisticRegression(C=tuned.HEAD_INVERSE_PENALTY, class_weight="balanced",
-                                max_iter=1000).fit(read, targets)  # fmt: skip
-    assert np.diff(logits)[:, 0] == pytest.approx(theirs.decision_function(read), abs=1e-2)
-    model.save_pretrained(tmp_path / "headed")
-    tokenizer.save_pretrained(tmp_path / "headed")
-    again, _ = tuned._load(tmp_path / "headed", labels, "suite.yaml")
-    before = again.classifier.weight.clone()
-    tuned._start_head(again, tokenizer, EXAMPLES[:4] + EXAMPLES[-4:], tmp_path / "headed")
-    assert torch.equal(again.classifier.weight, before)
-
-
 def test_the_head_learns_at_its_own_rate(base: Path) -> None:
     model, _ = tuned._load(base, ("card", "parcel"), "suite.yaml")
     recipe = tuned.Recipe(1e-4, 1e-2, 8, 1, 1, rank=4)
