@@ -232,7 +232,7 @@ def fit_classifier(
         callbacks=[EarlyStoppingCallback(PATIENCE)] if len(dev) else [],
         optimizer_cls_and_kwargs=(
             torch.optim.AdamW,
-            # Fused as in Trainer itself: of a small batch, the loop over parameters is a third.
+            # Fused as in Trainer itself: a loop over parameters is a quarter of a small step.
             {"params": _groups(model, settings), "fused": True},
         ),
     )
