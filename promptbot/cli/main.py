@@ -19,6 +19,7 @@ from promptbot.cli.advise import advise
 from promptbot.cli.bots import bots
 from promptbot.cli.check import check
 from promptbot.cli.compare import compare
+from promptbot.cli.data import data
 from promptbot.cli.evaluate import evaluate
 from promptbot.cli.export import export
 from promptbot.cli.finetune import finetune
@@ -70,6 +71,7 @@ app.add_typer(models)
 app.command("import")(import_bot)
 app.command("eval")(evaluate)
 app.command()(advise)
+app.command()(data)
 app.command()(finetune)
 app.command()(report)
 app.command()(compare)

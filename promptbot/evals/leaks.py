@@ -84,8 +84,14 @@ class NearTexts:
         self._starts = np.searchsorted(self._flat[kept][by_gram], np.arange(len(counts) + 1))
         self._marked = np.zeros(len(counts), dtype=bool)
 
-    def find(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def find(
+        self, text: str, before: int | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return places and similarities of the texts that equal this one, or nearly.
+
+        Args:
+            text: What they are compared with.
+            before: Only texts before this place.
 
         Returns:
             Places in increasing order, and the Jaccard similarity of the trigrams of each, from
@@ -102,6 +108,8 @@ class NearTexts:
         if not posted:
             return np.zeros(0, np.int64), np.zeros(0)
         found = np.unique(np.concatenate(posted))
+        if before is not None:
+            found = found[found < before]
         sizes = self._sizes[found]
         alike = (sizes >= self._near * len(grams)) & (len(grams) >= self._near * sizes)
         found, sizes = found[alike], sizes[alike]

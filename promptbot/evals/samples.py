@@ -59,7 +59,7 @@ def read_samples(
     *,
     limit: int | None = None,
     slices: Sequence[str] = (),
-    facts: Sequence[str] = (),
+    facts: Sequence[str] | None = (),
     for_all: Mapping[str, JsonValue] | None = None,
 ) -> tuple[EvalSample, ...]:
     """Return the samples of a file or data set.
@@ -70,7 +70,7 @@ def read_samples(
         default_target: The field of the target where `spec` names none.
         limit: Samples at most, spread evenly, so that a file sorted by label gives all labels.
         slices: Fields that are kept with each sample, as text.
-        facts: Fields that are kept with each sample as they are.
+        facts: Fields that are kept with each sample as they are; all where None.
         for_all: What the template of the input reads beside the row.
 
     Raises:
@@ -115,7 +115,8 @@ def read_samples(
         group = "/".join(_text(row.values, field, place) for field in of_group) or f"#{number}"
         found = {name: row.values[name] for name in slices if name in row.values}
         said = {name: str(value) for name, value in found.items() if value not in (None, "")}
-        known = {name: row.values[name] for name in facts if name in row.values}
+        wanted = row.values if facts is None else facts
+        known = {name: row.values[name] for name in wanted if name in row.values}
         samples.append(EvalSample(sample, str(kind or ""), group, row.line, said, known))
     return tuple(samples)
 
