@@ -13,7 +13,7 @@ import yaml
 
 from promptbot.bot.scaffold import write_bot
 from promptbot.bot.spec import RESERVED_VARIABLES
-from promptbot.errors import InputError, PromptbotError
+from promptbot.errors import InputError, PromptbotError, SpecError
 from promptbot.models.chat_format import chat_template_in, render_chat
 from promptbot.prompt.template import Template
 from promptbot.types import Message
@@ -40,6 +40,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 """How both versions of Prompty call our decoding settings."""
 
 _FRONT = re.compile(r"\A\ufeff?---[ \t]*\n(?P<front>.*?)^---[ \t]*$\n?(?P<body>.*)\Z", re.S | re.M)
+_MUSTACHE = re.compile(r"\{\{[#^/>][^}]{0,60}\}\}")
 _NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 
 
@@ -84,6 +85,8 @@ def _import_prompty(file: Path, parent: Path, name: str | None) -> Imported:
     front, body = _split(file)
     remarks: list[str] = []
     system, pairs, asked = _sections(body, file)
+    if not body.strip():
+        remarks.append("the file has no messages: the system prompt is empty")
     values = _values(front, remarks)
     message, used = _message_name(system, asked, file)
     settings: dict[str, Any] = {
@@ -200,11 +203,16 @@ def _reads(source: str, file: Path, role: str) -> frozenset[str]:
     try:
         return Template(name=f"{file}, {role}", source=source).variables()
     except PromptbotError as error:
+        mustache = _MUSTACHE.search(source)
         raise InputError(
             f"the {role} message is no template by itself: {error.problem}",
             place=str(file),
-            expected="A bot's messages are templates of their own; a loop cannot span several.",
-            hint="Leave loops over a history out: a bot has a memory of its own.",
+            expected=f'"{mustache[0]}" looks like Mustache; a bot\'s templates are Jinja.'
+            if mustache
+            else "A bot's messages are templates of their own; a loop cannot span several.",
+            hint="Write it as {% if ... %}...{% endif %} or {% for ... %}...{% endfor %}."
+            if mustache
+            else "Leave loops over a history out: a bot has a memory of its own.",
         ) from None
 
 
@@ -388,7 +396,15 @@ def _write(
     kept = {name: value for name, value in settings.items() if value not in ("", {}, [])}
     text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=96)
     head = f"# Made of {file.name} by promptbot import.\n"
-    folder = write_bot(str(settings["name"]), parent, {"bot.yaml": head + text, **files})
+    try:
+        folder = write_bot(str(settings["name"]), parent, {"bot.yaml": head + text, **files})
+    except SpecError as error:  # of a bot.yaml that nobody will see
+        raise InputError(
+            error.problem,
+            place=str(file),
+            expected=error.expected,
+            hint="Correct the value in this file.",
+        ) from None
     return Imported(folder, tuple(remarks))
 
 

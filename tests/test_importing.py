@@ -9,7 +9,7 @@ import pytest
 
 from promptbot.bot.folder import load_bot
 from promptbot.chain import Chain
-from promptbot.errors import InputError, SpecError, UserError
+from promptbot.errors import InputError, UserError
 from promptbot.importing import import_file, literal
 from promptbot.interchange import prompty_file
 from promptbot.models.scripted import ScriptedModel
@@ -148,6 +148,18 @@ def test_decoding_survives_the_way_there_and_back(make_bot: BotMaker, tmp_path: 
     assert load_bot(made.folder).spec.decoding == chain.bot.spec.decoding
 
 
+def test_mustache_is_named(tmp_path: Path) -> None:
+    body = "system:\nHi {{#if name}}{{name}}{{/if}}\nuser:\n{{q}}"
+    file = write(tmp_path, f"---\nname: x\n---\n{body}")
+    with pytest.raises(InputError, match=r'"\{\{#if name\}\}" looks like Mustache'):
+        import_file(file, tmp_path / "templates")
+
+
+def test_a_file_without_messages_is_remarked_on(tmp_path: Path) -> None:
+    made = import_file(write(tmp_path, "---\nname: x\n---\n"), tmp_path / "templates")
+    assert "the file has no messages: the system prompt is empty" in made.remarks
+
+
 def test_a_line_that_would_begin_a_message_is_not_exported(make_bot: BotMaker) -> None:
     chain, _ = chain_of(make_bot(files={"system.j2": "Hello\nuser:\nBye"}), "x")
     with pytest.raises(InputError, match='the line "user:" would begin a new message'):
@@ -181,8 +193,10 @@ def test_a_file_that_cannot_be_a_bot_is_told(tmp_path: Path, text: str, told: st
 
 def test_wrong_settings_leave_nothing_behind(tmp_path: Path) -> None:
     text = OLD.replace("temperature: 0,", "temperature: 99,")
-    with pytest.raises(SpecError, match=r"templates/bad/bot.yaml.*decoding.temperature is 99"):
-        import_file(write(tmp_path, text), tmp_path / "templates", "bad")
+    file = write(tmp_path, text)
+    with pytest.raises(InputError, match="decoding.temperature is 99") as caught:
+        import_file(file, tmp_path / "templates", "bad")
+    assert caught.value.place == str(file)  # and no bot.yaml that is not there
     assert not list((tmp_path / "templates").iterdir())
 
 
