@@ -194,7 +194,7 @@ def test_a_file_that_cannot_be_a_bot_is_told(tmp_path: Path, text: str, told: st
 def test_wrong_settings_leave_nothing_behind(tmp_path: Path) -> None:
     text = OLD.replace("temperature: 0,", "temperature: 99,")
     file = write(tmp_path, text)
-    with pytest.raises(InputError, match="decoding.temperature is 99") as caught:
+    with pytest.raises(InputError, match=r"decoding\.temperature is 99") as caught:
         import_file(file, tmp_path / "templates", "bad")
     assert caught.value.place == str(file)  # and no bot.yaml that is not there
     assert not list((tmp_path / "templates").iterdir())

@@ -577,13 +577,14 @@ def _useless_scoring(spec: BotSpec, base: Source, variant: Source | None) -> Ite
     calibrates = calibration.method != "none" or calibration.neighbours is not None
     place = place_of(("calibration",), base, variant)
     if spec.ensemble.kind in ("permutations", "variants"):
-        missing, over = "", "orders of the examples"
+        missing = ""
+        mixes = spec.ensemble.kind == "variants"
+        over = "the prompts of variants" if mixes else "orders of the examples"
         if spec.task == "chat":
             missing = "task is chat"
         elif verbalizer.mode == "generate":
             missing = "verbalizer.mode is generate"
-        elif spec.ensemble.kind == "variants":
-            over = "the prompts of variants"
+        elif mixes:
             if not spec.ensemble.variants:
                 missing = "no variant is named"
             elif calibration.method == "batch":

@@ -39,7 +39,8 @@ def arrange(
         SpecError: There is no such order.
 
     Source:
-        Zhao et al. (2021), arXiv:2102.09690; Liu et al. (2021), arXiv:2101.06804;
+        Zhao et al. (2021), arXiv:2102.09690 (``label_interleaved`` is ours, against the biases
+        that they measured); Liu et al. (2021), arXiv:2101.06804;
         Lu et al. (2022), arXiv:2104.08786.
     """
     if order not in ORDERS:
