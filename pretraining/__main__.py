@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from pretraining import corpus, export, measure, teacher, tokenizer, train
+from pretraining import chinese, corpus, encoder_chinese, export, measure, teacher, tokenizer, train
 
 
 def main() -> None:
@@ -21,16 +21,21 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=10_000_000, help="the training budget")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--f32", action="store_true", help="no bfloat16 in matrix products")
+    parser.add_argument("--begin", type=Path, help="an exported model to go on from")
     options = parser.parse_args()
     work: Path = options.work
     if not (work / "texts.jsonl").exists():
         corpus.main(options.data, work)
     teacher.main(work)
     if not (work / "tokenizer.json").exists():
-        lines = tokenizer.training_lines(corpus.load(work))
-        tokenizer.build(lines).save(str(work / "tokenizer.json"))
+        if options.begin:
+            english = tokenizer.load(options.begin)
+        else:
+            english = tokenizer.build(tokenizer.training_lines(corpus.load(work)))
+        characters = chinese.characters(encoder_chinese.load_texts(options.data).all())
+        tokenizer.with_characters(english, characters).save(str(work / "tokenizer.json"))
     settings = train.Settings(tokens=options.tokens, bf16=not options.f32)
-    if not train.main(options.data, work, settings, options.threads):
+    if not train.main(options.data, work, settings, options.threads, options.begin):
         return
     card = options.folder / "card.json"
     done = json.loads(card.read_text(encoding="utf-8")) if card.exists() else {}

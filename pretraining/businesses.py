@@ -163,6 +163,8 @@ WRITTEN = (
 
 def as_written(r: Random, text: str) -> str:
     """Return a question as a customer may type it."""
+    if r.random() < 0.12:
+        text = slipped(r, text)
     x = r.random()
     for share, change in WRITTEN:
         if x < share:
@@ -173,6 +175,47 @@ def as_written(r: Random, text: str) -> str:
          "Sorry, ", "Could you tell me: ", "I wanted to ask, ", "Good morning, ", "ok and ")
     )  # fmt: skip
     return start + text[:1].lower() + text[1:]
+
+
+def slipped(r: Random, text: str) -> str:
+    """Return a text with a slip or two: a letter too many, too few or out of place, a word left out.
+
+    The summary of what was meant stays the aim, so that a message is not known by its very words.
+    """
+    words = text.split()
+    for _ in range(r.choice((1, 1, 2))):
+        i = r.randrange(len(words))
+        word = words[i]
+        x = r.random()
+        if x < 0.3 and len(words) > 3:
+            words.pop(i)
+        elif len(word) > 3:
+            at = r.randint(1, len(word) - 2)
+            changed = (
+                word[:at] + word[at + 1 :],
+                word[:at] + word[at] + word[at:],
+                word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+            )
+            words[i] = r.choice(changed)
+    return " ".join(words)
+
+
+ROUND = ("please", "thanks", "hello", "hi", "ok", "can you help me", "I need help", "tell me",
+         "quick question", "hey", "so", "sorry to bother you", "thank you", "help")  # fmt: skip
+
+
+def in_passing(r: Random, text: str) -> str:
+    """Return a message as it comes: as it stands, or with words around it, or with slips."""
+    x = r.random()
+    if x < 0.5:
+        return text
+    if x < 0.75:
+        return slipped(r, text)
+    if x < 0.85:
+        return f"{r.choice(ROUND)} {text}"
+    if x < 0.92:
+        return f"{text.rstrip('.?!')}, {r.choice(ROUND)}"
+    return slipped(r, f"{r.choice(ROUND)}, {text}")
 
 
 def make_note(r: Random, topic: Topic, values: dict[str, str]) -> Note:

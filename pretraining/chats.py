@@ -69,6 +69,8 @@ MANNERS = (
     "Treat every guest with respect.",
     "Do not guess.",
 )
+ABSENT = 0.27
+"""Share of the questions about notes that none of those shown answers."""
 NOTE_RULES = (
     ("Answer with the notes. If no note fits, say: ", ""),
     ("Answer with the notes. If no note fits, say: ", ""),
@@ -687,7 +689,7 @@ def chat(r: Random, world: World) -> list[Turn]:
     pieces = persona(r, world, scene, r.choice((0, 0, 0, 1, 2)))
     k = r.choice((1, 2, 3, 3, 3, 3, 3, 4, 5))
     note = r.choice(b.notes)
-    absent = r.random() < 0.15
+    absent = r.random() < ABSENT
     candidates = similar_notes(r, world, b, note.topic, k + 1)
     if absent:
         if r.random() < 0.35:
@@ -754,10 +756,10 @@ def many_notes(r: Random, world: World) -> list[Turn]:
     rest = [n for n in b.notes if n not in picked]
     for _ in range(r.randint(2, 5)):
         x = r.random()
-        if x < 0.75 or not rest:
+        if x < 0.64 or not rest:
             n = r.choice(picked)
             turns += [user(ask(r, n, asked[id(n)])), scene.reply(Mark(n.answer))]
-        elif x < 0.92:
+        elif x < 0.9:
             n = r.choice(rest)
             question = as_written(r, r.choice(n.questions))
             turns += [user(question), scene.reply(Mark(scene.fallback))]

@@ -33,6 +33,8 @@ MAX_CHARS = 140
 """Length of the longest text."""
 MAX_PLAIN_CHARS = 80
 """The same for texts without a label."""
+HAN = re.compile(r"[\u3400-\u9fff]")
+"""A Chinese character."""
 NEAR = 0.7
 """Jaccard similarity of character 4-grams from which two texts count as near duplicates."""
 
@@ -231,10 +233,14 @@ def build_filter(data: Path) -> LeakFilter:
     return LeakFilter(texts(NEVER), texts(TEST_SPLITS))
 
 
-def _held(text: str, percent: int) -> str:
-    """Return "held" for a fixed share of the texts, chosen by their hash."""
+def held_share(text: str, percent: int) -> bool:
+    """Tell whether a text is among the fixed share, chosen by hashes, that is never trained on."""
     number = int(hashlib.sha256(normalise(text).encode()).hexdigest()[:8], 16)
-    return "held" if number % 100 < percent else "train"
+    return number % 100 < percent
+
+
+def _held(text: str, percent: int) -> str:
+    return "held" if held_share(text, percent) else "train"
 
 
 def _labelled(data: Path) -> Iterator[Text]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import nn
 
-from pretraining.corpus import LeakFilter, load_rows, strings
+from pretraining.corpus import HAN, LeakFilter, load_rows, strings
 from pretraining.encoder import FREQUENT, PIECE_RMS, Student
 
 NEVER = (
@@ -50,7 +49,6 @@ N_STEPS = 100
 TEMPERATURE = 0.05
 LEFT_OUT = 0.25
 """Share of the characters that a view leaves out."""
-HAN = re.compile(r"[\u3400-\u9fff]")
 
 
 @dataclass(frozen=True)
@@ -73,15 +71,20 @@ class ChineseTexts:
         yield from self.singles
 
 
-def load_texts(data: Path) -> ChineseTexts:
-    """Return the Chinese training texts, without those near a text that is used to measure."""
-    leak = LeakFilter(
+def leak_filter(data: Path) -> LeakFilter:
+    """Return the filter over every Chinese set and split that is used to measure."""
+    return LeakFilter(
         text
         for name, splits in NEVER
         for split in splits
         for row in load_rows(data, f"{name}/{split}")
         for text in strings(row)
     )
+
+
+def load_texts(data: Path) -> ChineseTexts:
+    """Return the Chinese training texts, without those near a text that is used to measure."""
+    leak = leak_filter(data)
 
     def good(text: str) -> bool:
         return len(HAN.findall(text)) > 1 and not leak.leaks(text[:MAX_CHARS])

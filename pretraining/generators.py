@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from pretraining.businesses import as_written, fallback_sentence, make_business
+from pretraining import chinese
+from pretraining.businesses import as_written, fallback_sentence, in_passing, make_business
 from pretraining.chats import (
+    ABSENT,
     Scene,
     banter,
     chat,
@@ -69,8 +71,8 @@ def _classes(r: Random, world: World) -> tuple[str, list[str]]:
     """Return the classes of an episode: any, or (what is hard) those nearest to one of them."""
     kind, source, n = _pool(r, world)
     n = min(n, len(source))
-    if kind == "pseudo" and r.random() < 0.6:
-        return kind, world.near_classes(r.choice(source), n)
+    if r.random() < 0.6:
+        return kind, world.near_classes(r.choice(source), min(n, 77))
     return kind, r.sample(source, n)
 
 
@@ -138,7 +140,10 @@ def classification(r: Random, world: World) -> list[Turn]:
             target(name, weight=0.7) if also and name.text in seen else shown(name, weight=0.05)
         )
         seen.add(name.text)
-    return [*turns, user(world.texts[query], row=query), target(Mark(names[label]))]
+    # Written otherwise than where it was retrieved: so the order of the examples tells what the
+    # words no longer do, and the nearest is left only where the reading is sure.
+    message = in_passing(r, world.texts[query])
+    return [*turns, user(message, row=query), target(Mark(names[label]))]
 
 
 def dense(r: Random, world: World) -> list[Turn]:
@@ -235,7 +240,7 @@ def retrieved_notes(r: Random, world: World) -> list[Turn]:
     k = r.choice((1, 2, 3, 3, 3, 3, 4))
     label = r.choice(classes)
     query = r.choice(world.classes[label])
-    absent = r.random() < 0.15
+    absent = r.random() < ABSENT
     pool = [c for c in classes if c != label] if absent else classes
     rows = retrieve(r, world, query, pool, r.choice((1, 1, 1, 2)), k)
     if not absent and all(world.labels[i] != label for i in rows):
@@ -252,7 +257,8 @@ def retrieved_notes(r: Random, world: World) -> list[Turn]:
     if r.random() < 0.25:
         turns += small_talk(r, world, scene, known)
     reply = scene.fallback if absent else answers[label]
-    return [*turns, user(world.texts[query], row=query), scene.reply(Mark(reply))]
+    message = in_passing(r, world.texts[query])
+    return [*turns, user(message, row=query), scene.reply(Mark(reply))]
 
 
 def medical_notes(r: Random, world: World) -> list[Turn]:
@@ -282,16 +288,18 @@ EARLY: tuple[tuple[Generator, float], ...] = (
     (one_word, 0.05),
 )
 MIXTURE: tuple[tuple[Generator, float], ...] = (
-    (chat, 0.16),
+    (chat, 0.15),
     (many_notes, 0.14),
     (retrieved_notes, 0.12),
     (medical_notes, 0.01),
-    (classification, 0.13),
-    (dense, 0.02),
+    (classification, 0.15),
+    (dense, 0.01),
     (talk, 0.05),
-    (banter, 0.05),
+    (banter, 0.04),
     (stated, 0.10),
-    (remember, 0.10),
-    (copying, 0.13),
-    (one_word, 0.03),
+    (remember, 0.07),
+    (copying, 0.09),
+    (one_word, 0.02),
+    (chinese.notes, 0.09),
+    (chinese.talk, 0.03),
 )

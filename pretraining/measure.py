@@ -488,7 +488,7 @@ def load_network(folder: Path, checkpoint: Path | None) -> LlamaForCausalLM:
         from pretraining import model
 
         state = torch.load(checkpoint, weights_only=True)["network"]
-        network = model.build(model.CPU, torch.randn(model.config(model.CPU).vocab_size, 384))
+        network = model.build(model.CPU, torch.randn(state["model.embed_tokens.weight"].shape))
         network.load_state_dict({k: v.bfloat16().float() for k, v in state.items()})
     result: LlamaForCausalLM = network.eval()
     return result

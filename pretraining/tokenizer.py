@@ -7,6 +7,7 @@ copying a note is copying tokens. Single digits are tokens, so that any number c
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,34 @@ def build(lines: Iterable[str], size: int = VOCABULARY) -> Tokenizer:
     )
     tokenizer.train_from_iterator(lines, trainer)
     return tokenizer
+
+
+def with_characters(tokenizer: Tokenizer, characters: Iterable[str]) -> Tokenizer:
+    """Return the tokenizer with characters of several bytes as tokens of their own, at the end.
+
+    What is written without these characters keeps its tokens: the merges of their bytes come
+    last, and no other character begins with the same ones.
+    """
+    from tokenizers import Tokenizer, pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    printable = [b for b in range(256) if chr(b) in letters]
+    # Bytes without a printable sign are written as the letters from U+0100 on (GPT-2's table).
+    table = {b: chr(b) for b in printable}
+    rest = [b for b in range(256) if b not in table]
+    table.update((b, chr(256 + i)) for i, b in enumerate(rest))
+    stored = json.loads(tokenizer.to_str())
+    vocabulary: dict[str, int] = stored["model"]["vocab"]
+    merges: list[list[str]] = stored["model"]["merges"]
+    for character in characters:
+        signs = [table[b] for b in character.encode()]
+        left = signs[0]
+        for right in signs[1:]:
+            if left + right not in vocabulary:
+                vocabulary[left + right] = len(vocabulary)
+                merges.append([left, right])
+            left += right
+    return Tokenizer.from_str(json.dumps(stored))
 
 
 def training_lines(corpus: Corpus) -> Iterator[str]:

@@ -10,6 +10,7 @@ two starts: a constant rate until 60% of it, then a linear decay.
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections import deque
@@ -93,6 +94,8 @@ class Progress:
     """Like `pool_tokens`, of the texts that are only read."""
     read_tokens: int = 0
     """Tokens read for their summaries alone; they do not count into `tokens`."""
+    begun: int = 0
+    """The step with which these optimisers began: that of an exported model, or 0."""
 
 
 @dataclass(frozen=True)
@@ -238,7 +241,7 @@ class Trainer:
     def rate(self) -> float:
         """Return the factor of the learning rate at this point of the run."""
         done = self.progress.tokens / self.settings.tokens
-        rise = min(1.0, (self.progress.step + 1) / self.settings.warmup)
+        rise = min(1.0, (self.progress.step - self.progress.begun + 1) / self.settings.warmup)
         fall = max(0.0, 1.0 - done) / DECAY_SHARE
         return rise * min(1.0, 0.03 + 0.97 * fall)
 
@@ -393,6 +396,44 @@ class Trainer:
         self.progress = Progress(**state["progress"])
         torch.set_rng_state(state["random"])
 
+    def start_from(self, folder: Path, world: World, tokenizer: Tokenizer) -> None:
+        """Take the weights of an exported model, whose optimisers and read-out were not kept.
+
+        Tokens that it lacked get vectors of their own; the read-out of the summaries is fitted
+        anew, by least squares.
+        """
+        from promptbot.models.weights import CARD, load_tensors
+
+        state = {name: torch.from_numpy(t).float() for name, t in load_tensors(folder).items()}
+        name = "model.embed_tokens.weight"
+        known, all_rows = state[name], self.network.state_dict()[name].clone()
+        all_rows.normal_().mul_(known.pow(2).mean().sqrt())
+        all_rows[: len(known)] = known
+        state[name] = state["lm_head.weight"] = all_rows
+        self.network.load_state_dict(state)
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        p = self.progress
+        p.step = p.begun = card["training_steps"]
+        p.tokens = p.pool_tokens = card["training_tokens"]
+        p.read_tokens = p.pool_read = int(READ_FIRST + READ_SHARE * p.tokens)
+        p.pool = p.step  # beyond every pool that it has seen
+        self.fit_reader(world, tokenizer)
+
+    @torch.no_grad()
+    def fit_reader(self, world: World, tokenizer: Tokenizer, pools: int = 12) -> None:
+        """Fit the read-out of the summaries to the teacher's vectors of texts, by least squares."""
+        size = self.size.width
+        inputs, outputs = torch.eye(size), torch.zeros(size, 384)
+        for number in range(pools):
+            for batch in make_pool(world, tokenizer, self.settings, -1 - number, 0, read=True):
+                self.network.model(batch.ids)
+                where = torch.tensor([s[:2] for s in batch.summaries])
+                goal = np.stack([world.vector(s[2]) for s in batch.summaries]).astype(np.float32)
+                tapped = self.tap["summary"][where[:, 0], where[:, 1]].float()
+                inputs += tapped.T @ tapped
+                outputs += tapped.T @ torch.from_numpy(goal)
+        self.reader.weight.copy_(torch.linalg.solve(inputs, outputs).T)
+
     def line(self, seconds: float, tokens: int) -> str:
         """Return a line of the log: figures over the last steps."""
         p = self.progress
@@ -445,8 +486,13 @@ def run(
     return not stop[0]
 
 
-def main(data: Path, work: Path, settings: Settings, threads: int) -> bool:
-    """Train, or go on training, the model in the folder `work`."""
+def main(
+    data: Path, work: Path, settings: Settings, threads: int, begin: Path | None = None
+) -> bool:
+    """Train, or go on training, the model in the folder `work`.
+
+    `begin`: an exported model to begin with, where there is no checkpoint yet.
+    """
     from pretraining import measure, teacher, tokenizer, world
 
     torch.set_num_threads(threads)
@@ -459,6 +505,8 @@ def main(data: Path, work: Path, settings: Settings, threads: int) -> bool:
         torch.save(model.teacher_embeddings(vocabulary, settings.size.width), start)
     network = model.build(settings.size, torch.load(start, weights_only=True))
     trainer = Trainer(network, settings.size, settings)
+    if begin is not None and not (work / "checkpoint.pt").exists():
+        trainer.start_from(begin, material, vocabulary)
     print("parameters", sum(p.numel() for p in network.parameters()), flush=True)
     return run(
         trainer,
@@ -477,5 +525,7 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, default=Path("pretraining/work"))
     parser.add_argument("--tokens", type=int, required=True)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--begin", type=Path, help="an exported model to go on from")
     options = parser.parse_args()
-    main(options.data, options.work, Settings(tokens=options.tokens), options.threads)
+    settings = Settings(tokens=options.tokens)
+    main(options.data, options.work, settings, options.threads, options.begin)

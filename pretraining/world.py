@@ -11,11 +11,13 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from pretraining.corpus import Answer, Corpus, Dialogue, strings
+from pretraining.corpus import HAN, Answer, Corpus, Dialogue, strings
 from pretraining.corpus import load as load_corpus
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from pretraining.chinese import Chinese
 
 N_CLASSES = 4000
 """Pseudo-classes: k-means over the teacher's vectors of the user utterances."""
@@ -74,15 +76,23 @@ class World:
     them the teacher's are."""
     made: dict[str, np.ndarray] = field(default_factory=dict)
     """The vectors of made-up texts seen so far."""
+    chinese: Chinese | None = None
+    """What the Chinese episodes draw from."""
+    embed_chinese: Callable[[list[str]], np.ndarray] | None = None
+    """Gives the embedded encoder's vectors, of Chinese texts: the teacher reads none."""
 
     def learn(self, texts: set[str]) -> None:
         """Compute the teacher's vectors of made-up texts that are new."""
         new = sorted(texts - self.made.keys())
-        if new and self.embed is not None:
-            if len(self.made) > 500_000:
-                self.made.clear()
-                new = sorted(texts)
-            self.made.update(zip(new, self.embed(new), strict=True))
+        if len(self.made) > 500_000:
+            self.made.clear()
+            new = sorted(texts)
+        for embed, part in (
+            (self.embed, [t for t in new if not HAN.search(t)]),
+            (self.embed_chinese, [t for t in new if HAN.search(t)]),
+        ):
+            if part and embed is not None:
+                self.made.update(zip(part, embed(part), strict=True))
 
     def vector(self, about: int | str) -> np.ndarray:
         """Return the teacher's vector of a text of the corpus, or of one that was learnt."""
@@ -118,19 +128,23 @@ class World:
         return sorted(c for c in self.classes if c[0] == "p" and len(self.classes[c]) >= 5)
 
     @cached_property
-    def _centres(self) -> np.ndarray:
-        """The mean vectors of the pseudo-classes, as unit vectors."""
+    def _centres(self) -> dict[str, np.ndarray]:
+        """The mean vectors of the intents and of the pseudo-classes, as unit vectors."""
         import numpy as np
 
-        rows = [self.vectors[self.classes[c]].astype(np.float32).mean(0) for c in self.pseudo]
-        return np.stack(rows) / np.linalg.norm(rows, axis=1, keepdims=True)
+        result = {}
+        for kind, source in (("intent", self.intents), ("pseudo", self.pseudo)):
+            rows = [self.vectors[self.classes[c]].astype(np.float32).mean(0) for c in source]
+            result[kind] = np.stack(rows) / np.linalg.norm(rows, axis=1, keepdims=True)
+        return result
 
     def near_classes(self, label: str, n: int) -> list[str]:
-        """Return a pseudo-class and the n - 1 nearest to it."""
+        """Return a class and the n - 1 nearest to it of its kind: intents or pseudo-classes."""
         import numpy as np
 
-        scores = self._centres @ self._centres[self.pseudo.index(label)]
-        return [self.pseudo[i] for i in np.argsort(-scores, kind="stable")[:n]]
+        kind, source = ("pseudo", self.pseudo) if label[0] == "p" else ("intent", self.intents)
+        scores = self._centres[kind] @ self._centres[kind][source.index(label)]
+        return [source[i] for i in np.argsort(-scores, kind="stable")[:n]]
 
     @cached_property
     def chitchat(self) -> list[str]:
@@ -302,11 +316,12 @@ def load(data: Path, folder: Path) -> World:
     """Return the material made from the corpus files and the teacher's vectors in `folder`."""
     import numpy as np
 
+    from pretraining import chinese
+    from promptbot.models.encoder import load_encoder
+
     corpus = load_corpus(folder)
     vectors = np.load(folder / "teacher.npy")
     if not (folder / "student.npy").exists():
-        from promptbot.models.encoder import load_encoder
-
         found = load_encoder("embedded").encode([t.text for t in corpus.texts])
         np.save(folder / "student.npy", found.astype(np.float16))
     labels = _pseudo_classes(corpus, vectors, folder)
@@ -344,4 +359,6 @@ def load(data: Path, folder: Path) -> World:
             if t.split == "train" and t.source in GENERAL and t.text.count(" ") > 2
         ],
         sayings=sorted(sayings),
+        chinese=chinese.load(data, folder),
+        embed_chinese=load_encoder("embedded").encode,
     )

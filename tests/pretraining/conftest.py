@@ -10,8 +10,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from pretraining.chats import TOPICS
+from pretraining.chinese import Chinese, characters
 from pretraining.corpus import Answer, Dialogue
-from pretraining.tokenizer import build
+from pretraining.tokenizer import build, with_characters
 from pretraining.world import World
 
 NOUNS = [
@@ -88,10 +89,29 @@ def world() -> World:
         questions=[0, 9, 17],
         embed=embed,
         sayings=["Well begun is half done.", "Silence is golden."],
+        chinese=chinese(),
+        embed_chinese=embed,
+    )
+
+
+def chinese() -> Chinese:
+    """Return a little Chinese material, invented."""
+    things = ["茶", "书", "花", "鱼", "灯", "船", "门", "桥", "云", "山", "雨", "雪"]
+    questions = tuple((f"{t}在哪里？", f"请问哪里有{t}", f"我想找{t}") for t in things)
+    vectors = np.random.default_rng(1).normal(size=(len(questions), 384))
+    return Chinese(
+        questions,
+        tuple(f"{t}就放在那边的柜台上。" for t in things),
+        ((("你好", "您好啊"), "您好！"), (("谢谢",), "不用谢。"), (("再见",), "下次见。")),
+        (("早上好", "您好！"),),
+        (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32),
     )
 
 
 @pytest.fixture(scope="session")
 def tokenizer(world: World) -> Tokenizer:
     """Return a small tokenizer of the recipe's kind."""
-    return build((" " + t for t in world.texts), size=400)
+    english = build((" " + t for t in world.texts), size=400)
+    material = world.chinese
+    assert material is not None
+    return with_characters(english, characters([*material.answers] * 3, most=12))

@@ -7,7 +7,8 @@ from random import Random
 import pytest
 from tokenizers import Tokenizer
 
-from pretraining import generators
+from pretraining import chinese, generators
+from pretraining.businesses import in_passing
 from pretraining.episodes import Mark, encode, shown, system, target, user
 from pretraining.generators import Generator
 from pretraining.grammar import BUSINESSES, HELD_BUSINESSES, HELD_TOPICS, TOPICS
@@ -92,3 +93,33 @@ def test_held_businesses_and_topics_are_never_trained_on(world: World) -> None:
         t.content for seed in range(100) for t in generators.many_notes(Random(seed), world)
     )
     assert not any(kind in text for kind in HELD_BUSINESSES)
+
+
+def test_a_message_in_passing_keeps_its_sense_and_is_often_written_otherwise() -> None:
+    text = "I have lost my new card"
+    made = [in_passing(Random(seed), text) for seed in range(200)]
+    assert 60 < made.count(text) < 140
+    words = set(text.split())
+    assert all(len(words & set(m.split())) >= 3 for m in made)
+
+
+def test_near_classes_are_of_one_kind_and_begin_with_the_class_itself(world: World) -> None:
+    for label in (world.intents[2], world.pseudo[3]):
+        near = world.near_classes(label, 4)
+        assert near[0] == label
+        assert len({c.split(":")[0] for c in near}) == 1
+        assert len(set(near)) == 4
+
+
+def test_chinese_notes_answer_by_what_they_show_or_by_the_fallback(world: World) -> None:
+    for seed in range(40):
+        turns = chinese.notes(Random(seed), world)
+        for turn in turns[1:]:
+            if turn.role == "assistant" and turn.weight >= 1.0 and isinstance(turn.pieces[0], Mark):
+                shown_before = [
+                    m.text
+                    for t in turns[: turns.index(turn)]
+                    for m in t.pieces
+                    if isinstance(m, Mark)
+                ]
+                assert turn.pieces[0].text in shown_before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,41 @@ def test_copying_heads_start_as_a_projection_and_stay_frozen(
     # Only weight decay touches them.
     change = attention.v_proj.weight[:n] / before
     assert torch.allclose(change, change.mean().expand_as(change), atol=1e-4)
+
+
+def test_training_goes_on_from_an_exported_model_with_new_tokens(
+    world: World, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    old = model.build(TINY, torch.randn(tokenizer.get_vocab_size() - 7, TINY.width))
+    old.save_pretrained(tmp_path)
+    card = {"training_tokens": 900_000, "training_steps": 40, "files": {}}
+    (tmp_path / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    t = trainer(tokenizer)
+    t.start_from(tmp_path, world, tokenizer)
+    new = dict(t.network.named_parameters())
+    for name, weights in old.named_parameters():
+        assert torch.equal(new[name][: len(weights)], weights)
+    added = new["model.embed_tokens.weight"][-7:]
+    assert added.pow(2).mean().sqrt().item() == pytest.approx(1.0, abs=0.2)
+    assert (t.progress.tokens, t.progress.step) == (900_000, 40)
+    assert t.rate() < 0.1
+    steps(t, world, tokenizer, 2)
+    assert t.progress.step == 42
+
+
+def test_the_fitted_read_out_finds_summaries_that_a_drawn_one_does_not(
+    world: World, tokenizer: Tokenizer
+) -> None:
+    t = trainer(tokenizer)
+    with torch.no_grad():
+        batches = train.make_pool(world, tokenizer, t.settings, -1, 0, read=True)
+        for batch in batches:
+            t.network.model(batch.ids)
+            t.summaries(batch, world, 0.0)
+        before = t.recent["read cosine"].copy()
+        t.recent.clear()
+        t.fit_reader(world, tokenizer, pools=2)
+        for batch in batches:
+            t.network.model(batch.ids)
+            t.summaries(batch, world, 0.0)
+    assert sum(t.recent["read cosine"]) / len(batches) > sum(before) / len(batches) + 0.1
