@@ -12,6 +12,7 @@ core.
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from benchmarks.encoder import PER_LABEL, POOL_SEEDS, load_split, nearest_accura
 from promptbot.bot.folder import Bot, load_bot
 from promptbot.chain import Chain, InMemoryHistory, load_chain
 from promptbot.models.encoder import load_encoder
+from promptbot.models.messages import to_langchain
 from promptbot.models.registry import load_model
 from promptbot.types import Example, Message, Note, Sample
 
@@ -179,7 +181,12 @@ def plain_bot(folder: Path) -> Bot:
 
 
 def chats(
-    model: FrozenModel, name: str, cases: Sequence[Any], bar: float, *, shown: bool = False
+    model: FrozenModel,
+    name: str,
+    cases: Sequence[Any],
+    bar: float | None,
+    *,
+    shown: bool = False,
 ) -> Row:
     """Return how often the reply to a case is right.
 
@@ -216,6 +223,58 @@ def kefu(model: FrozenModel, encoder: Encoder) -> Row:
     return Row("Chinese: kefu's own notes, in their own words", right, len(bot.notes), 0.8)
 
 
+def chinese_talk(held: Any, n: int) -> list[Any]:
+    """Return held-out phrasings of Chinese small talk; the class's own answer is wanted."""
+    from pretraining.episodes import system, user
+    from pretraining.measure import Case
+
+    pairs = Random(2).sample(held.chinese.held_talk, min(n, len(held.chinese.held_talk)))
+    return [Case((system("你是一个友好的助手。回答要简短。"), user(q)), a) for q, a in pairs]
+
+
+@dataclass(frozen=True)
+class Fluency:
+    """How well a model predicts written replies, and how its own repeat themselves."""
+
+    bits_per_byte: float
+    """Of the assistant's messages of held-out dialogues, each after those before it."""
+    repetition: float
+    """Share of the 4-grams of words in its own replies that stood in the same reply before, 0 to 1.
+
+    Source:
+        "seq-rep-4" of Welleck et al. (2019), arXiv:1908.04319, section 6.
+    """
+    n_messages: int
+
+    def line(self) -> str:
+        """Return it as a sentence."""
+        return (
+            f"fluency: {self.bits_per_byte:.2f} bits per byte (perplexity per byte "
+            f"{2**self.bits_per_byte:.2f}) over {self.n_messages} messages of held-out dialogues; "
+            f"{self.repetition:.1%} of the 4-grams in its own replies there are repetitions"
+        )
+
+
+def fluency(model: FrozenModel, dialogues: Sequence[Any], n: int) -> Fluency:
+    """Return the fluency on the first n held-out dialogues of the training families."""
+    nats, n_bytes, n_messages, again, grams = 0.0, 0, 0, 0, 0
+    for dialogue in [d for d in dialogues if d.split == "held"][:n]:
+        messages = [Message(role, text) for role, text in dialogue.messages[:8]]
+        for i, message in enumerate(messages):
+            if message.role != "assistant" or not i:
+                continue
+            nats -= model.score(messages[:i], [message.content])[0].logprob
+            n_bytes += len(message.content.encode())
+            n_messages += 1
+        last = max((i for i, m in enumerate(messages) if m.role == "user"), default=0)
+        answer = model.invoke(to_langchain(messages[: last + 1]), max_new_tokens=60)
+        reply = str(answer.text).split()
+        found = [tuple(reply[i : i + 4]) for i in range(len(reply) - 3)]
+        grams += len(found)
+        again += len(found) - len(set(found))
+    return Fluency(nats / math.log(2) / max(1, n_bytes), again / max(1, grams), n_messages)
+
+
 def speed() -> str:
     """Return size, seconds to load, and tokens decoded per second."""
     from benchmarks.engines import greedy, prompt_of
@@ -247,6 +306,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=150, help="cases of each ability")
     parser.add_argument("--banking", type=int, default=3080, help="messages of BANKING77's test")
     parser.add_argument("--model", default="embedded")
+    parser.add_argument("--only", choices=("fluency",), help="what compares models of any size")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args()
     model, encoder = load_model(options.model), load_encoder("embedded")
@@ -256,10 +316,14 @@ def main() -> None:
         rows.append(row)
         print(row.line(), flush=True)
 
-    print("| ability | right | share | bar | met |\n|---|---|---|---|---|")
-    from pretraining import measure, world
+    from pretraining import corpus, measure, world
 
+    if options.only == "fluency":
+        dialogues = corpus.load(options.work).dialogues
+        print(fluency(model, dialogues, options.n).line())
+        return
     held = world.load(options.data, options.work)
+    print("| ability | right | share | bar | met |\n|---|---|---|---|---|")
     for row in notes(model, encoder, measure.note_cases(held, options.work)[: 2 * options.n]):
         show(row)
     n = options.n
@@ -272,13 +336,18 @@ def main() -> None:
     ):
         show(chats(model, name, cases, bar, shown="copied" in name))
     show(kefu(model, encoder))
+    name = "Chinese: small talk, held-out phrasings"
+    show(chats(model, name, chinese_talk(held, n), None))
     for row in xsid(model, encoder, options.data):
         show(row)
     for row in banking(model, encoder, options.data, options.banking, held.words):
         show(row)
+    fluent = fluency(model, held.dialogues, n)
+    print(fluent.line(), flush=True)
     print(speed())
     if options.json:
-        text = json.dumps([asdict(row) for row in rows], indent=1) + "\n"
+        figures = {"rows": [asdict(row) for row in rows], "fluency": asdict(fluent)}
+        text = json.dumps(figures, indent=1) + "\n"
         options.json.write_text(text, encoding="utf-8")
 
 

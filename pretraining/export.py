@@ -17,8 +17,10 @@ SHARD = "16MB"
 FOLDER = Path("promptbot/models/embedded")
 
 
-def export(work: Path, folder: Path, name: str = "promptbot-embedded-en") -> None:
-    """Write config, weights, tokenizer, ONNX graph and card of the checkpoint in `work`."""
+def export(
+    work: Path, folder: Path, checkpoint: Path | None = None, name: str = "promptbot-embedded"
+) -> None:
+    """Write config, weights, tokenizer, ONNX graph and card of a checkpoint, or `work`'s own."""
     import torch
     from transformers import GenerationConfig, PreTrainedTokenizerFast
 
@@ -26,9 +28,9 @@ def export(work: Path, folder: Path, name: str = "promptbot-embedded-en") -> Non
     from promptbot.models.export import export_onnx
     from promptbot.models.weights import CARD, checksums, digest, load_tensors
 
-    state = torch.load(work / "checkpoint.pt", weights_only=True)
+    state = torch.load((checkpoint or work / "checkpoint.pt"), weights_only=True)
     embeddings = state["network"]["model.embed_tokens.weight"]
-    size = next(s for s in (model.CPU, model.GPU) if s.width == embeddings.shape[1])
+    size = next(s for s in model.SIZES.values() if s.width == embeddings.shape[1])
     network: Any = model.build(size, torch.randn(embeddings.shape))
     network.load_state_dict(state["network"])
     network = network.to(torch.bfloat16)
@@ -55,7 +57,7 @@ def export(work: Path, folder: Path, name: str = "promptbot-embedded-en") -> Non
     card = {
         "name": name,
         "revision": digest(load_tensors(folder)),
-        "language": "en",
+        "language": ["en", "zh"],
         "parameters": sum(p.numel() for p in network.parameters()),
         "training_tokens": state["progress"]["tokens"],
         "training_steps": state["progress"]["step"],
@@ -73,5 +75,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Export the embedded chat model.")
     parser.add_argument("--work", type=Path, default=Path("pretraining/work"))
     parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--checkpoint", type=Path, help="by default that of the work folder")
     options = parser.parse_args()
-    export(options.work, options.folder)
+    export(options.work, options.folder, options.checkpoint)

@@ -51,10 +51,13 @@ class Size:
         return COPY_HEADS * self.width // self.heads
 
 
+SMALL = Size(width=96, layers=3, heads=6, inner=256)
+"""About 1.4 million parameters: what the larger sizes are compared with."""
 CPU = Size()
 """12 million parameters: what two cores train in hours."""
 GPU = Size(width=512, layers=8, heads=8, inner=1408)
 """About 30 million parameters, for machines with a GPU; the same recipe."""
+SIZES = {"small": SMALL, "cpu": CPU, "gpu": GPU}
 
 
 def config(size: Size, vocabulary: int = tokenizer.VOCABULARY) -> LlamaConfig:

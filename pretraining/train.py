@@ -451,7 +451,7 @@ def run(
     checkpoint: Path,
     measure: Callable[[LlamaForCausalLM], str] | None = None,
     save_every_s: float = 300.0,
-    measure_every_s: float = 480.0,
+    measure_every_s: float = 1800.0,
 ) -> bool:
     """Train until the budget is spent; return False where a signal stopped it before."""
     if checkpoint.exists():
@@ -489,7 +489,7 @@ def run(
 def main(
     data: Path, work: Path, settings: Settings, threads: int, begin: Path | None = None
 ) -> bool:
-    """Train, or go on training, the model in the folder `work`.
+    """Train, or go on training, the model in the folder `work`; a small one in `work/small`.
 
     `begin`: an exported model to begin with, where there is no checkpoint yet.
     """
@@ -499,20 +499,22 @@ def main(
     material = world.load(data, work)
     material.embed = teacher.Teacher(threads).embed
     vocabulary = tokenizer.load(work)
-    start = work / "start.pt"
+    place = work / "small" if settings.size is model.SMALL else work
+    place.mkdir(exist_ok=True)
+    start, checkpoint = place / "start.pt", place / "checkpoint.pt"
     if not start.exists():
         torch.manual_seed(0)
         torch.save(model.teacher_embeddings(vocabulary, settings.size.width), start)
     network = model.build(settings.size, torch.load(start, weights_only=True))
     trainer = Trainer(network, settings.size, settings)
-    if begin is not None and not (work / "checkpoint.pt").exists():
+    if begin is not None and not checkpoint.exists():
         trainer.start_from(begin, material, vocabulary)
     print("parameters", sum(p.numel() for p in network.parameters()), flush=True)
     return run(
         trainer,
         material,
         vocabulary,
-        work / "checkpoint.pt",
+        checkpoint,
         lambda n: measure.quick(n, vocabulary, material, work),
     )
 
@@ -526,6 +528,7 @@ if __name__ == "__main__":
     parser.add_argument("--tokens", type=int, required=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--begin", type=Path, help="an exported model to go on from")
+    parser.add_argument("--size", choices=sorted(model.SIZES), default="cpu")
     options = parser.parse_args()
-    settings = Settings(tokens=options.tokens)
+    settings = Settings(tokens=options.tokens, size=model.SIZES[options.size])
     main(options.data, options.work, settings, options.threads, options.begin)
