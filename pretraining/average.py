@@ -1,4 +1,4 @@
-"""Average two checkpoints of one run: what the first could and what the second learnt since.
+"""Average two states of one run: what the first could and what the second learnt since.
 
     python -m pretraining.average FIRST SECOND TARGET
 
@@ -9,25 +9,48 @@ before and after keeps most of both (Wortsman et al., arXiv 2109.01903).
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    """Return the weights of a checkpoint, or of an exported folder."""
+    import torch
+
+    from promptbot.models.weights import load_tensors
+
+    if path.is_dir():
+        return {name: torch.from_numpy(t) for name, t in load_tensors(path).items()}
+    network: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["network"]
+    return network
 
 
 def average(first: Path, second: Path, target: Path, share: float = 0.5) -> None:
-    """Write the second checkpoint with weights averaged with the first's; `share` is its own."""
+    """Write the second checkpoint with weights averaged with the first's; `share` is its own.
+
+    Tokens that only the second has keep their vectors.
+    """
     import torch
 
-    before = torch.load(first, weights_only=True)["network"]
+    before = weights(first)
     state = torch.load(second, weights_only=True)
-    for name, weights in state["network"].items():
-        state["network"][name] = torch.lerp(before[name], weights, share)
+    for name, new in state["network"].items():
+        tied = "model.embed_tokens.weight"  # stands for the output layer in an exported folder
+        old = before[name if name in before else tied].to(new.dtype)
+        mixed = new.clone()
+        mixed[: len(old)] = torch.lerp(old, new[: len(old)], share)
+        state["network"][name] = mixed
     torch.save(state, target)
 
 
 if __name__ == "__main__":
     import argparse
 
-    parser = argparse.ArgumentParser(description="Average two checkpoints.")
-    parser.add_argument("first", type=Path)
-    parser.add_argument("second", type=Path)
+    parser = argparse.ArgumentParser(description="Average two states of one run.")
+    parser.add_argument("first", type=Path, help="a checkpoint or an exported folder")
+    parser.add_argument("second", type=Path, help="a checkpoint")
     parser.add_argument("target", type=Path)
     parser.add_argument("--share", type=float, default=0.5, help="of the second")
     options = parser.parse_args()

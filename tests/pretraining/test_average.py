@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from pretraining.average import average
 
@@ -17,3 +18,15 @@ def test_weights_lie_between_and_progress_is_the_seconds(tmp_path: Path) -> None
     found = torch.load(tmp_path / "c.pt", weights_only=True)
     assert found["network"]["w"].tolist() == [1.0, 1.0]
     assert found["progress"] == {"tokens": 2}
+
+
+def test_an_exported_folder_is_averaged_and_new_tokens_keep_their_vectors(tmp_path: Path) -> None:
+    old = {"model.embed_tokens.weight": torch.zeros(2, 3)}
+    save_file(old, tmp_path / "model.safetensors")
+    new = torch.full((4, 3), 2.0)
+    network = {"model.embed_tokens.weight": new, "lm_head.weight": new}
+    torch.save({"network": network, "progress": {}}, tmp_path / "b.pt")
+    average(tmp_path, tmp_path / "b.pt", tmp_path / "c.pt")
+    found = torch.load(tmp_path / "c.pt", weights_only=True)["network"]
+    for weights in found.values():
+        assert weights[:, 0].tolist() == [1.0, 1.0, 2.0, 2.0]
