@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +17,13 @@ from promptbot.errors import PromptbotError, did_you_mean
 
 if TYPE_CHECKING:
     from promptbot.cli.terminal import Talk
+
+
+SIDE_BY_SIDE = 60
+"""Columns from which on a command's meaning stands beside it; below, it stands under it."""
+
+STEP = (0, 0, 0, 2)
+"""How far it stands to the right there."""
 
 
 class Leave(Exception):
@@ -64,13 +73,18 @@ def run_command(talk: Talk, line: str) -> None:
 
 def show_help(talk: Talk, argument: str) -> None:
     """List the commands and keys."""
+    rows = [
+        (Text.assemble((name, ACCENT), (f" {one.argument}".rstrip(), QUIET)), Text(one.help))
+        for name, one in COMMANDS.items()
+    ]
+    rows += [(Text(key, QUIET), Text(meaning, QUIET)) for key, meaning in KEYS.items()]
+    if talk.width < SIDE_BY_SIDE:
+        talk.show(Group(*(part for usage, said in rows for part in (usage, Padding(said, STEP)))))
+        return
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
-    for name, command in COMMANDS.items():
-        usage = Text.assemble((name, ACCENT), (f" {command.argument}".rstrip(), QUIET))
-        grid.add_row(usage, Text(command.help))
-    for key, meaning in KEYS.items():
-        grid.add_row(Text(key, QUIET), Text(meaning, QUIET))
+    for row in rows:
+        grid.add_row(*row)
     talk.show(grid)
 
 

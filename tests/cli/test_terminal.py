@@ -323,6 +323,20 @@ def test_conversations_are_listed_resumed_renamed_and_saved(shop: str, tmp_path:
     assert "All right." in (tmp_path / "talk.md").read_text()
 
 
+def test_in_a_narrow_window_each_command_is_explained_below_it(shop: str) -> None:
+    with Screen([sys.executable, SLOW_TALK, shop], columns=40, rows=120) as screen:
+        screen.ready()
+        screen.send("/help" + ENTER)
+        screen.expect("search what you wrote before")
+        start = screen.lines.index("  /note QUESTION | ANSWER")
+        assert screen.lines[start + 1 : start + 4] == [
+            "    tell the bot something for this",
+            "    conversation",
+            "  /good",
+        ]
+        assert all(len(line) <= 40 for line in screen.lines)
+
+
 def test_a_pasted_block_is_one_message(shop: str, script: ScriptMaker) -> None:
     script("Read it.")
     command = [*PROMPTBOT, "run", "./shop", "--model", "scripted:script.jsonl", "--session", "p"]
