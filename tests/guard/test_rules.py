@@ -198,6 +198,8 @@ def test_the_clinics_rules_leave_everyday_questions_to_the_model(text: str) -> N
     [
         "my dad can't breathe",
         "I think grandma is having a stroke",
+        "My husband had a heart attack 20 minutes ago",
+        "She lost consciousness ten minutes ago",
         "she is bleeding a lot",
         "the baby turned blue",
         "he swallowed bleach",
