@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from promptbot.prompt import output
 from tests.cli.conftest import SHOP_YAML, Cli, ScriptMaker
 from tests.conftest import BotMaker
 
@@ -77,6 +78,9 @@ def test_a_variant_whose_extra_is_missing_is_said_and_the_others_are_checked(
 ) -> None:
     for package in ("jsonschema", "llguidance", "py3langid"):
         monkeypatch.setitem(sys.modules, package, None)
+    # What another test loaded is remembered for the whole process.
+    output._identifier.cache_clear()
+    output.known_languages.cache_clear()
     files = {
         "bot.yaml": SHOP_YAML,
         "variants/form.yaml": "output: json\n",
