@@ -125,13 +125,21 @@ class Store:
             rows = connection.execute(_messages_of(session)).all()
             return [_stored_message(row) for row in rows]
 
-    def append(self, session: str, messages: Sequence[Message], *, stopped: bool = False) -> None:
+    def append(
+        self,
+        session: str,
+        messages: Sequence[Message],
+        *,
+        stopped: bool = False,
+        instead: bool = False,
+    ) -> None:
         """Add messages to a session; all of them are on the disk on return, or none.
 
         Args:
             session: The session's name.
             messages: What was said, in its order.
             stopped: Whether the last of them is a reply that was interrupted.
+            instead: Whether they take the place of the newest turn, in the same transaction.
 
         Raises:
             StoreError: The store cannot be opened or written.
@@ -142,9 +150,9 @@ class Store:
             return
         with self._explained():
             try:
-                self._append(session, messages, stopped)
+                self._append(session, messages, stopped, instead)
             except IntegrityError:  # another process has just begun the same session
-                self._append(session, messages, stopped)
+                self._append(session, messages, stopped, instead)
 
     def sessions(self) -> list[StoredSession]:
         """Return every stored session, the newest first.
@@ -249,26 +257,15 @@ class Store:
         Raises:
             StoreError: The store cannot be opened or written.
         """
-        messages = _tables().messages
         with self._transaction() as connection:
             key = _lock(connection, session)
             if key is None:
                 return []
-            of_session = messages.select().where(messages.c.session_id == key)
-            newest = connection.execute(
-                of_session.where(messages.c.role == "user").order_by(messages.c.position.desc())
-            ).first()
-            if newest is None:
-                return []
-            is_last_turn = messages.c.position >= newest.position
-            taken = connection.execute(
-                of_session.where(is_last_turn).order_by(messages.c.position)
-            ).all()
-            connection.execute(messages.delete().where(messages.c.session_id == key, is_last_turn))
-            if not _count_messages(connection, key, -len(taken)):
+            taken, n_left = _drop_last_turn(connection, key)
+            if taken and not n_left:
                 sessions = _tables().sessions  # one without a message is none
                 connection.execute(sessions.delete().where(sessions.c.id == key))
-            return _messages(taken)
+            return taken
 
     def delete(self, session: str) -> None:
         """Delete a session with its messages for good; nothing happens where there is none.
@@ -318,7 +315,9 @@ class Store:
         if "_engine" in self.__dict__:
             self._engine.dispose()
 
-    def _append(self, session: str, messages: Sequence[Message], stopped: bool) -> None:
+    def _append(
+        self, session: str, messages: Sequence[Message], stopped: bool, instead: bool
+    ) -> None:
         t, now = _tables(), datetime.now(UTC)
         with self._engine.begin() as connection:
             key = _lock(connection, session)
@@ -326,6 +325,8 @@ class Store:
                 new = {"name": session, "bot": self._bot, "n_messages": 0, "started": now}
                 inserted = connection.execute(t.sessions.insert().values(**new, updated=now))
                 key = int(cast(Any, inserted.inserted_primary_key)[0])
+            elif instead:
+                _drop_last_turn(connection, key)
             n_messages = _count_messages(connection, key, len(messages))
             rows: list[dict[str, Any]] = [
                 {
@@ -417,6 +418,12 @@ class Store:
         return engine
 
 
+def _before_last_turn(said: Sequence[Message]) -> int:
+    """Return how many messages come before the newest user message; all where there is none."""
+    users = (i for i, message in enumerate(said) if message.role == "user")
+    return max(users, default=len(said))
+
+
 class SafeHistory:
     """Keeps sessions in a store, and in memory from the moment the store fails.
 
@@ -429,6 +436,8 @@ class SafeHistory:
         self._store = store
         self._on_failure = on_failure
         self._messages: dict[str, list[Message]] = {}
+        self._hidden: set[str] = set()
+        """Sessions whose newest turn waits for another in its place."""
 
     @property
     def store(self) -> Store | None:
@@ -445,21 +454,40 @@ class SafeHistory:
         stored = self._attempt(lambda store: store.load(session))
         if stored is not None:
             self._messages[session] = stored
-        return list(self._messages.get(session, ()))
+        said = self._messages.get(session, [])
+        return said[: _before_last_turn(said)] if session in self._hidden else list(said)
 
     def append(self, session: str, messages: Sequence[Message], *, stopped: bool = False) -> None:
-        """Add messages to a session; see `Store`."""
-        self._attempt(lambda store: store.append(session, messages, stopped=stopped))
-        self._messages.setdefault(session, []).extend(messages)
+        """Add messages to a session, or put them in the place of a hidden turn; see `Store`."""
+        instead = session in self._hidden
+        self._attempt(
+            lambda store: store.append(session, messages, stopped=stopped, instead=instead)
+        )
+        said = self._messages.setdefault(session, [])
+        if instead:
+            del said[_before_last_turn(said) :]
+            self._hidden.discard(session)
+        said.extend(messages)
+
+    @contextlib.contextmanager
+    def hidden_last_turn(self, session: str) -> Iterator[None]:
+        """Hide the newest turn of a session until another takes its place, in one write.
+
+        Where nothing is appended, or the process dies before, the turn stays as it was.
+        """
+        self.load(session)
+        self._hidden.add(session)
+        try:
+            yield
+        finally:
+            self._hidden.discard(session)
 
     def drop_last_turn(self, session: str) -> list[Message]:
         """Take the newest turn out of a session and return its messages; see `Store`."""
         self.load(session)
         self._attempt(lambda store: store.drop_last_turn(session))
         said = self._messages.get(session, [])
-        first = max((i for i, message in enumerate(said) if message.role == "user"), default=None)
-        if first is None:
-            return []
+        first = _before_last_turn(said)
         taken, self._messages[session] = said[first:], said[:first]
         return taken
 
@@ -667,6 +695,25 @@ def _lock(connection: Connection, session: str) -> int | None:
     )
     row = connection.execute(sessions.select().where(sessions.c.name == session)).one_or_none()
     return int(row.id) if row else None
+
+
+def _drop_last_turn(connection: Connection, key: int) -> tuple[list[Message], int]:
+    """Take the newest user message and what follows it out of a locked session.
+
+    Returns:
+        What was taken out, oldest first, and how many messages are left.
+    """
+    messages = _tables().messages
+    of_session = messages.select().where(messages.c.session_id == key)
+    newest = connection.execute(
+        of_session.where(messages.c.role == "user").order_by(messages.c.position.desc())
+    ).first()
+    if newest is None:
+        return [], 0
+    is_last_turn = messages.c.position >= newest.position
+    taken = connection.execute(of_session.where(is_last_turn).order_by(messages.c.position)).all()
+    connection.execute(messages.delete().where(messages.c.session_id == key, is_last_turn))
+    return _messages(taken), _count_messages(connection, key, -len(taken))
 
 
 def _count_messages(connection: Connection, key: int, more: int) -> int:

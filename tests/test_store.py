@@ -386,3 +386,34 @@ def test_a_copy_holds_everything_and_grows_alone(tmp_path: Path) -> None:
         store.copy("one", "two")
     store.copy("nobody", "three")
     assert store.find("three") is None
+
+
+AGAIN = [Message("user", "Hello"), Message("assistant", "Good day!")]
+
+
+def test_a_turn_in_the_place_of_another_is_one_write(url: str) -> None:
+    store = Store(url)
+    store.append("a", TURN)
+    store.append("a", AGAIN, instead=True)
+    assert store.load("a") == AGAIN
+    found = store.find("a")
+    assert found is not None
+    assert found.n_messages == 2
+    store.append("new", TURN, instead=True)
+    assert store.load("new") == TURN
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_hidden_turn_is_on_the_disk_until_another_is_written(url: str, stored: bool) -> None:
+    history = SafeHistory(Store(url) if stored else None, lambda error: pytest.fail(str(error)))
+    for turn in (TURN, AGAIN):
+        history.append("a", turn)
+    with history.hidden_last_turn("a"):
+        assert history.load("a") == TURN
+        if stored:  # what a process would leave that is killed now
+            assert Store(url).load("a") == [*TURN, *AGAIN]
+    assert history.load("a") == [*TURN, *AGAIN]
+    with history.hidden_last_turn("a"):
+        history.append("a", TURN)
+        assert history.load("a") == [*TURN, *TURN]
+    assert history.load("a") == [*TURN, *TURN]

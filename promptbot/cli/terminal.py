@@ -273,31 +273,27 @@ class Talk:
 
     def _say_instead(self, text: str) -> None:
         """Send a message in place of the last one, whose turn stays where no reply comes."""
-        session = self.session
-        said, last = self._stored_messages(session.name), session.last
-        stopped = bool(said) and getattr(said[-1], "stopped", False)
-        taken = self._take_back()
-        self._unanswered = text
-        try:
+        session, last = self.session, self.session.last
+        if self._unanswered is not None:  # the last one never was in the conversation
             self.say(text)
-        finally:  # also where Ctrl-C comes before or after the reply
-            if taken and self._unanswered is not None:
-                self.history.append(session.name, taken, stopped=stopped)
-                self._unanswered, session.last = None, last
-                self._n_turns += 1
-                self.tell("The turn before stays as it was.")
+            return
+        with self.history.hidden_last_turn(session.name):
+            self._n_turns -= 1
+            self._unanswered = text
+            try:
+                self.say(text)
+            finally:  # also where Ctrl-C comes before or after the reply
+                if self._unanswered is not None:
+                    self._unanswered, session.last = None, last
+                    self._n_turns += 1
+                    self.tell("The turn before stays as it was.")
 
-    def _take_back(self) -> list[Message]:
-        """Take the last turn out of the conversation, and return it.
-
-        A message without a reply never was in it.
-        """
-        taken = []
+    def _take_back(self) -> None:
+        """Take the last turn out of the conversation; a message without a reply never was in it."""
         if self._unanswered is None:
-            taken = self.history.drop_last_turn(self.session.name)
+            self.history.drop_last_turn(self.session.name)
             self._n_turns = max(self._n_turns - 1, 0)
         self._unanswered = None
-        return taken
 
     def switch_to(self, name: str, *, shown: bool = False) -> None:
         """Go on in another conversation; where it is to be `shown`, say where it stands."""
