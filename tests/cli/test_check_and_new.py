@@ -76,7 +76,7 @@ def test_a_template_that_defeats_the_prefix_cache_is_remarked_on_and_fine(
 def test_a_variant_whose_extra_is_missing_is_said_and_the_others_are_checked(
     cli: Cli, make_bot: BotMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for package in ("jsonschema", "llguidance", "py3langid"):
+    for package in ("jsonschema", "llguidance", "py3langid", "py3langid.langid"):
         monkeypatch.setitem(sys.modules, package, None)
     # What another test loaded is remembered for the whole process.
     output._identifier.cache_clear()
