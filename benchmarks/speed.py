@@ -196,8 +196,7 @@ def labels(harness: Path, selector: str) -> Iterator[Bar]:
         [*command, "--selector", selector, "--harness-samples", "40"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        capture_output=True,
         text=True,
         check=True,
     )
@@ -368,14 +367,23 @@ def main() -> None:
         ways["retrieved"] = functools.partial(labels, given.harness, "nearest")
     if unknown := set(given.only or ()) - set(ways):
         parser.error(f"unknown rows {sorted(unknown)}; known: {sorted(ways)}")
-    bars = []
+    bars, failed = [], []
+    head = "| work | promptbot | beside | figure | bar | met |\n|---|---|---|---|---|---|"
+    print(head, flush=True)
     for name, measure in ways.items():
         if not given.only or name in given.only:
             print(f"{name} ...", file=sys.stderr, flush=True)
-            bars += measure()
-    print("| work | promptbot | beside | figure | bar | met |\n|---|---|---|---|---|---|")
-    print("\n".join(bar.row() for bar in bars))
-    picture(bars, given.picture)
+            try:
+                for bar in measure():  # a row is said as soon as it is known
+                    bars.append(bar)
+                    print(bar.row(), flush=True)
+            except subprocess.CalledProcessError as error:
+                failed.append(name)
+                print(f"{name} failed: {error}\n{error.stderr or ''}", file=sys.stderr, flush=True)
+    if bars:
+        picture(bars, given.picture)
+    if failed:
+        sys.exit(f"rows that failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":
