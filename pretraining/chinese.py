@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - sentences in tables read best on one line
-"""Episodes in Chinese: notes, small talk and labels, of the texts that the encoder learned from.
+"""Episodes in Chinese: notes and small talk, of the texts that the encoder learned from.
 
 The model learns to read Chinese notes and to copy them, not to know Chinese: a question of one
 text is answered by a sentence of any other, so nothing can be remembered instead of read. The
@@ -111,10 +111,11 @@ def _build(data: Path) -> dict[str, list[object]]:
                     add(message["content"].strip())
     for row in load_rows(data, "ms_chitchat/zh-cn"):
         here = [q for q in row["questions"] if q in known]
-        train = [q for q in here if not held_share(q, HELD)]
+        kept = [q for q in here if held_share(q, HELD)]
+        train = [q for q in here if q not in kept]
         if train:
             talk.append((train, row["answer"]))
-        held += [(q, row["answer"]) for q in here if held_share(q, HELD)]
+        held += [(q, row["answer"]) for q in kept]
     for row in load_rows(data, "chatterbot_corpus/zh"):
         m = row["messages"]
         if len(m) == 2 and m[0]["content"] in known and len(m[1]["content"]) <= 60:
