@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from promptbot.cli.blind import ANSWERS, show_replies, tell_pick
-from promptbot.cli.style import ACCENT, QUIET, error_text, make_console, print_error, visible
+from promptbot.cli.style import ACCENT, QUIET, SIGN, error_text, make_console, print_error, visible
 from promptbot.errors import InputError, PromptbotError
 from promptbot.types import Message
 
@@ -167,7 +167,7 @@ def _load(
 
 
 def _typed_turns() -> Iterator[Turn]:
-    from promptbot.cli.line import SIGN, ask
+    from promptbot.cli.line import ask
 
     def pick(same: bool) -> str | None:
         if same:

@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from promptbot.cli.answering import variants
-from promptbot.cli.markdown import INDENT, ReplyMarkdown
-from promptbot.cli.style import ACCENT, QUIET, visible
+from promptbot.cli.markdown import ReplyMarkdown
+from promptbot.cli.style import ACCENT, INDENT, QUIET, visible
 from promptbot.errors import InputError
 
 if TYPE_CHECKING:

@@ -16,9 +16,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.styles import Style
 
 from promptbot.cli.commands import COMMANDS, is_command
-
-SIGN = "› "
-"""In front of what the user writes."""
+from promptbot.cli.style import SIGN
 
 STYLE = Style.from_dict(
     {

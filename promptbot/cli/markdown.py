@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.markdown import Heading, Markdown
 from rich.segment import Segment
 from rich.spinner import Spinner
 from rich.text import Text
 
-from promptbot.cli.style import QUIET, visible
+from promptbot.cli.style import INDENT, QUIET, asked_text, visible
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
-
-INDENT = "  "
-"""In front of each line, so that replies stand under what the user wrote."""
 
 FRAME_S = 1 / 30
 """Seconds between two drawings of the block that is being written."""
 
 OPEN_LINES = 12
 """Lines that may still be redrawn; what is above them in a long block stays as it is."""
+
+TYPED_LINES = 3
+"""Lines that show the end of what is typed meanwhile."""
 
 Line = list[Segment]
 
@@ -94,14 +95,17 @@ class MarkdownStream:
         self._n_fixed = 0  # its lines that are printed for good
         self._n_blocks = 0
         self._drawn_at = 0.0
+        self._open: RenderableType = Spinner("dots", style=QUIET)
+        self._typed: list[Text] = []
+        self._drawing = threading.RLock()  # what is typed is shown from another thread
         self._live: Live | None = None
         if console.is_terminal and not console.is_dumb_terminal:
-            self._live = Live(
-                Spinner("dots", style=QUIET),
-                console=console,
-                refresh_per_second=12,
-                transient=True,
-            )
+            self._live = Live(self._open, console=console, refresh_per_second=12, transient=True)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether what is on the screen can be drawn anew."""
+        return self._live is not None
 
     def __enter__(self) -> MarkdownStream:
         if self._live:
@@ -134,22 +138,38 @@ class MarkdownStream:
         elif time.monotonic() - self._drawn_at >= FRAME_S:
             self._draw(self._live)
 
+    def show_typed(self, text: str) -> None:
+        """Show below the reply what is typed meanwhile; may be called on any thread."""
+        if self._live is None:
+            return
+        lines = asked_text(text).wrap(self._console, self._console.width)
+        with self._drawing:
+            self._typed = list(lines)[-TYPED_LINES:] if text else []
+            self._live.update(self._frame, refresh=True)
+
+    @property
+    def _frame(self) -> RenderableType:
+        """What may still be redrawn: the block that is being written, and what is typed."""
+        return Group(self._open, Text(""), *self._typed) if self._typed else self._open
+
     def _draw(self, live: Live) -> None:
         if not self._n_fixed:
             self._width = self._width_now
         finished = self._finish_blocks()
         lines = self._lines(self._source)
-        n_open = max(min(OPEN_LINES, self._console.height - 3), 1)
+        n_open = max(min(OPEN_LINES, self._console.height - TYPED_LINES - 4), 1)
         n_fixed = self._n_fixed
         if not _is_table(self._source):  # the columns of a table may still grow wider
             n_fixed = max(n_fixed, len(lines) - n_open)
         finished += lines[self._n_fixed : n_fixed]
         self._n_fixed = n_fixed
-        live.update(_Lines(lines[n_fixed:][-n_open:]))
-        if finished:
-            self._console.print(_Lines(finished), end="")
-        else:
-            live.refresh()
+        with self._drawing:
+            self._open = _Lines(lines[n_fixed:][-n_open:])
+            live.update(self._frame)
+            if finished:
+                self._console.print(_Lines(finished), end="")
+            else:
+                live.refresh()
         self._drawn_at = time.monotonic()
 
     def _finish_blocks(self) -> list[Line]:

@@ -17,6 +17,12 @@ ACCENT = "cyan"
 QUIET = "dim"
 """For what may be overlooked; readable on light and on dark screens."""
 
+INDENT = "  "
+"""In front of each line, so that replies stand under what the user wrote."""
+
+SIGN = "› "
+"""In front of what the user writes."""
+
 NOT_KEPT = "The conversation goes on in memory; it is lost when you leave."
 """What follows when the store fails."""
 
@@ -35,6 +41,14 @@ def make_console(*, stderr: bool = False) -> Console:
 def visible(text: str) -> str:
     """Return a text without control characters: they could move the cursor or hide text."""
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def asked_text(text: str) -> Text:
+    """Return a message as it stands where it was typed."""
+    from rich.text import Text
+
+    indented = visible(text).replace("\n", f"\n{INDENT}")
+    return Text.assemble((SIGN, f"bold {ACCENT}"), indented)
 
 
 def json_line(value: object) -> str:

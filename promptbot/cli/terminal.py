@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import signal
-import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from types import FrameType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -20,11 +18,15 @@ from rich.text import Text
 from promptbot.bot.live import LiveBot
 from promptbot.cli.answering import tell_changes
 from promptbot.cli.commands import COMMANDS, Leave, is_command, run_command
-from promptbot.cli.markdown import INDENT, MarkdownStream, ReplyMarkdown
+from promptbot.cli.keyboard import Keyboard, TypeAhead
+from promptbot.cli.markdown import MarkdownStream, ReplyMarkdown
 from promptbot.cli.style import (
     ACCENT,
+    INDENT,
     NOT_KEPT,
     QUIET,
+    SIGN,
+    asked_text,
     error_text,
     make_console,
     shorten,
@@ -78,7 +80,8 @@ class Talk:
         """The bot, with what this conversation set."""
         self.console = make_console()
         self.keyboard = Keyboard()
-        """The terminal's modes."""
+        """The terminal's modes, and keys that nobody reads yet."""
+        self._line: PromptSession[str] | None = None
         self.history = history
         """Where the conversation is kept."""
         self.models: dict[str, FrozenModel] = {}
@@ -132,7 +135,7 @@ class Talk:
             self._greet()
             from promptbot.cli.line import make_line  # while the greeting is being read
 
-            line = make_line(self.status, self._completions, self.hear)
+            self._line = line = make_line(self.status, self._completions, self.hear)
             self._loading.start(on_failure=lambda error: _wake(line, error))
             status = self._read_and_answer(line)
             self._take_leave()
@@ -166,7 +169,7 @@ class Talk:
         Raises:
             UserError: The model cannot be loaded.
         """
-        with MarkdownStream(self.console) as screen:
+        with MarkdownStream(self.console) as screen, self._shown_ahead(screen):
             try:
                 session = self.session
                 if session.chain.bot is not self.bot:
@@ -191,6 +194,12 @@ class Talk:
                     raise
                 return screen.text, False, error
         return screen.text, False, None
+
+    def _shown_ahead(self, screen: MarkdownStream) -> contextlib.AbstractContextManager[object]:
+        """Show what is typed below the reply; not on screens that cannot move the cursor."""
+        if self._line is None or not screen.is_live:
+            return contextlib.nullcontext()
+        return self.keyboard.ahead(self._line, screen.show_typed)
 
     def hear(self, text: str, own: Sequence[str] = ()) -> str:
         """Return what the bot hears of a message, which is all that may be kept of it.
@@ -234,7 +243,7 @@ class Talk:
 
     def edit(self) -> None:
         """Let the user change the last message, and ask it instead."""
-        from promptbot.cli.line import SIGN, ask
+        from promptbot.cli.line import ask
 
         text = self.last_message()
         if text is None:
@@ -406,8 +415,7 @@ class Talk:
 
     def show_asked(self, text: str) -> None:
         """Show a message as it stands where it was typed."""
-        indented = visible(text).replace("\n", f"\n{INDENT}")
-        self.console.print(Text.assemble(("› ", f"bold {ACCENT}"), indented))
+        self.console.print(asked_text(text))
 
     def _show_resumed(self, name: str, messages: Sequence[Message]) -> None:
         if not messages:
@@ -528,54 +536,13 @@ _UNBROKEN = frozenset(
         MarkdownStream.__enter__,
         MarkdownStream.add,
         MarkdownStream.__exit__,
+        TypeAhead.__enter__,
+        TypeAhead.__exit__,
         SafeHistory.append,
         Talk._note_turn,
     )
 )
-"""What Ctrl-C does not break off: half an escape sequence, or half a turn."""
-
-
-class Keyboard:
-    """What the terminal does with keys that nobody reads yet.
-
-    While a reply is written they stay off the screen, and stand on the line when that is ready;
-    Ctrl-Z too, which there stops the program with the screen in order.
-    """
-
-    def __init__(self) -> None:
-        self._before: list[Any] | None = None
-
-    @contextlib.contextmanager
-    def silent(self) -> Iterator[None]:
-        """Keep what is typed ahead off the screen."""
-        try:
-            import termios
-
-            self._before = termios.tcgetattr(sys.stdin)
-        except (ImportError, ValueError, OSError, termios.error):  # Windows, or no terminal
-            yield
-            return
-        local = self._before[3] & ~(termios.ECHO | termios.ICANON)
-        local |= termios.NOFLSH  # Ctrl-C stops the reply, and leaves what was typed meanwhile
-        keys = list(self._before[6])
-        keys[termios.VSUSP] = os.fpathconf(sys.stdin.fileno(), "PC_VDISABLE").to_bytes(1, "big")
-        with self._set([*self._before[:3], local, *self._before[4:6], keys]):
-            yield
-
-    def as_before(self) -> contextlib.AbstractContextManager[None]:
-        """Give the terminal to another program as it was found."""
-        return self._set(self._before) if self._before else contextlib.nullcontext()
-
-    @contextlib.contextmanager
-    def _set(self, modes: list[Any]) -> Iterator[None]:
-        import termios
-
-        now = termios.tcgetattr(sys.stdin)
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, modes)
-        try:
-            yield
-        finally:
-            termios.tcsetattr(sys.stdin, termios.TCSANOW, now)
+"""What Ctrl-C does not break off: half an escape sequence, keys half handed over, half a turn."""
 
 
 def _wake(line: PromptSession[str], error: BaseException) -> None:

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from prompt_toolkit.input.vt100_parser import Vt100Parser
+from prompt_toolkit.key_binding import KeyPress
 from rich.console import Console
 
+from promptbot.cli.keyboard import typed_text
 from promptbot.cli.markdown import MarkdownStream
 from promptbot.cli.terminal import _noted_interrupts
 from promptbot.store import SafeHistory, Store
@@ -128,19 +131,65 @@ def test_ctrl_c_stops_the_reply_and_keeps_session_and_words(shop: str) -> None:
     assert all(len(line) <= 40 for line in screen.lines)
 
 
-def test_what_is_typed_while_a_reply_is_written_stands_on_the_next_line(shop: str) -> None:
+def test_what_is_typed_while_a_reply_is_written_is_shown_below_it(shop: str) -> None:
     with Screen([sys.executable, SLOW_TALK, shop]) as screen:
         screen.write("count")
         screen.expect("number9")
-        screen.send("and then")
+        screen.send("and them\x7fn")
+        screen.expect("› and then")
+        assert "number399" not in screen.text, "the reply was over"
+        shown = screen.lines.index("› and then")
+        assert "number" in screen.lines[shown - 2]
+        assert not screen.lines[shown - 1]
         screen.expect("number29")
-        assert "and then" not in screen.text
+        assert screen.text.count("and then") == 1
         screen.send(CTRL_C)
         screen.expect("— stopped")
         screen.expect("› and then")
         screen.send(" this" + ENTER)
         screen.expect("All right.")
         assert Store().load("slow-fox-10")[2] == Message("user", "and then this")
+
+
+def test_what_is_sent_while_a_reply_is_written_is_sent_after_it(shop: str) -> None:
+    with Screen([sys.executable, SLOW_TALK, shop]) as screen:
+        screen.write("count")
+        screen.expect("number9")
+        screen.send("first" + ENTER + "\x1b[200~a block\rof lines\x1b[201~")
+        screen.expect("› first\n  a block\n  of lines")
+        screen.send(CTRL_C)
+        screen.expect("All right.")
+        screen.expect("› a block\n  of lines")
+        assert screen.text.count("All right.") == 1, "the block was sent before Enter was pressed"
+        screen.send(ENTER)
+        screen.expect("All right.", count=2)
+        asked = [message.content for message in Store().load("slow-fox-10")[2::2]]
+        assert asked == ["first", "a block\nof lines"]
+        modes = [screen.raw.rfind(f"\x1b[?2004{mode}".encode()) for mode in "hl"]
+        screen.send(CTRL_D)
+        assert screen.wait() == 0
+        assert screen.raw.rfind(b"\x1b[?2004l") > max(modes), "the shell would get marked pastes"
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ("a\x7f\x7fb", "b"),
+        ("two words\x17x", "two x"),
+        ("one\x15", ""),
+        ("one\ntwo\x15three", "one\nthree"),
+        ("left\x1b[D\x1bb\x12", "left"),
+        ("one\x1b\rtwo", "one\ntwo"),
+        ("\x1b[200~a\r\nb\rc\x1b[201~", "a\nb\nc"),
+        ("\udcff", "?"),
+    ],
+)
+def test_the_text_of_keys_is_what_they_write(keys: str, text: str) -> None:
+    presses: list[KeyPress] = []
+    parser = Vt100Parser(presses.append)
+    parser.feed(keys)
+    parser.flush()
+    assert typed_text(presses) == text
 
 
 def test_ctrl_z_waits_for_the_end_of_a_reply_and_leaves_the_shell_in_order(shop: str) -> None:
