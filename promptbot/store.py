@@ -154,16 +154,29 @@ class Store:
             except IntegrityError:  # another process has just begun the same session
                 self._append(session, messages, stopped, instead)
 
-    def sessions(self) -> list[StoredSession]:
-        """Return every stored session, the newest first.
+    def sessions(
+        self, *, bot: str | None = None, prefix: str = "", limit: int | None = None
+    ) -> list[StoredSession]:
+        """Return stored sessions, the newest first.
+
+        Args:
+            bot: Only those held with this bot.
+            prefix: Only those whose names begin so, in these capital and small letters.
+            limit: How many at most; no more are read.
 
         Raises:
             StoreError: The store cannot be opened or read.
         """
+        from sqlalchemy import func
+
         sessions = _tables().sessions
         query = sessions.select().order_by(sessions.c.updated.desc(), sessions.c.id.desc())
+        if bot is not None:
+            query = query.where(sessions.c.bot == bot)
+        if prefix:  # LIKE would take a for A in SQLite
+            query = query.where(func.substr(sessions.c.name, 1, len(prefix)) == prefix)
         with self._transaction() as connection:
-            return [_stored_session(row) for row in connection.execute(query)]
+            return [_stored_session(row) for row in connection.execute(query.limit(limit))]
 
     def find(self, session: str) -> StoredSession | None:
         """Return a session without its messages; None when nothing of it is stored.

@@ -12,6 +12,7 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,20 @@ def test_sessions_are_listed_newest_first_with_bot_and_size(url: str) -> None:
     assert listed[0].started < listed[0].updated
     assert listed[0].updated.utcoffset() is not None
     assert shop.find("second") == listed[1]
+
+
+def test_sessions_of_a_bot_are_found_by_how_their_names_begin(url: str) -> None:
+    for bot, name in [("shop", "amber"), ("tutor", "ant"), ("shop", "Ale"), ("shop", "a%c")]:
+        Store(url, bot=bot).append(name, TURN)
+
+    def names(**wanted: Any) -> list[str]:
+        return [session.name for session in Store(url).sessions(**wanted)]
+
+    assert names() == ["a%c", "Ale", "ant", "amber"]
+    assert names(bot="shop") == ["a%c", "Ale", "amber"]
+    assert names(bot="shop", prefix="a") == ["a%c", "amber"]
+    assert names(prefix="a%") == ["a%c"]
+    assert names(prefix="a", limit=2) == ["a%c", "ant"]
 
 
 def test_the_last_turn_can_be_dropped(url: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,21 +15,32 @@ if TYPE_CHECKING:
     from promptbot.cli.terminal import Talk
     from promptbot.store import Store, StoredSession
 
+N_LISTED = 10
+"""Conversations that are listed at most, the newest."""
+
+N_COMPLETED = 50
+"""Names that are offered at most while one is typed."""
+
 
 def list_sessions(talk: Talk, argument: str) -> None:
     """List the newest stored conversations of the bot."""
     from promptbot.cli.sessions import sessions_table
 
-    if found := _stored(talk):
-        talk.show(sessions_table(found[:10], datetime.now(UTC)))
+    if found := _store(talk).sessions(bot=talk.bot.name, limit=N_LISTED):
+        talk.show(sessions_table(found, datetime.now(UTC)))
     else:
         talk.tell("No conversation with this bot is stored yet.")
 
 
 def resumable(talk: Talk, typed: str) -> list[str]:
-    """Return the names of the bot's stored conversations; nothing where none can be read."""
+    """Return how what is typed may go on; nothing where the store cannot be read.
+
+    It is asked at every key, so it reads no more than can be looked through.
+    """
     with contextlib.suppress(PromptbotError):
-        return [session.name for session in _stored(talk)]
+        store, bot = _store(talk), talk.bot.name
+        found = store.sessions(bot=bot, prefix=typed, limit=N_COMPLETED)
+        return [session.name for session in found]
     return []
 
 
@@ -39,7 +49,7 @@ def resume(talk: Talk, argument: str) -> None:
     if not argument:
         list_sessions(talk, "")
         return
-    if _is_stored(talk, argument):
+    if _stored(talk, argument):
         talk.switch_to(argument, shown=True)
 
 
@@ -81,11 +91,12 @@ def delete(talk: Talk, argument: str) -> None:
     """Delete this or another conversation for good, after asking."""
     session = talk.session
     name = argument or session.name
-    n_messages = len(talk.history.load(name)) if name == session.name else 0
-    if name != session.name:
-        if not _is_stored(talk, name):
-            return
-        n_messages = next(stored.n_messages for stored in _stored(talk) if stored.name == name)
+    if name == session.name:
+        n_messages = len(talk.history.load(name))
+    elif stored := _stored(talk, name):
+        n_messages = stored.n_messages
+    else:
+        return
     if not n_messages:
         talk.tell("There is nothing to delete yet.")
         return
@@ -170,11 +181,6 @@ def _path(typed: str) -> Path:
         return Path(typed)
 
 
-def _stored(talk: Talk) -> Sequence[StoredSession]:
-    store = _store(talk)
-    return [session for session in store.sessions() if session.bot == talk.bot.name]
-
-
 def _store(talk: Talk) -> Store:
     if talk.history.store is None:
         raise StoreError(
@@ -185,11 +191,15 @@ def _store(talk: Talk) -> Store:
     return talk.history.store
 
 
-def _is_stored(talk: Talk, name: str) -> bool:
-    names = [stored.name for stored in _stored(talk)]
-    if name not in names:
-        talk.tell(f"No such conversation. {known_words('Stored', name, names[:10])}")
-    return name in names
+def _stored(talk: Talk, name: str) -> StoredSession | None:
+    """Return a stored conversation of this bot, or say that there is none of that name."""
+    store, bot = _store(talk), talk.bot.name
+    found = store.find(name)
+    if found and found.bot == bot:
+        return found
+    names = [stored.name for stored in store.sessions(bot=bot, limit=N_LISTED)]
+    talk.tell(f"No such conversation. {known_words('Stored', name, names)}")
+    return None
 
 
 def _new_name(talk: Talk) -> str:

@@ -255,7 +255,7 @@ def _find(context: typer.Context, name: str, db: str | None) -> tuple[StoredSess
     store = _store(context, db)
     stored = store.find(name)
     if stored is None:
-        names = [session.name for session in store.sessions()[:10]]
+        names = [session.name for session in store.sessions(limit=10)]
         raise InputError(
             f'there is no conversation "{name}".',
             place=store.place,

@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -14,10 +15,12 @@ from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyPress
 from rich.console import Console
 
+import promptbot.store
+from promptbot.cli import kept
 from promptbot.cli.keyboard import typed_text
 from promptbot.cli.markdown import MarkdownStream
-from promptbot.cli.terminal import _noted_interrupts
-from promptbot.store import SafeHistory, Store
+from promptbot.cli.terminal import Talk, _noted_interrupts
+from promptbot.store import SafeHistory, Store, StoredSession
 from promptbot.types import Message
 from tests.cli.conftest import SHOP_YAML, ScriptMaker
 from tests.cli.screen import (
@@ -370,6 +373,30 @@ def test_conversations_are_listed_resumed_renamed_and_saved(shop: str, tmp_path:
     ]
     assert len(Store().load("my-talk")) == 2
     assert "All right." in (tmp_path / "talk.md").read_text()
+
+
+def test_names_are_completed_from_a_few_of_many_conversations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = Store(bot="shop")
+    for number in range(120):
+        store.append(f"talk {number}", [Message("user", "ping")])
+    n_read = 0
+    made = promptbot.store._stored_session
+
+    def counted(row: Any) -> StoredSession:
+        nonlocal n_read
+        n_read += 1
+        return made(row)
+
+    monkeypatch.setattr(promptbot.store, "_stored_session", counted)
+    talk = cast(
+        Talk,
+        SimpleNamespace(history=SafeHistory(store, pytest.fail), bot=SimpleNamespace(name="shop")),
+    )
+    assert kept.resumable(talk, "talk 7") == [f"talk {n}" for n in (*range(79, 69, -1), 7)]
+    assert n_read == 11, "others were read to be thrown away"
+    assert len(kept.resumable(talk, "")) == n_read - 11 == kept.N_COMPLETED
 
 
 def test_in_a_narrow_window_each_command_is_explained_below_it(shop: str) -> None:
