@@ -34,53 +34,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import chat, encoder, engines, startup
+from benchmarks.bars import HEADER, Bar
 
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "docs" / "pictures" / "speed.svg"
 MIB = 2**20
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One measured figure beside what it has to reach."""
-
-    work: str
-    """What was done."""
-    ours: str
-    """What promptbot took, with its unit."""
-    beside: str
-    """What it is compared with, and what that took."""
-    value: float
-    """What the bar is about: a ratio, seconds or MB."""
-    bar: float
-    """What it has to reach."""
-    at_most: bool = False
-    """Whether smaller is better."""
-    unit: str = "times"
-
-    @property
-    def is_met(self) -> bool:
-        """Whether the bar is reached."""
-        return self.value <= self.bar if self.at_most else self.value >= self.bar
-
-    @property
-    def beyond(self) -> float:
-        """How many times better than the bar."""
-        return self.bar / self.value if self.at_most else self.value / self.bar
-
-    def row(self) -> str:
-        """Return a line of a Markdown table."""
-        limit = f"{'at most' if self.at_most else 'at least'} {self.bar:g} {self.unit}"
-        met = "yes" if self.is_met else "**no**"
-        return (
-            f"| {self.work} | {self.ours} | {self.beside} | {self.value:.3g} {self.unit} "
-            f"| {limit} | {met} |"
-        )
 
 
 def first() -> Iterator[Bar]:
@@ -368,8 +330,7 @@ def main() -> None:
     if unknown := set(given.only or ()) - set(ways):
         parser.error(f"unknown rows {sorted(unknown)}; known: {sorted(ways)}")
     bars, failed = [], []
-    head = "| work | promptbot | beside | figure | bar | met |\n|---|---|---|---|---|---|"
-    print(head, flush=True)
+    print(HEADER, flush=True)
     for name, measure in ways.items():
         if not given.only or name in given.only:
             print(f"{name} ...", file=sys.stderr, flush=True)
