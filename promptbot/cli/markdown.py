@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
 FRAME_S = 1 / 30
-"""Seconds between two drawings of the block that is being written."""
+"""Seconds between two drawings of the block that is being written, at least."""
+
+FRAME_SHARE = 0.2
+"""Share of the time that drawing may take; of a long list or table each drawing takes long."""
 
 OPEN_LINES = 12
 """Lines that may still be redrawn; what is above them in a long block stays as it is."""
@@ -94,7 +97,7 @@ class MarkdownStream:
         self._source = ""  # of the block that is being written
         self._n_fixed = 0  # its lines that are printed for good
         self._n_blocks = 0
-        self._drawn_at = 0.0
+        self._draw_at = 0.0  # when the next drawing is due
         self._open: RenderableType = Spinner("dots", style=QUIET)
         self._typed: list[Text] = []
         self._drawing = threading.RLock()  # what is typed is shown from another thread
@@ -135,8 +138,10 @@ class MarkdownStream:
         if self._live is None:
             self._source = self._source[-1:]
             print(piece, end="", flush=True)
-        elif time.monotonic() - self._drawn_at >= FRAME_S:
+        elif (began := time.monotonic()) >= self._draw_at:
             self._draw(self._live)
+            now = time.monotonic()
+            self._draw_at = max(began + FRAME_S, now + (now - began) * (1 / FRAME_SHARE - 1))
 
     def show_typed(self, text: str) -> None:
         """Show below the reply what is typed meanwhile; may be called on any thread."""
@@ -170,7 +175,6 @@ class MarkdownStream:
                 self._console.print(_Lines(finished), end="")
             else:
                 live.refresh()
-        self._drawn_at = time.monotonic()
 
     def _finish_blocks(self) -> list[Line]:
         """Return what is not printed yet of every block but the last, and let go of these."""

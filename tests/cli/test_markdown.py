@@ -98,6 +98,26 @@ def test_a_text_longer_than_the_window_is_not_repeated(monkeypatch: pytest.Monke
     assert re.findall(r"word\d+", "\n".join(lines)) == [word.strip() for word in words]
 
 
+def test_drawing_takes_a_fifth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, drawn = 100.0, 0.0
+
+    class Clock:
+        def monotonic(self) -> float:
+            return now
+
+    def draw(stream: MarkdownStream, live: object) -> None:
+        nonlocal now, drawn
+        now, drawn = now + 0.1, drawn + 0.1
+
+    monkeypatch.setattr(markdown, "time", Clock())
+    monkeypatch.setattr(MarkdownStream, "_draw", draw)
+    stream = MarkdownStream(Console(file=io.StringIO(), force_terminal=True))
+    for _ in range(1000):
+        now += 0.01
+        stream.add("- a long list\n")
+    assert 0.15 < drawn / (now - 100) <= 0.2
+
+
 def test_control_characters_of_a_model_never_reach_the_screen() -> None:
     assert shown(["safe \x1b[2J\x1b]0;title\x07 \x9b31m text\r\n"]) == [
         "  safe [2J]0;title 31m text"
