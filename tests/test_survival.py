@@ -1,91 +1,104 @@
-"""A conversation that is killed, and a store that many write to: nothing acknowledged is lost."""
+"""A conversation that is killed, and a store that many write to: nothing acknowledged is lost.
+
+Each conversation and each writer is a process of its own. They are forked from one that has the
+libraries loaded already, which is what makes hundreds of them possible in a test.
+"""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import random
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-import pytest
-
+from promptbot.cli.main import main
 from promptbot.store import Store
+from promptbot.types import Message
 from tests.cli.conftest import SHOP_YAML
 from tests.conftest import BotMaker
-from tests.test_store import start_writer
 
-N_MESSAGES = 400
+N_MESSAGES = 2000
 
-
-def talk_and_die(folder: Path, session: str, seconds: float) -> int:
-    """Talk to the bot through a pipe and kill it; return how many replies were shown whole."""
-    command = [sys.executable, "-m", "promptbot", "run", "shop", "--model", "scripted:said.jsonl"]
-    command += ["--session", session, "--db", "sqlite:///chats.db"]
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(b"".join(b"message %d\n" % n for n in range(N_MESSAGES)))
-    process.stdin.flush()  # left open: the conversation waits for more
-    shown = process.stdout.readline()
-    time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
-    shown += process.stdout.read()
-    process.wait()
-    process.stdin.close()
-    return shown.count(b"\n")
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    [
+        __name__,
+        "promptbot.chain",
+        "promptbot.models.scripted",
+        "promptbot.cli.plain",
+        "sqlalchemy.dialects.sqlite.pysqlite",
+    ]
+)
 
 
-def kill_conversations(make_bot: BotMaker, n_kills: int) -> None:
+def talk(folder: Path, session: str) -> None:
+    """Run the command line with every message in its standard input."""
+    os.chdir(folder)
+    os.dup2(os.open("asked.txt", os.O_RDONLY), 0)
+    os.dup2(os.open(f"{session}.txt", os.O_WRONLY | os.O_CREAT), 1)
+    sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
+    command = ["run", "shop", "--model", "scripted:said.jsonl", "--session", session]
+    sys.argv = ["promptbot", *command, "--db", "sqlite:///chats.db"]
+    main()
+
+
+def n_lines(file: Path) -> int:
+    """Return how many whole lines stand in a file; none where there is no such file."""
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+def test_a_hundred_kills_lose_no_turn_that_was_shown(make_bot: BotMaker) -> None:
     folder = Path(make_bot("shop", {"bot.yaml": SHOP_YAML})).parent
-    replies = [json.dumps(f"reply {n}") for n in range(N_MESSAGES)]
-    (folder / "said.jsonl").write_text("\n".join(replies) + "\n", encoding="utf-8")
-    moments = random.Random(n_kills)
-    n_shown_in_all = 0
-    for number in range(n_kills):
-        session = f"s{number}"
-        n_shown = talk_and_die(folder, session, moments.uniform(0, 0.4))
+    replies = "".join(f"{json.dumps(f'reply {n}')}\n" for n in range(N_MESSAGES))
+    (folder / "said.jsonl").write_text(replies, encoding="utf-8")
+    (folder / "asked.txt").write_text("".join(f"message {n}\n" for n in range(N_MESSAGES)))
+    moments = random.Random(100)
+    n_shown_in_all, n_silent = 0, 0
+    for number in range(100):
+        process = FORKS.Process(target=talk, args=(folder, session := f"s{number}"))
+        process.start()
+        shown = folder / f"{session}.txt"
+        while number % 2 and not n_lines(shown):  # every other one is killed while it opens
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.3))
+        process.kill()
+        process.join()
+        assert process.exitcode == -9, "the conversation was over before it was killed"
+        n_shown = n_lines(shown)
         n_shown_in_all += n_shown
+        n_silent += not n_shown
         store = Store(f"sqlite:///{folder / 'chats.db'}")
         messages = store.load(session)
+        store.close()
         assert len(messages) % 2 == 0, "half a turn was stored"
         assert len(messages) >= 2 * n_shown, "a reply was shown before it was stored"
         for n, (said, answered) in enumerate(zip(messages[::2], messages[1::2], strict=True)):
             assert (said.content, answered.content) == (f"message {n}", f"reply {n}")
-    assert n_shown_in_all > n_kills, "the kills came before the conversation began"
+    assert n_shown_in_all > 100, "the kills came before the conversations went on"
+    assert n_silent, "no kill met a conversation that was opening"
 
 
-def test_kills_lose_no_turn_that_was_shown(make_bot: BotMaker) -> None:
-    kill_conversations(make_bot, 3)
+def write(url: str, session: str, mark: str, n_turns: int) -> None:
+    """Add turns to a session."""
+    store = Store(url, bot="shop")
+    for number in range(n_turns):
+        said = f"{mark}-{number}"
+        store.append(session, [Message("user", said), Message("assistant", said.upper())])
 
 
-@pytest.mark.slow
-def test_a_hundred_kills_lose_no_turn_that_was_shown(make_bot: BotMaker) -> None:
-    kill_conversations(make_bot, 100)
-
-
-def write_from(n_processes: int, n_turns: int, url: str) -> None:
-    writers = [start_writer(url, f"s{n % 5}", n_turns, f"w{n}") for n in range(n_processes)]
-    assert [one.communicate() and one.returncode for one in writers] == [0] * n_processes
-    said = [message.content for n in range(5) for message in Store(url).load(f"s{n}")]
-    expected = {f"w{n}-{turn}" for n in range(n_processes) for turn in range(n_turns)}
-    assert set(said[::2]) == expected
-    assert said[1::2] == [one.upper() for one in said[::2]]
-    assert len(said) == 2 * len(expected)
-
-
-def test_several_processes_write_to_one_store(tmp_path: Path) -> None:
-    write_from(6, 5, f"sqlite:///{tmp_path / 'chats.db'}")
-
-
-@pytest.mark.slow
 def test_fifty_processes_write_to_one_store(tmp_path: Path) -> None:
-    write_from(50, 20, f"sqlite:///{tmp_path / 'chats.db'}")
+    url = f"sqlite:///{tmp_path / 'chats.db'}"
+    work = [(url, f"s{n % 5}", f"w{n}", 20) for n in range(50)]
+    writers = [FORKS.Process(target=write, args=one) for one in work]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 50
+    said = [message.content for n in range(5) for message in Store(url).load(f"s{n}")]
+    assert set(said[::2]) == {f"w{n}-{turn}" for n in range(50) for turn in range(20)}
+    assert said[1::2] == [one.upper() for one in said[::2]]
+    assert len(said) == 2 * 50 * 20
