@@ -2,27 +2,31 @@
 
 Casanueva et al. (2020), arXiv:2003.04807: 77 near-equal intents of a bank's customers. The bot is
 ``intents`` with these labels; its pool are 10 examples of each, drawn from the training file with
-the seed. All cells see the same test samples, spread evenly over the file.
+the seed. All cells see the same test samples, the first ones of an order drawn with the seed.
 
 A sample is asked once a cell for the label scores and for each of the calibrations that read
-prompts of their own: contextual, domain (20 texts) and channel (one prompt a label). The others
-follow from the label scores: none; batch, whose prior is the mean over these samples; pmi, whose
-prior belongs to the bot; and the labels of the 8 nearest examples at weight .5.
+prompts of their own: contextual (3 texts), domain (5 texts in place of 20, each of which costs as
+much as the sample) and channel (one prompt a label). The others follow from the label scores: none;
+batch, whose prior is the mean over these samples; pmi, whose prior belongs to the bot; and the
+labels of the 8 nearest examples at weight .5.
 
-Every sample's answers are written as they are made, so an interrupted run goes on where it stopped.
+Every sample's answers are written as they are made, a few samples of every cell in turn: an
+interrupted run goes on where it stopped, and one of more samples goes on from one of fewer.
 
-    python -m benchmarks.banking77 --samples 300
-    python -m benchmarks.banking77 --samples 300 --skip domain   # by far the dearest
-    python -m benchmarks.banking77 --samples 300 --only fixed-8-file nearest-8-nearest_last
-    python -m benchmarks.banking77 --samples 300 --table    # what is there, without computing
+    python -m benchmarks.banking77 --samples 100
+    python -m benchmarks.banking77 --samples 100 --skip domain
+    python -m benchmarks.banking77 --samples 100 --only fixed-8-file nearest-8-nearest_last
+    python -m benchmarks.banking77 --samples 100 --table    # what is there, without computing
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +36,7 @@ from promptbot.bot.folder import load_bot
 from promptbot.chain import Chain, load_chain
 from promptbot.data import content_hash
 from promptbot.evals.columns import draw_examples
-from promptbot.evals.samples import read_samples
+from promptbot.evals.samples import EvalSample, read_samples
 from promptbot.evals.stats import wilson
 from promptbot.evals.suite_spec import FieldsSpec, RowsSpec
 from promptbot.models.encoder import load_encoder
@@ -50,6 +54,9 @@ ASKED = ("contextual", "channel", "domain")
 """Calibrations that read prompts for every sample."""
 METHODS = ("none", "contextual", "domain", "pmi", "batch", "channel", "neighbours")
 NEIGHBOUR_WEIGHT = 0.5
+DOMAIN_TEXTS = 5
+BLOCK = 5
+"""Samples that all cells are asked before the next ones."""
 SHOWN_TOKENS = 200
 """Tokens of message and examples together, of the selector length."""
 
@@ -86,10 +93,15 @@ def cells() -> list[Cell]:
     return list(dict.fromkeys([*last, *same, *sizes, *orders, *others, *crossed]))
 
 
+@cache
+def training() -> tuple[EvalSample, ...]:
+    """Return the rows that the pool is drawn from."""
+    return read_samples(RowsSpec(file="train.jsonl", fields=FIELDS), DATA, "label")
+
+
 def make_chain(cell: Cell, method: str, model: FrozenModel, encoder: Encoder, seed: int) -> Chain:
     """Return the chain of a cell and calibration, which also finds the neighbours."""
-    train = read_samples(RowsSpec(file="train.jsonl", fields=FIELDS), DATA, "label")
-    labels = sorted({item.sample.target for item in train})
+    labels = sorted({item.sample.target for item in training()})
     bot = load_bot("intents")
     assert bot.spec.examples is not None
     spec = bot.spec.model_copy(
@@ -99,11 +111,15 @@ def make_chain(cell: Cell, method: str, model: FrozenModel, encoder: Encoder, se
                 update={**asdict(cell), "keep": max(cell.k, 385), "max_tokens": SHOWN_TOKENS}
             ),
             "calibration": bot.spec.calibration.model_validate(
-                {"method": method, "neighbours": {"k": 8, "weight": NEIGHBOUR_WEIGHT}}
+                {
+                    "method": method,
+                    "n_inputs": DOMAIN_TEXTS,
+                    "neighbours": {"k": 8, "weight": NEIGHBOUR_WEIGHT},
+                }
             ),
         }
     )
-    bot = replace(bot, spec=spec, examples=draw_examples(train, PER_LABEL, seed))
+    bot = replace(bot, spec=spec, examples=draw_examples(training(), PER_LABEL, seed))
     return load_chain(bot, model=model, encoder=encoder, seed=seed)
 
 
@@ -120,12 +136,13 @@ def decide(chain: Chain, sample: Sample) -> tuple[Decision, dict[str, Any]]:
     }
 
 
-def measure(cell: Cell, method: str, chain: Chain, samples: Sequence[Sample], file: Path) -> None:
+def measure(chain: Chain, samples: Sequence[Sample], file: Path) -> None:
     """Append what is missing in a cell's file of one calibration, one line a sample."""
     done = {line["id"] for line in read(file)}
-    missing = [sample for sample in samples if sample.id not in done]
     with file.open("a", encoding="utf-8") as out:
-        for number, sample in enumerate(missing, start=1):
+        for sample in samples:
+            if sample.id in done:
+                continue
             decision, line = decide(chain, sample)
             line |= {
                 "before": rounded(decision.before.values()),
@@ -134,8 +151,6 @@ def measure(cell: Cell, method: str, chain: Chain, samples: Sequence[Sample], fi
                 "labels": list(decision.before),
             }
             print(json.dumps(line), file=out, flush=True)
-            if number % 50 == 0:
-                print(f"{file.stem}: {len(done) + number} of {len(samples)}", flush=True)
 
 
 def rounded(values: Any) -> list[float]:
@@ -192,15 +207,19 @@ def right(
     return {method: int((values.argmax(1) == targets).sum()) for method, values in scores.items()}
 
 
-def table(folder: Path, n_samples: int) -> None:
-    """Print the cells that are complete as a table of Markdown."""
+def table(folder: Path, samples: Sequence[Sample]) -> None:
+    """Print the cells that are complete for these samples as a table of Markdown."""
+    ids = {sample.id for sample in samples}
     pmi = folder / "pmi.json"
     prior = json.loads(pmi.read_text(encoding="utf-8")) if pmi.exists() else None
     print("| selector | k | order | label shown | " + " | ".join(METHODS) + " | tokens |")
     print("|---|---|---|---|" + "---|" * (len(METHODS) + 1))
     for cell in sorted(cells(), key=lambda c: (c.k != 8, c.k, cells().index(c))):
-        asked = {method: list(read(file_of(folder, cell, method))) for method in ASKED}
-        asked = {method: found for method, found in asked.items() if len(found) >= n_samples}
+        asked = {
+            method: [line for line in read(file_of(folder, cell, method)) if line["id"] in ids]
+            for method in ASKED
+        }
+        asked = {method: found for method, found in asked.items() if len(found) == len(ids)}
         if not asked:
             continue
         lines = next(iter(asked.values()))
@@ -225,7 +244,7 @@ def file_of(folder: Path, cell: Cell, method: str) -> Path:
 
 
 parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-parser.add_argument("--samples", type=int, default=300)
+parser.add_argument("--samples", type=int, default=100)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--model", default="embedded")
 parser.add_argument("--folder", type=Path, default=Path("runs/banking77"))
@@ -238,11 +257,13 @@ def main() -> None:
     """Measure what is missing, and print the table."""
     given = parser.parse_args()
     model, encoder = load_model(given.model, seed=given.seed), load_encoder("embedded")
-    chosen = read_samples(
-        RowsSpec(file="test.jsonl", fields=FIELDS), DATA, "label", limit=given.samples
-    )
-    samples = [item.sample for item in chosen]
-    settings = [model.revision, encoder.revision, [asdict(s) for s in samples], given.seed]
+    everything = [
+        item.sample
+        for item in read_samples(RowsSpec(file="test.jsonl", fields=FIELDS), DATA, "label")
+    ]
+    random.Random(given.seed).shuffle(everything)
+    samples = everything[: given.samples]
+    settings = [model.revision, encoder.revision, [asdict(s) for s in everything], DOMAIN_TEXTS]
     place = given.folder / content_hash(settings)
     place.mkdir(parents=True, exist_ok=True)
     if not given.table:
@@ -250,12 +271,20 @@ def main() -> None:
         decision, _ = decide(chain, samples[0])
         prior = rounded(decision.prior.values())
         (place / "pmi.json").write_text(json.dumps(prior), encoding="utf-8")
-        for method in [method for method in ASKED if method not in given.skip]:
-            for cell in (c for c in cells() if given.only is None or c.name in given.only):
-                chain = make_chain(cell, method, model, encoder, given.seed)
-                measure(cell, method, chain, samples, file_of(place, cell, method))
+        methods = [method for method in ASKED if method not in given.skip]
+        chains = {
+            (cell, method): make_chain(cell, method, model, encoder, given.seed)
+            for cell in cells()
+            if given.only is None or cell.name in given.only
+            for method in methods
+        }
+        for start in range(0, len(samples), BLOCK):
+            for (cell, method), chain in chains.items():
+                some = samples[start : start + BLOCK]
+                measure(chain, some, file_of(place, cell, method))
+            print(f"{min(start + BLOCK, len(samples))} of {len(samples)} samples", flush=True)
     print(f"model {model.revision[:12]}, {len(samples)} test samples, seed {given.seed}")
-    table(place, len(samples))
+    table(place, samples)
 
 
 if __name__ == "__main__":

@@ -293,9 +293,9 @@ def test_content_free_prompts_read_little_more_than_their_own_words() -> None:
     n_read: list[int] = []
     forward = network.forward
 
-    def counting(past, ids, positions, visible, wanted):  # type: ignore[no-untyped-def]
+    def counting(past, ids, *others):  # type: ignore[no-untyped-def]
         n_read.append(len(ids))
-        return forward(past, ids, positions, visible, wanted)
+        return forward(past, ids, *others)
 
     network.forward = counting
     found = decision(Chain(bot, chain.model).invoke("I can't find my card anywhere"))

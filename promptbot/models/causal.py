@@ -167,6 +167,7 @@ class CausalEngine:
                         None,
                         rows,
                         np.array(sequence[start + 1 : start + 1 + len(read)], dtype=np.int64),
+                        n_kept=len(read),
                     ).tolist()
             except OutOfMemory:
                 if len(read) == 1:

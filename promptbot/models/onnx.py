@@ -13,7 +13,7 @@ from promptbot.models.codec import Codec
 from promptbot.models.int8 import int8_weights
 from promptbot.models.layouts import graph_weights, read_layout
 from promptbot.models.local import LocalChatModel
-from promptbot.models.scoring import log_softmax
+from promptbot.models.scoring import target_logprobs
 from promptbot.models.weights import (
     GRAPH,
     INT8_GRAPH,
@@ -109,13 +109,15 @@ class ArrayKeyValues:
             self._put(other, 0, other.n_tokens)
 
     def append(self, new: list[NDArray[np.float32]], n_new: int) -> None:
-        """Take the graph's new keys and values, alternating by layer."""
+        """Take the first of the graph's new keys and values, alternating by layer."""
+        if not n_new:
+            return
         end = self.n_tokens + n_new
         if end > self.capacity:
             self._grow(_in_blocks(end + self.n_tokens // 4))
         for i in range(self._layout.n_layers):
-            self.keys[i][..., self.n_tokens : end] = new[2 * i]
-            self.values[i][..., self.n_tokens : end, :] = new[2 * i + 1]
+            self.keys[i][..., self.n_tokens : end] = new[2 * i][..., :n_new]
+            self.values[i][..., self.n_tokens : end, :] = new[2 * i + 1][..., :n_new, :]
         self.n_tokens = end
 
     def _grow(self, capacity: int) -> None:
@@ -217,8 +219,9 @@ class OnnxNetwork:
         positions: NDArray[np.int64],
         visible: NDArray[np.bool_] | None,
         wanted: NDArray[np.int64],
+        n_kept: int | None = None,
     ) -> NDArray[np.float32]:
-        """Read new tokens and append them to the past; see `CausalNetwork.forward`."""
+        """Read new tokens and append them, or the first few, to the past; see `CausalNetwork`."""
         import numpy as np
 
         assert isinstance(past, ArrayKeyValues)
@@ -243,7 +246,8 @@ class OnnxNetwork:
         ):
             feed[keys], feed[values] = layer_keys, layer_values
         logits, *new = self._session.run(self._output_names, feed)
-        past.append(new, n_new)
+        # What is not kept must not make the buffers grow: later passes would read the empty room.
+        past.append(new, n_new if n_kept is None else n_kept)
         return np.asarray(logits)
 
     def logprobs(
@@ -254,13 +258,14 @@ class OnnxNetwork:
         visible: NDArray[np.bool_] | None,
         rows: NDArray[np.int64],
         targets: NDArray[np.int64],
+        n_kept: int,
     ) -> NDArray[np.float32]:
         """Return the log-probability of each target after its row; see `CausalNetwork`."""
         import numpy as np
 
         wanted, place = np.unique(rows, return_inverse=True)
-        logits = self.forward(past, ids, positions, visible, wanted)
-        return np.asarray(log_softmax(logits)[place, targets])
+        logits = self.forward(past, ids, positions, visible, wanted, n_kept)
+        return target_logprobs(logits, place, targets)
 
 
 def _in_blocks(n_tokens: int) -> int:

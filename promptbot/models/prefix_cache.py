@@ -93,6 +93,7 @@ class CausalNetwork(Protocol):
         visible: NDArray[np.bool_] | None,
         rows: NDArray[np.int64],
         targets: NDArray[np.int64],
+        n_kept: int,
     ) -> NDArray[np.float32]:
         """Read new tokens as `forward` does; the logits stay where they are computed.
 
@@ -103,6 +104,7 @@ class CausalNetwork(Protocol):
             visible: As in `forward`.
             rows: Indices of new tokens, of which one may come again and again.  # (n_targets,)
             targets: Token ids.  # (n_targets,)
+            n_kept: How many of the new tokens, the first ones, are appended to the past.
 
         Returns:
             The log-probability of each target after its row, in nats.  # (n_targets,)

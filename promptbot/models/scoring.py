@@ -124,6 +124,7 @@ def score_options(
                 visible,
                 np.array(rows, dtype=np.int64),
                 np.array(targets, dtype=np.int64),
+                n_kept=k,
             ).tolist()
         except OutOfMemory:
             if len(group) == 1:
@@ -132,7 +133,6 @@ def score_options(
             tell_smaller(f"{half:,} options at once in place of {len(group):,}")
             groups.extendleft([group[half:], group[:half]])
             continue
-        past.crop(n_prompt)
         if k:
             for scores, first in zip(result, found, strict=False):
                 scores.append(first)
@@ -178,8 +178,8 @@ def score_prompts(
         trie.visible,
         np.array(rows, dtype=np.int64),
         np.array([token for option in options for token in option] * len(rests), dtype=np.int64),
+        n_kept=0,
     ).tolist()
-    past.crop(n_shared)
     ends = list(accumulate(map(len, options), initial=0))
     each = [found[start : start + ends[-1]] for start in range(0, len(found), ends[-1])]
     return [[one[start:end] for start, end in pairwise(ends)] for one in each]
@@ -216,19 +216,26 @@ class MemoryIsShort(UserWarning):
     """Work is done in smaller pieces than planned."""
 
 
-def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return log-probabilities, row by row.  # (n_rows, n_vocabulary)
+def target_logprobs(
+    logits: NDArray[np.float32], rows: NDArray[np.int64], targets: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return the log-probability of each target in its row of logits.  # (n_targets,)
+
+    Args:
+        logits: Overwritten.  # (n_rows, n_vocabulary)
+        rows: Which row each target is looked up in.  # (n_targets,)
+        targets: Token ids.  # (n_targets,)
 
     Raises:
         ModelError: The logits hold a NaN.
     """
     import numpy as np
 
-    for best in logits.max(axis=-1):  # the maximum of a row with a NaN is NaN
-        refuse_nan(best)
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return np.asarray(shifted)
+    best = logits.max(axis=-1)  # (n_rows,)
+    refuse_nan(best.max())  # the maximum of numbers with a NaN is NaN
+    logits -= best[:, None]
+    found = logits[rows, targets]
+    return np.asarray(found - np.log(np.exp(logits, out=logits).sum(axis=-1))[rows])
 
 
 def _groups(network: CausalNetwork, options: Sequence[Sequence[int]]) -> Iterator[list[int]]:

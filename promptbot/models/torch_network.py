@@ -179,11 +179,13 @@ class TorchNetwork:
         visible: NDArray[np.bool_] | None,
         rows: NDArray[np.int64],
         targets: NDArray[np.int64],
+        n_kept: int,
     ) -> NDArray[np.float32]:
         """Return the log-probability of each target after its row; see `CausalNetwork`."""
         import numpy as np
         import torch
 
+        n_past = past.n_tokens
         wanted, place = np.unique(rows, return_inverse=True)
 
         def pick(logits: torch.Tensor) -> torch.Tensor:
@@ -192,6 +194,7 @@ class TorchNetwork:
             return chosen - logits.logsumexp(-1)[at]
 
         picked = self._read(past, ids, positions, visible, wanted, pick)
+        past.crop(n_past + n_kept)
         refuse_nan(picked.max())  # the maximum of numbers with a NaN is NaN
         return picked
 
