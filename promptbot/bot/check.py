@@ -262,6 +262,12 @@ def _check_examples(folder: Path, spec: BotSpec, variant: str | None) -> Iterato
         )[1]
         if problem:
             yield problem
+        if not examples:
+            for key, uses in _pool_users(spec):
+                refuse = partial(_refuse_empty_pool, uses, place=str(folder))
+                problem = _attempt(refuse, folder, variant, key)[1]
+                assert problem is not None
+                yield problem
     unused = set(spec.labels or ()) - {example.label for example in examples}
     if unused and not broken:
         yield SpecError(
@@ -269,6 +275,22 @@ def _check_examples(folder: Path, spec: BotSpec, variant: str | None) -> Iterato
             place=str(path),
             hint="Add at least one example of each, or take the labels out of bot.yaml.",
         )
+
+
+def _pool_users(spec: BotSpec) -> Iterator[tuple[Key, str]]:
+    """Yield what needs the example pool even where no example is shown, and its setting."""
+    if spec.calibration.method == "domain":
+        yield ("calibration", "method"), "domain calibration draws words from"
+    if spec.calibration.neighbours:
+        yield ("calibration", "neighbours"), "calibration.neighbours are looked for in"
+
+
+def _refuse_empty_pool(uses: str, *, place: str) -> None:
+    raise DataError(
+        f"{uses} the example pool, which is empty.",
+        place=place,
+        hint="Add examples, or use  calibration: contextual.",
+    )
 
 
 def _check_knowledge(folder: Path, name: str, variant: str | None) -> Iterator[PromptbotError]:

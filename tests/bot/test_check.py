@@ -189,3 +189,23 @@ def test_an_empty_pool_says_that_it_is_empty(make_bot: BotMaker) -> None:
     found = problems(make_bot("a", {"examples.jsonl": ""}))
     assert "examples, the pool is empty." in found
     assert "Add examples, or set k to 0" in found
+
+
+@pytest.mark.parametrize(
+    ("calibration", "line", "problem"),
+    [
+        ("calibration: domain", 8, "domain calibration draws words from"),
+        ("calibration:\n  method: domain", 9, "domain calibration draws words from"),
+        ("calibration: {neighbours: {k: 2}}", 8, "calibration.neighbours are looked for in"),
+    ],
+)
+def test_an_empty_pool_is_found_where_a_calibration_needs_it(
+    make_classifier: BotMaker, calibration: str, line: int, problem: str
+) -> None:
+    yaml = CLASSIFY_YAML.replace("k: 2", "k: 0") + "# of the bank\n" + calibration + "\n"
+    assert yaml.splitlines()[7].startswith("calibration")
+    folder = make_classifier("a", {"bot.yaml": yaml, "examples.jsonl": ""})
+    assert f"bot.yaml, line {line}: {problem} the example pool, which is empty." in problems(folder)
+    over = {"bot.yaml": CLASSIFY_YAML.replace("k: 2", "k: 0"), "examples.jsonl": ""}
+    folder = make_classifier("b", {**over, "variants/v.yaml": f"{calibration}\n"})
+    assert f"v.yaml, line {line - 7}: {problem} the example pool" in problems(folder)
