@@ -40,6 +40,15 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 """How both versions of Prompty call our decoding settings."""
 
 _FRONT = re.compile(r"\A\ufeff?---[ \t]*\n(?P<front>.*?)^---[ \t]*$\n?(?P<body>.*)\Z", re.S | re.M)
+_HISTORY = re.compile(
+    r"\{%-?\s*for (?P<one>\w+) in (?P<history>\w+)\s*-?%\}\s*"
+    r"\{\{-?\s*(?P=one)\.role\s*-?\}\}:\s*\{\{-?\s*(?P=one)\.content\s*-?\}\}\s*"
+    r"\{%-?\s*endfor\s*-?%\}"
+)
+"""How published Prompty files write the messages of a conversation so far."""
+_KINDS = {"float": "number", "string": "string", "integer": "integer", "number": "number"}
+_KINDS |= {"boolean": "boolean", "array": "array", "object": "object"}
+"""JSON's name of each kind of value that Prompty's outputs have."""
 _MUSTACHE = re.compile(r"\{\{[#^/>][^}]{0,60}\}\}")
 _NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 
@@ -84,6 +93,11 @@ def import_file(file: Path, parent: Path, name: str | None = None) -> Imported:
 def _import_prompty(file: Path, parent: Path, name: str | None) -> Imported:
     front, body = _split(file)
     remarks: list[str] = []
+    if history := _HISTORY.search(body):
+        body = _HISTORY.sub("", body)
+        remarks.append(
+            f"the loop over {history['history']} was left out: a bot remembers conversations itself"
+        )
     system, pairs, asked = _sections(body, file)
     if not body.strip():
         remarks.append("the file has no messages: the system prompt is empty")
@@ -289,7 +303,10 @@ def _unwrapped(
 def _options(front: Mapping[str, Any]) -> dict[str, Any]:
     model = front.get("model")
     found = (model.get("options") or model.get("parameters")) if isinstance(model, dict) else None
-    return dict(found) if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    more = found.get("additionalProperties")
+    return {**(more if isinstance(more, dict) else {}), **found}
 
 
 def _decoding(front: Mapping[str, Any]) -> dict[str, Any]:
@@ -310,11 +327,32 @@ def _decoding(front: Mapping[str, Any]) -> dict[str, Any]:
 def _schema(front: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the schema of the answers; empty for any JSON, None for text."""
     form = _options(front).get("response_format")
+    outputs = _outputs(front)
     if not isinstance(form, dict) or form.get("type") == "text":
-        return None
+        return outputs
     inner = form.get("json_schema")
     schema = inner.get("schema") if isinstance(inner, dict) else None
-    return dict(schema) if isinstance(schema, dict) else {}
+    return dict(schema) if isinstance(schema, dict) else outputs or {}
+
+
+def _outputs(front: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the schema that the fields of version 2's ``outputs`` make; None without any."""
+    outputs = front.get("outputs")
+    if isinstance(outputs, dict):
+        outputs = [{"name": n, **one} for n, one in outputs.items() if isinstance(one, dict)]
+    properties = {}
+    for one in outputs if isinstance(outputs, list) else ():
+        if isinstance(one, dict) and "name" in one and one.get("kind") in _KINDS:
+            told = {"description": one["description"]} if one.get("description") else {}
+            properties[str(one["name"])] = {"type": _KINDS[one["kind"]], **told}
+    if not properties:
+        return None
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def _model(front: Mapping[str, Any], remarks: list[str]) -> dict[str, str]:

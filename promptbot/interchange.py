@@ -98,7 +98,7 @@ def prompty_file(bot: Bot, prompt: Prompt, text: str) -> str:
     }
     unusual = _unusual(decoding)
     options |= {"topK": unusual.pop("top_k")} if "top_k" in unusual else {}
-    options |= unusual
+    options |= {"additionalProperties": unusual} if unusual else {}
     options |= {"stopSequences": decoding.stop} if decoding.stop else {}
     named = {"id": name, "provider": provider} if name else {"id": bot.spec.model}
     front = {

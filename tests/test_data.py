@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptbot.bot.folder import shipped_bots_folder
 from promptbot.data import check_k, load_examples, load_notes, scan_examples, scan_notes
 from promptbot.errors import DataError
 from promptbot.types import Example, Note
@@ -122,6 +123,40 @@ def test_markdown_is_split_at_headings_but_not_in_code(tmp_path: Path) -> None:
         Note("One", "First.\n\n```\n# not a heading\n```", source="k.md:3"),
         Note("Two", "Second.", source="k.md:9"),
     ]
+
+
+def test_sections_are_those_of_langchains_markdown_splitter(tmp_path: Path) -> None:
+    from langchain_text_splitters import MarkdownHeaderTextSplitter
+
+    fenced = "# Code\n\nWrite\n\n```\n# no heading\n```\n\n## Below\n\nIt runs.\n"
+    shipped = (shipped_bots_folder() / "tutor" / "study.md").read_text(encoding="utf-8")
+    splitter = MarkdownHeaderTextSplitter([("#", "one"), ("##", "two")], strip_headers=True)
+    for text in (fenced, shipped):
+        (tmp_path / "a.md").write_text(text, encoding="utf-8")
+        theirs = splitter.split_text(text)
+        ours = load_notes(tmp_path / "a.md")
+        assert [note.question for note in ours] == [
+            one.metadata.get("two") or one.metadata["one"] for one in theirs
+        ]
+        assert [note.answer.split() for note in ours] == [
+            one.page_content.split() for one in theirs
+        ]
+        assert len(ours) > 1
+
+
+def test_a_table_of_notes_is_read_as_pandas_reads_it(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    files = [shipped_bots_folder() / "tutor" / "glossary.csv", tmp_path / "a.csv"]
+    files[1].write_text(
+        'question,answer,source\r\n"What, then?","He said ""no"".\nTwice.",x\r\nÄ?,ü,y\r\n',
+        encoding="utf-8-sig",
+        newline="",
+    )
+    for file in files:
+        theirs = pandas.read_csv(file, encoding="utf-8-sig")
+        ours = [(note.question, note.answer, note.source) for note in load_notes(file)]
+        assert ours == list(theirs.itertuples(index=False, name=None))
+        assert len(ours) > 1
 
 
 def test_a_folder_stands_for_the_files_within_it(tmp_path: Path) -> None:

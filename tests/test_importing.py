@@ -118,6 +118,91 @@ def test_a_file_of_version_2_becomes_a_bot(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("text", [OLD, NEW], ids=["version 1", "version 2"])
+def test_messages_are_those_that_the_formats_own_reader_makes(tmp_path: Path, text: str) -> None:
+    prompty = pytest.importorskip("prompty")
+
+    file = write(tmp_path, text)
+    theirs = prompty.prepare(prompty.load(file), {"question": "Which tent?", "firstName": "Jane"})
+    chain, _ = chain_of(import_file(file, tmp_path / "templates").folder, "x")
+    ours = chain.compose("Which tent?").messages
+    assert [(m.role, m.content) for m in ours] == [(m.role, m.text) for m in theirs]
+
+
+def test_the_formats_own_reader_reads_what_is_exported(make_bot: BotMaker, tmp_path: Path) -> None:
+    prompty = pytest.importorskip("prompty")
+
+    decoding = "decoding: {temperature: 0.7, top_k: 40, min_p: 0.05, stop: [END]}\n"
+    files = {
+        "bot.yaml": f"{BOT_YAML}model: openai:gpt-4o-mini\n{decoding}",
+        "turn.j2": "Q: {{ input }}\nA:",
+        "system.j2": "Say {{ '{{ x }}' }} at {{ company }}.",
+    }
+    chain, _ = chain_of(make_bot(files=files), "x")
+    file = write(tmp_path, prompty_file(chain.bot, chain.compose("Open?"), "Open?"))
+    read = prompty.load(file)
+    assert (read.name, read.model.provider, read.model.id) == ("shop", "openai", "gpt-4o-mini")
+    options = read.model.options
+    assert (options.temperature, options.top_k, options.max_output_tokens) == (0.7, 40, 80)
+    assert (options.stop_sequences, options.additional_properties) == (["END"], {"min_p": 0.05})
+    for question in ("Open?", "And where?"):
+        ours = chain.compose(question).messages
+        theirs = prompty.prepare(read, {"input": question})
+        assert [(m.role, m.text) for m in theirs] == [(m.role, m.content) for m in ours]
+    assert prompty.prepare(read)[-1].text == "Q: Open?\nA:"  # the default
+
+
+LOOP = """\
+{% for item in chat_history %}
+{{item.role}}:
+{{item.content}}
+{% endfor %}
+"""
+
+
+def test_a_loop_over_the_history_is_left_to_the_bots_memory(tmp_path: Path) -> None:
+    text = OLD.replace("# Style\nBe brief.\n", f"Be brief.\n\n{LOOP}")
+    made = import_file(write(tmp_path, text), tmp_path / "templates")
+    chain, model = chain_of(made.folder, "x", "y")
+    chain.invoke({"input": "Which tent?", "session": "a"})
+    chain.invoke({"input": "And a stove?", "session": "a"})
+    assert [m.content for m in model.prompts[1]] == [
+        "You help people. Today you help Jane.\n\nBe brief.",
+        "Hello, I am Jane",
+        "Hello Jane!",
+        "Which tent?",
+        "x",
+        "And a stove?",
+    ]
+    assert any("the loop over chat_history was left out" in remark for remark in made.remarks)
+
+
+def test_the_fields_of_an_output_are_a_schema(tmp_path: Path) -> None:
+    prompty = pytest.importorskip("prompty")
+
+    outputs = "outputs:\n- {name: city, kind: string, description: Its name}\n"
+    outputs += "- {name: warm, kind: float}\n"
+    form = (
+        "    response_format: {type: json_schema, json_schema: {name: a, schema: {type: object}}}\n"
+    )
+    assert form in NEW
+    file = write(tmp_path, NEW.replace(form, "").replace("inputs:\n", f"{outputs}inputs:\n"))
+    made = import_file(file, tmp_path / "templates")
+    assert load_bot(made.folder).json_schema == {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "description": "Its name"},
+            "warm": {"type": "number"},
+        },
+        "required": ["city", "warm"],
+        "additionalProperties": False,
+    }
+    assert [(one.name, one.kind) for one in prompty.load(file).outputs] == [
+        ("city", "string"),
+        ("warm", "float"),
+    ]
+
+
 def test_a_bot_survives_the_way_there_and_back(make_bot: BotMaker, tmp_path: Path) -> None:
     folder = make_bot(
         files={
@@ -236,6 +321,30 @@ def test_a_chat_template_gives_its_own_system_prompt_and_end(tmp_path: Path) -> 
     chain.invoke("Hi")
     assert model.prompts[0][0].content == "You are Fox, a {{clever}} model."
     assert import_file(folder, tmp_path / "templates", "fox2").folder.name == "fox2"
+
+
+@pytest.mark.parametrize("template", [CHATML, CHATML.replace("!= 'system'", "== 'nobody'")])
+def test_the_system_prompt_is_what_transformers_writes_of_itself(
+    tmp_path: Path, template: str
+) -> None:
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel({"a": 0}, unk_token="a")),
+        chat_template=template,
+        eos_token="<|im_end|>",
+    )
+    tokenizer.save_pretrained(tmp_path / "fox")
+    made = import_file(tmp_path / "fox", tmp_path / "templates")
+    chain, model = chain_of(made.folder, "x")
+    chain.invoke("Hi")
+    ours = [{"role": m.role, "content": m.content} for m in model.prompts[0]]
+    alone = tokenizer.apply_chat_template(ours[1:], tokenize=False, add_generation_prompt=True)
+    whole = tokenizer.apply_chat_template(ours, tokenize=False, add_generation_prompt=True)
+    writes_one = "nobody" not in template
+    assert (whole == alone) == writes_one
+    assert any("has no system prompt" in remark for remark in made.remarks) != writes_one
 
 
 def test_a_chat_template_without_system_is_said(tmp_path: Path) -> None:

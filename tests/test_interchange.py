@@ -66,6 +66,28 @@ def test_an_openai_request_holds_messages_model_and_decoding(make_bot: BotMaker)
     }
 
 
+def test_requests_and_training_lines_pass_the_types_of_openais_own_package(
+    make_bot: BotMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none is asked")
+    chat = pytest.importorskip("openai.types.chat")
+    from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+    from pydantic import TypeAdapter, with_config
+
+    strict = with_config({"extra": "forbid"})
+    request_of = TypeAdapter(strict(CompletionCreateParamsNonStreaming))
+    settings = "model: openai:gpt-4o-mini\ndecoding: {stop: [END], temperature: 0.7, top_k: 5}\n"
+    chain = make_chain(make_bot, bot_yaml=BOT_YAML + settings)
+    request = openai_request(chain.bot, chain.compose("Open?"))
+    assert request_of.validate_python(request)["stop"] == ["END"]
+    with pytest.raises(ValueError, match="top_k"):
+        request_of.validate_python({**request, "top_k": 5})
+    message_of = TypeAdapter(chat.ChatCompletionMessageParam)
+    for line in training_lines(chain.bot):
+        said = [message_of.validate_python(message) for message in line["messages"]]
+        assert [one["role"] for one in said] == ["system", "user", "assistant"]
+
+
 def test_settings_that_openai_does_not_know_go_to_other_servers_only(make_bot: BotMaker) -> None:
     decoding = "decoding: {temperature: 0.7, top_k: 40, min_p: 0.1, repetition_penalty: 1.2}\n"
     for model, expected in [

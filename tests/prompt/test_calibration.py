@@ -80,6 +80,27 @@ def test_neighbours_equal_a_case_worked_by_hand() -> None:
     assert found == pytest.approx([(math.e**2 + 1) / total, 0, math.e / total])
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.floats(0.02, 2))
+def test_neighbours_equal_scikit_learns_weighted_vote(
+    seed: int, k: int, temperature: float
+) -> None:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    random = np.random.default_rng(seed)
+    vectors = random.normal(size=(21, 5))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    labels, query = np.arange(20) % 4, vectors[20]
+    voting = KNeighborsClassifier(
+        k, metric="cosine", weights=lambda distances: np.exp((1 - distances) / temperature)
+    ).fit(vectors[:20], labels)
+    similarities = vectors[:20] @ query
+    nearest = np.argsort(-similarities)[:k]
+    found = calibration.neighbour_distribution(
+        labels[nearest].tolist(), similarities[nearest].tolist(), 4, temperature
+    )
+    assert found == pytest.approx(voting.predict_proba(query[None])[0], abs=1e-9)
+
+
 def test_interpolation_equals_a_case_worked_by_hand() -> None:
     found = calibration.interpolate(log(0.6, 0.4), np.array([0.0, 1.0]), 0.25)
     assert np.exp(found) == pytest.approx([0.45, 0.55])

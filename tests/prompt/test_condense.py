@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from langchain_classic.memory import ConversationSummaryBufferMemory
 
 from promptbot.bot.check import check_bot
 from promptbot.bot.folder import load_bot
@@ -65,6 +67,44 @@ def test_the_oldest_turns_are_summarised_once_the_window_is_full(make_bot: BotMa
     asked = "Old: SUM1\nuser: q3\nassistant: a3\nuser: q4\nassistant: a4"
     assert prompts(chain)[6] == [Message("user", asked)]
     assert len(chain.history.load("a")) == 12  # every turn stays in the store
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_window_of_one_turn_asks_for_the_summaries_that_langchains_memory_asks_for(
+    make_bot: BotMaker,
+) -> None:
+    from langchain_core.language_models import FakeListChatModel
+    from langchain_core.prompts import PromptTemplate
+
+    asked: list[str] = []
+
+    class Summariser(FakeListChatModel):
+        """Counts messages in place of tokens, and keeps what it was asked."""
+
+        def get_num_tokens_from_messages(self, messages: Any, **others: Any) -> int:
+            return len(messages)
+
+        def _call(self, messages: Any, *others: Any, **more: Any) -> str:
+            asked.append(messages[-1].content)
+            return super()._call(messages, *others, **more)
+
+    theirs = ConversationSummaryBufferMemory(
+        llm=Summariser(responses=["S1", "S2", "S3"]),
+        max_token_limit=2,
+        prompt=PromptTemplate.from_template("Old: {summary}\n{new_lines}"),
+        human_prefix="user",
+        ai_prefix="assistant",
+    )
+    answers = ["a1", "a2", "S1", "a3", "S2", "a4", "S3", "a5"]
+    settings = "summary, max_turns: 1, max_tokens: null"
+    chain = make_chain(make_bot, settings, *answers, summary_j2=SUMMARY_J2)
+    for number in range(1, 5):
+        theirs.save_context({"input": f"q{number}"}, {"output": f"a{number}"})
+    replies = say(chain, "q1", "q2", "q3", "q4", "q5")
+    ours = [prompt[0].content for prompt in prompts(chain) if len(prompt) == 1]
+    assert ours == asked
+    assert len(ours) == 3
+    assert recalled(replies[-1]).summary == theirs.moving_summary_buffer == "S3"
 
 
 def test_a_stored_session_is_summarised_by_its_tokens_in_windows(make_bot: BotMaker) -> None:

@@ -8,9 +8,12 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from langchain_classic.memory import ConversationBufferMemory, ConversationBufferWindowMemory
+from langchain_core.messages import trim_messages
 
 from promptbot.bot.spec import MemorySpec
 from promptbot.errors import SpecError
+from promptbot.models.messages import from_langchain, to_langchain
 from promptbot.prompt.memory import MEMORIES, make_memory, split_turns
 from promptbot.types import Message
 
@@ -59,6 +62,36 @@ def test_both_bounds_hold_together() -> None:
     history = talk("a", "b", "c", "d", "e", "f")
     assert recall(history, max_tokens=16, max_turns=1) == history[4:]
     assert recall(history, max_tokens=8, max_turns=2) == history[4:]
+
+
+@given(
+    st.lists(st.integers(0, 9).map(lambda n: "word " * n), max_size=24),
+    st.integers(0, 90),
+)
+def test_a_window_of_tokens_equals_langchains_trim_messages(texts: list[str], most: int) -> None:
+    history = talk(*texts[: len(texts) // 2 * 2])  # whole turns
+    theirs = trim_messages(
+        to_langchain(history),
+        max_tokens=most,
+        token_counter=lambda some: count(from_langchain(some)),
+        strategy="last",
+        start_on="human",
+    )
+    assert recall(history, max_tokens=most) == from_langchain(theirs)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("n_turns", [1, 2, 5, 9])
+def test_windows_of_turns_and_buffers_equal_langchains_memories(n_turns: int) -> None:
+    history = talk(*[f"text {n}" for n in range(12)])
+    window = ConversationBufferWindowMemory(k=n_turns, return_messages=True)
+    whole = ConversationBufferMemory(return_messages=True)
+    for asked, answered in zip(history[::2], history[1::2], strict=True):
+        for memory in (window, whole):
+            memory.save_context({"input": asked.content}, {"output": answered.content})
+    assert recall(history, max_turns=n_turns) == from_langchain(window.buffer)
+    buffer = make_memory("buffer", max_tokens=None, max_turns=None, count=count)
+    assert buffer.recall(history) == from_langchain(whole.buffer)
 
 
 def test_a_long_old_turn_hides_the_shorter_ones_before_it() -> None:

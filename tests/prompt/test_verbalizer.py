@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 
 import numpy as np
@@ -148,6 +149,33 @@ def test_bytes_and_not_letters_are_counted() -> None:
 def test_a_misspelt_wording_is_found_by_its_letters(text: str, label: str | None) -> None:
     assert Verbalizer(LABELS, parse="similar").parse(text) == label
     assert Verbalizer(LABELS).parse(text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["lost cards", "mising card", "acount balanse", "weather", "a lost", "cards lost"]
+)
+def test_letters_decide_as_the_standard_librarys_close_matches(text: str) -> None:
+    found = difflib.get_close_matches(
+        text, ["lost card", "missing card", "account balance"], 1, 0.75
+    )
+    labels = {word: label for label, words in LABELS.items() for word in words}
+    expected = labels[found[0]] if found else None
+    assert Verbalizer(LABELS, parse="similar", min_similarity=0.75).parse(text) == expected
+
+
+def test_the_nearest_wording_is_scikit_learns_nearest_neighbour() -> None:
+    from sklearn.neighbors import NearestNeighbors
+
+    words = [word for some in LABELS.values() for word in some]
+    encoder = HashingEncoder()
+    search = NearestNeighbors(n_neighbors=1, metric="cosine").fit(encoder.encode(words))
+    verbalizer = Verbalizer(
+        LABELS, parse="nearest", min_similarity=0.3, load_encoder=HashingEncoder
+    )
+    for text in ("my lost card", "a balance of the account", "it went missing", "zzz qqq"):
+        (distance,), (index,) = (one[0] for one in search.kneighbors(encoder.encode([text])))
+        label = next(name for name, some in LABELS.items() if words[index] in some)
+        assert verbalizer.parse(text) == (label if 1 - distance >= 0.3 else None)
 
 
 def test_what_two_labels_could_claim_alike_is_not_parsed() -> None:
