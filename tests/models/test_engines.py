@@ -199,6 +199,35 @@ def test_greedy_writing_equals_generate(models: Any, folders: Any, name: str, en
     assert answer.content.rstrip("\ufffd").strip() == expected_text
 
 
+@pytest.mark.parametrize("engine", ["onnx", "transformers"])
+def test_stop_texts_end_an_answer_where_they_end_generates(
+    models: Any, folders: Any, engine: str
+) -> None:
+    from transformers import AutoTokenizer
+
+    model, tokenizer = models["llama3", engine], AutoTokenizer.from_pretrained(folders["llama3"])
+    prompt = model.engine.chat_format.encode(PROMPT).ids
+    whole = model.invoke(_lc(PROMPT), max_new_tokens=24).content
+    stops = [text for text in (whole[n : n + 2] for n in (2, 5, 9)) if len(text.strip()) == 2]
+    assert stops
+    for stop in stops:
+        expected = reference(folders["llama3"], "llama3").generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones((1, len(prompt)), dtype=torch.long),
+            do_sample=False,
+            max_new_tokens=24,
+            eos_token_id=list(model.engine.chat_format.stop_ids),
+            pad_token_id=0,
+            stop_strings=[stop],
+            tokenizer=tokenizer,
+        )[0, len(prompt) :]
+        said = tokenizer.decode(expected, skip_special_tokens=True)
+        assert stop in said
+        answer = model.invoke(_lc(PROMPT), max_new_tokens=24, stop=[stop])
+        assert answer.content.strip() == said.partition(stop)[0].strip()
+        assert answer.response_metadata["stop_reason"] == "stop"
+
+
 @pytest.mark.parametrize(("name", "engine"), EVERY)
 def test_every_model_keeps_the_contract(models: Any, name: str, engine: str) -> None:
     model = models[name, engine]

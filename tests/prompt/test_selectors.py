@@ -325,7 +325,7 @@ def test_nearest_per_label_equals_rounds_made_one_by_one() -> None:
     assert make("nearest_per_label", pool=pool).select("order 17", 60) == expected
 
 
-# --- diverse
+# --- nearest and diverse
 
 
 class ScatteringEncoder:
@@ -337,6 +337,30 @@ class ScatteringEncoder:
         rows = [np.random.default_rng(zlib.crc32(t.encode())).normal(size=8) for t in texts]
         vectors = np.array(rows, dtype=np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_nearest_equals_langchains_similarity_selector() -> None:
+    from langchain_core.embeddings import Embeddings
+    from langchain_core.example_selectors import SemanticSimilarityExampleSelector
+    from langchain_core.vectorstores import InMemoryVectorStore
+
+    encoder = ScatteringEncoder()
+
+    class Vectors(Embeddings):
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return encoder.encode(texts).tolist()  # type: ignore[no-any-return]
+
+        def embed_query(self, text: str) -> list[float]:
+            return self.embed_documents([text])[0]
+
+    pool = [Example(f"example {n}", f"answer {n}", line=n) for n in range(80)]
+    theirs = SemanticSimilarityExampleSelector.from_examples(
+        [{"input": e.input} for e in pool], Vectors(), InMemoryVectorStore, k=6
+    )
+    selector = make_selector("nearest", Pool(pool, encoder))
+    for query in ("one", "two", "three"):
+        expected = [e["input"] for e in theirs.select_examples({"input": query})]
+        assert inputs(selector.select(query, 6)) == expected
 
 
 def test_diverse_equals_langchains_maximal_marginal_relevance() -> None:
