@@ -263,9 +263,9 @@ def _check_examples(folder: Path, spec: BotSpec, variant: str | None) -> Iterato
         if problem:
             yield problem
         if not examples:
-            for key, uses in _pool_users(spec):
+            for setting, uses in _pool_users(spec):
                 refuse = partial(_refuse_empty_pool, uses, place=str(folder))
-                problem = _attempt(refuse, folder, variant, key)[1]
+                problem = _attempt(refuse, folder, variant, setting)[1]
                 assert problem is not None
                 yield problem
     unused = set(spec.labels or ()) - {example.label for example in examples}
