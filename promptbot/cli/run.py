@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import shlex
 import sys
@@ -170,10 +171,17 @@ def _talk(
 def _open(
     bot: Bot, history: SafeHistory, model: str | None, name: str | None, seed: int
 ) -> Session:
-    from promptbot.chain import load_chain
-    from promptbot.session import Session
+    # A start makes modules and models, which stay: looking for garbage among them takes a sixth of
+    # it, while they are made, at the first collection after, and at the end.
+    gc.disable()
+    try:
+        from promptbot.chain import load_chain
+        from promptbot.session import Session
 
-    chain = load_chain(bot, model=model, history=history, seed=seed)
+        chain = load_chain(bot, model=model, history=history, seed=seed)
+        gc.freeze()
+    finally:
+        gc.enable()
     return Session(chain, name or uuid.uuid4().hex)
 
 

@@ -48,6 +48,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
     def run(*arguments: str, stdin: bytes = b"") -> Result:
         monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("gc.freeze", lambda: None)  # this process has more tests to run
         monkeypatch.setattr(sys, "argv", ["promptbot", *arguments])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
         capsys.readouterr()

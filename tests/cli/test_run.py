@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sqlite3
@@ -27,6 +28,14 @@ def test_once_prints_the_reply_as_it_is(cli: Cli, shop: str, script: ScriptMaker
     result = cli("run", shop, "--model", model, "--once", "hello")
     assert (result.status, result.err) == (0, "")
     assert result.out == "Two *lines*,\n\nnot one: 👋 שלום 您好\n"
+
+
+def test_garbage_is_collected_again_once_a_bot_is_open(
+    cli: Cli, shop: str, script: ScriptMaker
+) -> None:
+    for model, status in ((script("fine"), 0), ("nothing-of-this-name", 2)):
+        assert cli("run", shop, "--model", model, "--once", "hello").status == status
+        assert gc.isenabled()
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t"])
