@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,9 @@ FORMAT = 1
 """Version of the student's file format."""
 BATCH_TOKENS = 1024
 """Tokens of one numpy batch: its largest array (4 MB) stays within the processor's cache."""
+_TORCH_BATCH = 256
+"""Tokens of one batch of a Transformers encoder, padding included, for the same reason: of 128 to
+1,024 tokens this was fastest, by 1.3 times over 64 texts a batch."""
 
 Floats = NDArray[np.float32]
 
@@ -262,24 +265,39 @@ class TransformersEncoder:
     def encode(self, texts: Sequence[str]) -> Floats:
         """Return one unit vector per text, cut at 256 tokens.  # (n_texts, dimension)"""
         import torch
+        from torch.nn.utils.rnn import pad_sequence
 
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        ids: list[list[int]] = (
+            self._tokenizer(list(texts), truncation=True, max_length=self._max_tokens)["input_ids"]
+            if texts
+            else []
+        )
         with torch.inference_mode():
-            for start in range(0, len(order), 64):
-                batch = order[start : start + 64]
-                inputs = self._tokenizer(
-                    [texts[i] for i in batch],
-                    padding=True,
-                    truncation=True,
-                    max_length=self._max_tokens,
-                    return_tensors="pt",
+            for batch in _batches_of_like_length([len(one) for one in ids]):
+                rows = [torch.tensor(ids[i], dtype=torch.long) for i in batch]
+                seen = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+                padded = pad_sequence(
+                    rows, batch_first=True, padding_value=self._tokenizer.pad_token_id or 0
                 )
-                hidden = self._model(**inputs).last_hidden_state  # (batch, n_tokens, dimension)
-                mask = inputs["attention_mask"][..., None].to(hidden.dtype)
+                # (batch, n_tokens, dimension)
+                hidden = self._model(input_ids=padded, attention_mask=seen).last_hidden_state
+                mask = seen[..., None].to(hidden.dtype)
                 mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
                 vectors[batch] = mean.numpy()
         return _unit(vectors)
+
+
+def _batches_of_like_length(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the places of texts, the shortest first, as many as fit into `_TORCH_BATCH`."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * lengths[place] > _TORCH_BATCH:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
 
 
 def load_encoder(spec: str = "embedded") -> Encoder:

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from promptbot.errors import MissingExtra, ModelError, UnsafeWeights
-from promptbot.models.encoder import EMBEDDED_FOLDER, StudentEncoder, load_encoder
+from promptbot.models.encoder import (
+    EMBEDDED_FOLDER,
+    StudentEncoder,
+    _batches_of_like_length,
+    load_encoder,
+)
 
 TEXTS = [
     "How do I reset my password?",
@@ -151,6 +156,16 @@ def test_embedded_encoder_imports_neither_torch_nor_transformers() -> None:
 
 def test_embedded_files_fit_into_16_mb() -> None:
     assert sum(path.stat().st_size for path in EMBEDDED_FOLDER.iterdir()) <= 16 * 2**20
+
+
+def test_batches_hold_every_text_once_with_little_padding() -> None:
+    lengths = [*np.random.default_rng(0).geometric(1 / 14, 2_000).clip(3, 256), 0, 256, 256]
+    batches = list(_batches_of_like_length(lengths))
+    assert sorted(place for batch in batches for place in batch) == list(range(len(lengths)))
+    sizes = [len(batch) * max(lengths[place] for place in batch) for batch in batches]
+    assert max(sizes) <= 256
+    assert sum(lengths) > 0.9 * sum(sizes)
+    assert list(_batches_of_like_length([])) == []
 
 
 @pytest.mark.slow
