@@ -233,6 +233,7 @@ def _progress(folders: list[Path]) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
+    from promptbot.cli.finetune import tell_memory, tell_trial
     from promptbot.cli.style import make_console
     from promptbot.evals.evaluation import Progress
 
@@ -289,7 +290,14 @@ def _progress(folders: list[Path]) -> Iterator[Progress]:
         )
 
     with bar:
-        yield Progress(on_start=on_start, on_record=on_record, on_judge=on_judge, on_stop=on_stop)
+        yield Progress(
+            on_start=on_start,
+            on_record=on_record,
+            on_memory=tell_memory,
+            on_trial=tell_trial,
+            on_judge=on_judge,
+            on_stop=on_stop,
+        )
     if n_cached:
         print(
             f"{n_cached:,} of {n_new:,} answers came from the cache; "

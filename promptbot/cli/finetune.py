@@ -69,7 +69,7 @@ def finetune(
         budgets = [_budget(text) for text in budget or ()]
         trained: list[Trained] = []
         try:
-            for item in train(loaded, budgets, _tell_trial, _tell_memory):
+            for item in train(loaded, budgets, tell_trial, tell_memory):
                 trained.append(item)
                 _tell(item)
         except KeyboardInterrupt:
@@ -135,7 +135,7 @@ def _memory(item: Trained) -> str:
     return f", {n_bytes / 1e9:.2f} GB of memory" if n_bytes else ""
 
 
-def _tell_trial(name: str, trial: Trial) -> None:
+def tell_trial(name: str, trial: Trial) -> None:
     """Print one setting that was tried to the standard error stream, as it comes."""
     print(
         f"{name}: setting {trial.number} of {trial.n_trials}: loss {trial.loss:.3f} "
@@ -152,7 +152,7 @@ def _settings(recipe: Mapping[str, Any]) -> str:
     return f"{rates}, {recipe['epochs']} epochs{rank}"
 
 
-def _tell_memory(name: str, n_bytes: int) -> None:
+def tell_memory(name: str, n_bytes: int) -> None:
     """Print what training weights will take at most, before it starts."""
     print(
         f"{name}: training takes at most about {n_bytes / 1e9:.2f} GB of memory.", file=sys.stderr

@@ -51,6 +51,7 @@ from promptbot.models.call_cache import default_cache
 
 if TYPE_CHECKING:
     from promptbot.learn.baseline import Baseline
+    from promptbot.learn.search import Trial
 
 PACKAGES = (
     "promptbot", "numpy", "onnxruntime", "tokenizers", "transformers", "torch",
@@ -118,6 +119,10 @@ class Progress:
     """Called once with the run's folder, the answers that exist already, and all of them."""
     on_record: Callable[[Record], None] = lambda record: None
     """Called with each new record, of judges too."""
+    on_memory: Callable[[str, int], None] = lambda name, n_bytes: None
+    """Called with ``COLUMN/SEED`` and about how many bytes a training takes, before it starts."""
+    on_trial: Callable[[str, Trial], None] = lambda name, trial: None
+    """Called with ``COLUMN/SEED`` and each setting that a baseline's search tries."""
     on_judge: Callable[[str, int], None] = lambda name, n_questions: None
     """Called with each judge's name, and the questions that it is still asked."""
     on_stop: Callable[[int], None] = lambda n_under_way: None
@@ -259,6 +264,8 @@ def _run(suite: Suite, folder: Path, progress: Progress, throughput: Throughput)
         suite,
         on_model=lambda spec, revision: _note_model(folder, spec, revision),
         on_baseline=lambda name, made: _note_baseline(folder, name, made),
+        on_trial=progress.on_trial,
+        on_memory=progress.on_memory,
         cache=cache,
         n_together=throughput.n_together,
     )

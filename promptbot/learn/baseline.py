@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING, Any
 
 from promptbot.bot.folder import Bot
 from promptbot.data import content_hash
-from promptbot.errors import DataError, MissingExtra, ModelError
+from promptbot.errors import DataError, MissingExtra, ModelError, StoreError
 from promptbot.interfaces import Encoder, HoldsWeights, Predictor
 from promptbot.learn import probe
+from promptbot.learn.head import pooling_of
 from promptbot.learn.search import Found, Trial, constants, held_out, search
 from promptbot.learn.spec import BaselineSpec, Method
 from promptbot.models.call_cache import noting_replays
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 FORMAT = 4
 """Version of the folder; a newer one is trained anew."""
+LEFT_BEHIND_S = 86_400
+"""Seconds after which files that never became a baseline are removed."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,8 @@ def make_baseline(
             way = replace(way, settings=found.recipe)
         identity["recipe"] = asdict(found.recipe if found else own)
     about = {"model": spec.model, "model_revision": way.revision}
+    if "pooling" in identity:
+        about["pooling"] = identity["pooling"]
     fit = partial(way.fit, examples)
     kept = _keep(
         identity, place_of_it, fit, way.load, len(examples), about, announce, way.n_frozen_bytes
@@ -322,9 +327,8 @@ def _keep(
         if find_spec("sklearn") is None:
             raise MissingExtra("A baseline", "scikit-learn", "finetune")
         _import_libraries(identity["method"])
+        part = _name_for_part(folder)
         announce()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
         work = folder.with_name(f"{folder.name}.training")
         try:
             with noting_replays() as replay, watching_memory() as grown:
@@ -365,6 +369,32 @@ def _keep(
     )
 
 
+def _name_for_part(folder: Path) -> Path:
+    """Return a free name beside a baseline's folder, for what is written before it is whole.
+
+    There is something of this name only while files are written, and not while weights are
+    trained: what is `LEFT_BEHIND_S` old was left by a kill, and is removed.
+
+    Raises:
+        StoreError: The cache cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for old in folder.parent.glob("*.part-*"):
+            with contextlib.suppress(OSError):  # another process removed it
+                if time.time() - old.stat().st_mtime > LEFT_BEHIND_S:
+                    shutil.rmtree(old, ignore_errors=True)
+        part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
+        part.rmdir()
+    except OSError as error:
+        raise StoreError(
+            f"baselines cannot be kept there ({error.strerror}).",
+            place=str(folder.parent),
+            hint="Let PROMPTBOT_CACHE name a folder where you may write.",
+        ) from error
+    return part
+
+
 def _import_libraries(method: Method) -> None:
     """Import what a training needs, so that its seconds and its memory are its own."""
     names = ["sklearn.linear_model", "sklearn.model_selection"]
@@ -403,6 +433,7 @@ class _Probing:
     def fit(self, examples: Sequence[Example], folder: Path, work: Path) -> Predictor:
         """Learn, write everything into the folder, and return the predictor."""
         fitted = probe.fit_probe(examples, self.encoder)
+        folder.mkdir()
         fitted.save(folder)
         return fitted
 
@@ -433,10 +464,13 @@ class _Training:
         """What decides the result beside examples, base and settings."""
         from promptbot.learn import tuned
 
+        has_head = self.method != "contrastive"
         return {
             "seed": self.seed,
             "tuned": tuned.constants(),
-            "probe": probe.constants() if self.method == "contrastive" else None,
+            # The regression that a head starts from is chosen as a probe is.
+            "probe": probe.constants(),
+            **({"pooling": pooling_of(self.base)} if has_head else {}),
         }
 
     def fit(self, examples: Sequence[Example], folder: Path, work: Path) -> Predictor:

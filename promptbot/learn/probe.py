@@ -35,6 +35,9 @@ MANY_EXAMPLES = 2_000
 MAX_ITERATIONS = 1_000
 """Steps of the solver; it stops earlier where it has converged."""
 
+CHOICE_TOLERANCE = 1e-3
+"""Of the solver while C is chosen: held-out likelihoods differ in an earlier digit."""
+
 WEIGHTS_FILE = "probe.safetensors"
 LABELS_FILE = "labels.json"
 
@@ -47,7 +50,20 @@ def constants() -> dict[str, Any]:
         "n_folds": N_FOLDS,
         "many_examples": MANY_EXAMPLES,
         "max_iterations": MAX_ITERATIONS,
+        "choice_tolerance": CHOICE_TOLERANCE,
     }
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A linear layer that a logistic regression ended in."""
+
+    labels: tuple[str, ...]
+    """In the order of the rows."""
+    weights: NDArray[np.float32]
+    """One row per label.  # (n_labels, dimension)"""
+    bias: NDArray[np.float32]
+    """One number per label.  # (n_labels,)"""
 
 
 @dataclass(frozen=True)
@@ -112,12 +128,26 @@ def fit_probe(examples: Sequence[Example], encoder: Encoder) -> LinearProbe:
     """
     vectors = encoder.encode([example.input for example in examples])
     targets = np.array([str(example.label) for example in examples])
-    model = _fit(vectors, targets, choose_inverse_penalty(vectors, targets))
+    found = fit_regression(vectors, targets, choose_inverse_penalty(vectors, targets))
+    return LinearProbe(encoder, found.labels, found.weights, found.bias)
+
+
+def fit_regression(
+    vectors: NDArray[np.float32], targets: NDArray[np.str_], inverse_penalty: float
+) -> Regression:
+    """Return the logistic regression of labels on vectors; every label weighs alike.
+
+    Args:
+        vectors: One per example.  # (n_examples, dimension)
+        targets: Their labels, two at least.  # (n_examples,)
+        inverse_penalty: scikit-learn's C.
+    """
+    model = _regression(inverse_penalty)
+    _fit(model, vectors, targets)
     weights, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
     if len(model.classes_) == 2:
         weights, bias = np.vstack([-weights / 2, weights / 2]), np.array([-bias[0], bias[0]]) / 2
-    return LinearProbe(
-        encoder,
+    return Regression(
         tuple(str(label) for label in model.classes_),
         # scikit-learn's rows lie column by column; safetensors writes memory as it is.
         np.ascontiguousarray(weights, dtype=np.float32),
@@ -159,24 +189,30 @@ def choose_inverse_penalty(vectors: NDArray[np.float32], targets: NDArray[np.str
         trained, asked = np.concatenate([single, repeated[kept]]), repeated[held]
         if len(set(targets[trained])) < 2:
             return INVERSE_PENALTY
+        # From strong to weak, each from where the one before ended: half the steps.
+        model = _regression(warm_start=True, tol=CHOICE_TOLERANCE)
         for c in INVERSE_PENALTIES:
-            model = _fit(vectors[trained], targets[trained], c)
+            _fit(model.set_params(C=c), vectors[trained], targets[trained])
             logprobs = model.predict_log_proba(vectors[asked])  # (n_asked, n_labels)
             columns = np.searchsorted(model.classes_, targets[asked])
             totals[c] += float(logprobs[np.arange(len(asked)), columns].sum())
     return max(INVERSE_PENALTIES, key=totals.__getitem__)
 
 
-def _fit(vectors: NDArray[np.float32], targets: NDArray[np.str_], c: float) -> Any:
-    """Return scikit-learn's logistic regression, fitted."""
+def _regression(inverse_penalty: float = INVERSE_PENALTY, **settings: Any) -> Any:
+    """Return scikit-learn's logistic regression, not fitted."""
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=c, class_weight="balanced", max_iter=MAX_ITERATIONS)
+    return LogisticRegression(
+        C=inverse_penalty, class_weight="balanced", max_iter=MAX_ITERATIONS, **settings
+    )
+
+
+def _fit(model: Any, vectors: NDArray[np.float32], targets: NDArray[np.str_]) -> None:
     with warnings.catch_warnings():
         # With one example of each label it asks whether a regression was meant.
         warnings.filterwarnings("ignore", message="The number of unique classes")
         model.fit(vectors, targets)
-    return model
 
 
 def _prediction(labels: Sequence[str], logprobs: NDArray[np.float64]) -> Prediction:

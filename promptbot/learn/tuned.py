@@ -16,6 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptbot.errors import MissingExtra, ModelError
+from promptbot.learn.head import (
+    MEAN,
+    has_head,
+    load_with_head,
+    pooling_of,
+    save_pooling,
+    start_from_regression,
+)
 from promptbot.learn.probe import LinearProbe, fit_probe, load_probe
 from promptbot.learn.spec import CAUSAL
 from promptbot.models.encoder import TransformersEncoder
@@ -159,7 +167,9 @@ def fit_classifier(
     """Train a checkpoint with a classification head, keep it in a folder, and return it.
 
     Labels weigh alike, however many examples each has. With `PER_LABEL_FOR_DEV` examples a label
-    (median) a fifth is held out, and the epoch with the lowest loss there is kept.
+    (median) a fifth is held out, and the epoch with the lowest loss there is kept. The head of a
+    checkpoint that was trained by the mean of its tokens reads that mean, and starts from a
+    regression on it; other heads read what their architecture says, and start at random.
 
     Args:
         examples: Each with a label.
@@ -176,7 +186,8 @@ def fit_classifier(
         ModelError: The checkpoint cannot carry such a head, or memory does not suffice.
 
     Source:
-        Devlin et al. (2019), arXiv:1810.04805; Hu et al. (2021), arXiv:2106.09685.
+        Devlin et al. (2019), arXiv:1810.04805; Hu et al. (2021), arXiv:2106.09685; the head's
+        start: Kumar et al. (2022), arXiv:2202.10054.
     """
     need("torch", "transformers", "accelerate", *(["peft"] if method == "lora" else []))
     import numpy as np
@@ -192,18 +203,20 @@ def fit_classifier(
 
     labels = tuple(sorted({str(example.label) for example in examples}))
     set_seed(seed)
-    model, tokenizer = _load(base, labels, place)
+    model, tokenizer = load_with_head(base, labels, place)
+    pooling = pooling_of(base)
     number = {label: i for i, label in enumerate(labels)}
     targets = np.array([number[str(example.label)] for example in examples])
     train, dev = _split(targets, seed)
-    rows = [
-        {
-            **tokenizer(example.input, truncation=True, max_length=MAX_TOKENS),
-            "labels": int(target),
-        }
-        for example, target in zip(examples, targets, strict=True)
-    ]
+    texts = tokenizer(
+        [example.input for example in examples], truncation=True, max_length=MAX_TOKENS
+    )
+    rows = [{name: values[i] for name, values in texts.items()} for i in range(len(examples))]
     settings = settings or recipe(method, len(train))
+    if pooling == MEAN and not has_head(model.config):
+        start_from_regression(model, tokenizer, [rows[i] for i in train], targets[train].tolist())
+    for row, target in zip(rows, targets.tolist(), strict=True):
+        row["labels"] = target
     if settings.rank:
         model = with_adapter(model, settings.rank)
     counts = np.bincount(targets[train], minlength=len(labels)).clip(min=1)
@@ -242,6 +255,7 @@ def fit_classifier(
     trained.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / LABELS).write_text(json.dumps(labels), encoding="utf-8")
+    save_pooling(folder, pooling)
     if method == "lora":
         trained = trained.merge_and_unload()
     return TunedClassifier(trained.eval().requires_grad_(False), tokenizer, labels)
@@ -254,10 +268,10 @@ def load_classifier(folder: Path, base: Path, method: str) -> TunedClassifier:
     if method == "lora":
         from peft import PeftModel
 
-        model, tokenizer = _load(base, labels, str(folder))
+        model, tokenizer = load_with_head(base, labels, str(folder))
         model = PeftModel.from_pretrained(model, folder).merge_and_unload()
     else:
-        model, tokenizer = _load(folder, labels, str(folder))
+        model, tokenizer = load_with_head(folder, labels, str(folder))
     return TunedClassifier(model.eval().requires_grad_(False), tokenizer, labels)
 
 
@@ -376,74 +390,6 @@ def memory_needed(base: Path, method: str, n_examples: int, n_tokens: int) -> in
     if method in CAUSAL:  # as they are, as float32 for the loss, and their gradient
         logits = 3 * 4 * n_texts * n_tokens * int(config.get("vocab_size", 0))
     return int(weights + activations + logits) + BYTES_OF_LIBRARIES
-
-
-def _load(base: Path, labels: Sequence[str], place: str) -> tuple[Any, Any]:
-    """Return a checkpoint with a head for these labels, in this order, and its tokenizer."""
-    import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-
-    from promptbot.models.transformers import quiet
-
-    try:
-        with quiet():
-            config = AutoConfig.from_pretrained(base, trust_remote_code=False)
-            _check_labels(config, labels, base, place)
-            tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
-            model = AutoModelForSequenceClassification.from_pretrained(
-                base,
-                id2label=dict(enumerate(labels)),
-                label2id={label: i for i, label in enumerate(labels)},
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=torch.float32,
-                ignore_mismatched_sizes=False,
-            )
-    except ModelError:
-        raise
-    except Exception as error:  # Transformers lets through whatever its parsers raise
-        first = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"{base.name} cannot be trained to sort texts ({first}).",
-            place=place,
-            expected="A checkpoint in safetensors of an architecture with a classification head.",
-            hint="Use model: teacher, or an encoder as hf:bert-base-uncased.",
-        ) from error
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
-    return model, tokenizer
-
-
-def _check_labels(config: Any, labels: Sequence[str], base: Path, place: str) -> None:
-    """Refuse a checkpoint whose head was trained for other labels, or for these in another order.
-
-    Where only their number agreed, its head would begin with answers to another question.
-    """
-    if not any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
-        return
-    known = [str(config.id2label[i]) for i in sorted(config.id2label)]
-    if known == list(labels):
-        return
-    missing, other = sorted(set(labels) - set(known)), sorted(set(known) - set(labels))
-    what = (
-        f"{len(other)} other labels ({_few(other)})"
-        if other
-        else f"fewer labels ({_few(missing)} missing)"
-        if missing
-        else "the same labels in another order"
-    )
-    raise ModelError(
-        f"the head of {base.name} was trained for {what}.",
-        place=place,
-        expected=f"Expected a checkpoint without a head, or one for: {_few(labels)}.",
-        hint="Use the checkpoint that it was made from, or model: teacher.",
-    )
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def with_adapter(model: Any, rank: int, task: str = "SEQ_CLS") -> Any:

@@ -12,8 +12,10 @@ from promptbot.errors import DataError, InputError, SpecError
 from promptbot.evals.evaluation import evaluate
 from promptbot.evals.suite import load_suite
 from promptbot.evals.trained import accuracies, train, with_baselines
+from promptbot.learn import tuned
 from promptbot.learn.spec import BaselineSpec
 from tests.conftest import BotMaker, write_rows
+from tests.models import checkpoints
 
 TEXTS = {
     "card_lost": ["I lost my card", "my card was stolen", "the card is gone", "card missing"],
@@ -161,3 +163,21 @@ def test_a_search_is_of_the_baselines_settings_and_in_the_manifest_only_where_th
     )
     [spec] = load_suite(suite).spec.baseline.values()
     assert spec.search == 4
+
+
+def test_eval_says_what_a_training_takes_and_each_setting_that_is_tried(
+    suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("accelerate")
+    pytest.importorskip("optuna")
+    base = checkpoints.bert_like(suite.parent / "bert")
+    recipe = tuned.Recipe(1e-3, 1e-3, 8, 1, 1)
+    monkeypatch.setattr(tuned, "recipe", lambda method, n_examples: recipe)
+    text = suite.read_text().replace("per_label: 2", "per_label: all")
+    settings = f"{{method: sequence_classification, model: {base}, search: 2}}"
+    suite.write_text(text[: text.index("baseline:")] + f"baseline: {{tuned: {settings}}}\n")
+    result = CliRunner().invoke(app, ["eval", suite.name])
+    assert result.exit_code == 0, result.output
+    told = [line for line in result.stderr.splitlines() if line.startswith("tuned/0: ")]
+    assert "training takes at most about" in told[0]
+    assert [line.split(":")[1] for line in told[1:]] == [" setting 1 of 2", " setting 2 of 2"]

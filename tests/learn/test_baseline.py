@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from promptbot.errors import DataError
-from promptbot.learn.baseline import make_baseline
+from promptbot.errors import DataError, StoreError
+from promptbot.learn.baseline import LEFT_BEHIND_S, make_baseline
 from promptbot.learn.probe import WEIGHTS_FILE
 from promptbot.learn.spec import BaselineSpec
 from promptbot.types import Example, Sample
@@ -52,6 +54,25 @@ def test_a_damaged_or_unfinished_baseline_is_trained_anew(tmp_path: Path, damage
     assert again.predictor.predict(SAMPLES) == first.predictor.predict(SAMPLES)
     assert make_baseline(SPEC, found, encoder, cache=tmp_path).cached
     assert [path.name for path in tmp_path.iterdir()] == [first.folder.name]
+
+
+def test_what_a_kill_left_goes_after_a_day_and_not_before(tmp_path: Path) -> None:
+    old, new = tmp_path / "0123.part-old", tmp_path / "0123.part-new"
+    for part in (old, new):
+        part.mkdir()
+        (part / WEIGHTS_FILE).write_bytes(b"half")
+    yesterday = time.time() - LEFT_BEHIND_S - 1
+    os.utime(old, (yesterday, yesterday))
+    make_baseline(SPEC, examples("card_lost", "pin"), HashingEncoder(), cache=tmp_path)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_a_cache_that_cannot_be_written_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    encoder = HashingEncoder()
+    with pytest.raises(StoreError, match="PROMPTBOT_CACHE"):
+        make_baseline(SPEC, examples("card_lost", "pin"), encoder, cache=tmp_path / "file")
+    assert encoder.n_encoded == 0
 
 
 @pytest.mark.parametrize("found", [[], examples("pin"), [Example("Hello", "Hi!")]])
