@@ -1,8 +1,8 @@
 """A checkpoint's classification head: what it reads, and where it starts.
 
 Heads read the first token, as BERT was trained. sentence-transformers mostly puts what a text says
-into the mean of its tokens; the head of such a checkpoint reads that mean. A regression on it does
-well already, so the head starts there: a random one would first pull the features to itself.
+into the mean of its tokens; the head of such a checkpoint reads that mean. A head starts where a
+regression on what it reads ends: a random one would first pull the features to itself.
 """
 
 from __future__ import annotations

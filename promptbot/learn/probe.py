@@ -35,9 +35,6 @@ MANY_EXAMPLES = 2_000
 MAX_ITERATIONS = 1_000
 """Steps of the solver; it stops earlier where it has converged."""
 
-CHOICE_TOLERANCE = 1e-3
-"""Of the solver while C is chosen: held-out likelihoods differ in an earlier digit."""
-
 WEIGHTS_FILE = "probe.safetensors"
 LABELS_FILE = "labels.json"
 
@@ -50,7 +47,6 @@ def constants() -> dict[str, Any]:
         "n_folds": N_FOLDS,
         "many_examples": MANY_EXAMPLES,
         "max_iterations": MAX_ITERATIONS,
-        "choice_tolerance": CHOICE_TOLERANCE,
     }
 
 
@@ -142,8 +138,7 @@ def fit_regression(
         targets: Their labels, two at least.  # (n_examples,)
         inverse_penalty: scikit-learn's C.
     """
-    model = _regression(inverse_penalty)
-    _fit(model, vectors, targets)
+    model = _fit(vectors, targets, inverse_penalty)
     weights, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
     if len(model.classes_) == 2:
         weights, bias = np.vstack([-weights / 2, weights / 2]), np.array([-bias[0], bias[0]]) / 2
@@ -189,30 +184,24 @@ def choose_inverse_penalty(vectors: NDArray[np.float32], targets: NDArray[np.str
         trained, asked = np.concatenate([single, repeated[kept]]), repeated[held]
         if len(set(targets[trained])) < 2:
             return INVERSE_PENALTY
-        # From strong to weak, each from where the one before ended: half the steps.
-        model = _regression(warm_start=True, tol=CHOICE_TOLERANCE)
         for c in INVERSE_PENALTIES:
-            _fit(model.set_params(C=c), vectors[trained], targets[trained])
+            model = _fit(vectors[trained], targets[trained], c)
             logprobs = model.predict_log_proba(vectors[asked])  # (n_asked, n_labels)
             columns = np.searchsorted(model.classes_, targets[asked])
             totals[c] += float(logprobs[np.arange(len(asked)), columns].sum())
     return max(INVERSE_PENALTIES, key=totals.__getitem__)
 
 
-def _regression(inverse_penalty: float = INVERSE_PENALTY, **settings: Any) -> Any:
-    """Return scikit-learn's logistic regression, not fitted."""
+def _fit(vectors: NDArray[np.float32], targets: NDArray[np.str_], c: float) -> Any:
+    """Return scikit-learn's logistic regression, fitted."""
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(
-        C=inverse_penalty, class_weight="balanced", max_iter=MAX_ITERATIONS, **settings
-    )
-
-
-def _fit(model: Any, vectors: NDArray[np.float32], targets: NDArray[np.str_]) -> None:
+    model = LogisticRegression(C=c, class_weight="balanced", max_iter=MAX_ITERATIONS)
     with warnings.catch_warnings():
         # With one example of each label it asks whether a regression was meant.
         warnings.filterwarnings("ignore", message="The number of unique classes")
         model.fit(vectors, targets)
+    return model
 
 
 def _prediction(labels: Sequence[str], logprobs: NDArray[np.float64]) -> Prediction:
