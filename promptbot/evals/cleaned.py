@@ -253,8 +253,15 @@ def save_clean(report: DataReport, folder: Path, augmented: Augmented | None = N
     if augmented is not None:
         files["augmented.jsonl"] = list(augmented.rows)
     for name, rows in files.items():
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (folder / name).write_bytes(lines.encode("utf-8", "surrogatepass"))
+        (folder / name).write_bytes(b"".join(map(_line, rows)))
     page = render_data_html(report).encode("utf-8", "surrogatepass")
     (folder / "data.html").write_bytes(page)
     return Written(folder, {name: len(rows) for name, rows in files.items()})
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    """Return a row as a line of UTF-8; one with half a surrogate pair in ASCII, which can hold it."""
+    try:
+        return (json.dumps(row, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:
+        return (json.dumps(row) + "\n").encode()

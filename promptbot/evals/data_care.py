@@ -460,12 +460,14 @@ def _tokens(
     rows: Sequence[DataRow], suite: Suite, model: str, not_done: list[str]
 ) -> tuple[tuple[int, ...], list[Finding]]:
     from promptbot.models.counting import load_counter
+    from promptbot.models.encoder import whole_characters
     from promptbot.models.registry import refuse_foreign_server
 
     try:
         refuse_foreign_server(model, place=str(suite.path))
         counter = load_counter(model)
-        counts = tuple(counter.count_tokens([Message("user", row.input)]) for row in rows)
+        texts = whole_characters([row.input for row in rows])
+        counts = tuple(counter.count_tokens([Message("user", text)]) for text in texts)
     except UserError as error:
         not_done.append(f"Tokens were not counted: {_one_line(error)}")
         return (), []

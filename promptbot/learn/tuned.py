@@ -25,7 +25,7 @@ from promptbot.learn.head import (
 )
 from promptbot.learn.probe import LinearProbe, fit_probe, load_probe
 from promptbot.learn.spec import CAUSAL
-from promptbot.models.encoder import TransformersEncoder
+from promptbot.models.encoder import TransformersEncoder, whole_characters
 from promptbot.types import Example, Prediction, Sample
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class TunedClassifier:
         for start in range(0, len(order), 64):
             chosen = order[start : start + 64]
             inputs = self.tokenizer(
-                [samples[i].input for i in chosen],
+                whole_characters([samples[i].input for i in chosen]),
                 padding=True,
                 truncation=True,
                 max_length=MAX_TOKENS,
@@ -195,7 +195,9 @@ def fit_classifier(
     targets = np.array([number[str(example.label)] for example in examples])
     train, dev = _split(targets, seed)
     texts = tokenizer(
-        [example.input for example in examples], truncation=True, max_length=MAX_TOKENS
+        whole_characters([example.input for example in examples]),
+        truncation=True,
+        max_length=MAX_TOKENS,
     )
     rows = [{name: values[i] for name, values in texts.items()} for i in range(len(examples))]
     settings = settings or recipe(method, len(train))
@@ -306,7 +308,7 @@ def fit_contrastive(
     )
     rows = Dataset.from_dict(
         {
-            "sentence": [example.input for example in examples],
+            "sentence": whole_characters([example.input for example in examples]),
             "label": [number[str(example.label)] for example in examples],
         }
     )
@@ -338,7 +340,7 @@ def longest(base: Path, texts: Sequence[str]) -> int:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
-    likely = sorted(texts, key=len)[-N_LIKELY:]
+    likely = whole_characters(sorted(texts, key=len)[-N_LIKELY:])
     found = tokenizer(likely, truncation=True, max_length=MAX_TOKENS)["input_ids"]
     return max(map(len, found), default=0)
 

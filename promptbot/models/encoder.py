@@ -127,7 +127,7 @@ class StudentEncoder:
         groups: dict[int, list[int]] = {}
         tokens: list[list[int]] = []
         for i, encoding in enumerate(
-            self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+            self._tokenizer.encode_batch_fast(whole_characters(texts), add_special_tokens=False)
         ):
             ids = encoding.ids or [self._unknown]
             tokens.append(ids)
@@ -268,10 +268,9 @@ class TransformersEncoder:
         from torch.nn.utils.rnn import pad_sequence
 
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        cut = {"truncation": True, "max_length": self._max_tokens}
         ids: list[list[int]] = (
-            self._tokenizer(list(texts), truncation=True, max_length=self._max_tokens)["input_ids"]
-            if texts
-            else []
+            self._tokenizer(whole_characters(texts), **cut)["input_ids"] if texts else []
         )
         with torch.inference_mode():
             for batch in _batches_of_like_length([len(one) for one in ids]):
@@ -298,6 +297,11 @@ def _batches_of_like_length(lengths: Sequence[int]) -> Iterator[list[int]]:
         batch.append(place)
     if batch:
         yield batch
+
+
+def whole_characters(texts: Sequence[str]) -> list[str]:
+    """Return texts with "?" for half surrogate pairs, which JSON can hold and tokenizers refuse."""
+    return [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
 
 
 def load_encoder(spec: str = "embedded") -> Encoder:

@@ -190,3 +190,17 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="cannot be written"), whole_folder(tmp_path / "file/new"):
         pass
+
+
+def test_half_a_surrogate_pair_is_read_and_what_is_written_can_be_read_again(
+    suite: Path, tmp_path: Path
+) -> None:
+    write(tmp_path / "train.jsonl", [*POOL, ("half \ud83d a face", "balance")])
+    report = examine(load_suite(suite))
+    assert not [said for said in report.not_done if "not judged" not in said]
+    with whole_folder(tmp_path / "clean") as folder:
+        save_clean(report, folder)
+    suite.write_text(suite.read_text().replace("file: train.jsonl", "file: clean/pool.jsonl"))
+    pool = load_suite(suite).pool
+    assert pool is not None
+    assert "half \ud83d a face" in [row.sample.input for row in pool.rows]
