@@ -75,9 +75,10 @@ def recipe(method: str, n_examples: int) -> Recipe:
     Few examples want many epochs, and a LoRA adapter or a head ten times the rate of the whole
     model. Chosen on held-out training examples with all-MiniLM-L6-v2; see docs/baseline.md.
     """
+    few = n_examples < 2_000
     rate, head_rate, rank, batch, steps, fewest, most = {
-        "sequence_classification": (1e-4, 1e-3, 0, 32, 100, 4, 20),
-        "lora": (1e-3, 1e-3, 16, 32, 100, 4, 20),
+        "sequence_classification": (1e-4, 1e-3, 0, 32, 100, 8 if few else 3, 20),
+        "lora": (1e-3, 1e-3, 16, 32, 100, 8 if few else 3, 20),
         # Each step compares all pairs of a batch, so that few suffice.
         "contrastive": (5e-5, 5e-5, 0, 64, 150, 6, 12),
         # Such a model speaks already; the same few texts many times over make it repeat them.
