@@ -173,7 +173,7 @@ def test_eval_says_what_a_training_takes_and_each_setting_that_is_tried(
     base = checkpoints.bert_like(suite.parent / "bert")
     recipe = tuned.Recipe(1e-3, 1e-3, 8, 1, 1)
     monkeypatch.setattr(tuned, "recipe", lambda method, n_examples: recipe)
-    text = suite.read_text().replace("per_label: 2", "per_label: all")
+    text = suite.read_text().replace("per_label: 2", "per_label: 4")
     settings = f"{{method: sequence_classification, model: {base}, search: 2}}"
     suite.write_text(text[: text.index("baseline:")] + f"baseline: {{tuned: {settings}}}\n")
     result = CliRunner().invoke(app, ["eval", suite.name])
