@@ -260,7 +260,7 @@ def save_clean(report: DataReport, folder: Path, augmented: Augmented | None = N
 
 
 def _line(row: Mapping[str, Any]) -> bytes:
-    """Return a row as a line of UTF-8; one with half a surrogate pair in ASCII, which can hold it."""
+    """Return a row as a line of UTF-8: with half a surrogate pair in ASCII, which can hold it."""
     try:
         return (json.dumps(row, ensure_ascii=False) + "\n").encode()
     except UnicodeEncodeError:

@@ -16,6 +16,7 @@ from promptbot.models.encoder import (
     _batches_of_like_length,
     load_encoder,
 )
+from tests.models import checkpoints
 
 TEXTS = [
     "How do I reset my password?",
@@ -54,7 +55,7 @@ def test_case_does_not_change_a_vector(student: StudentEncoder) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "   ", "\n\t", "你好", "🙂", "\u202eمرحبا", "<|system|>", "\x00"]
+    "text", ["", "   ", "\n\t", "你好", "🙂", "\u202eمرحبا", "<|system|>", "\x00", "\ud83d"]
 )
 def test_any_text_has_a_finite_unit_vector(student: StudentEncoder, text: str) -> None:
     (vector,) = student.encode([text])
@@ -166,6 +167,13 @@ def test_batches_hold_every_text_once_with_little_padding() -> None:
     assert max(sizes) <= 256
     assert sum(lengths) > 0.9 * sum(sizes)
     assert list(_batches_of_like_length([])) == []
+
+
+def test_a_checkpoint_reads_half_a_surrogate_pair(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    encoder = load_encoder(str(checkpoints.bert_like(tmp_path / "bert")))
+    half, asked = encoder.encode(["a \ud83d", "a ?"])
+    np.testing.assert_allclose(half, asked, atol=1e-6)
 
 
 @pytest.mark.slow
