@@ -468,7 +468,7 @@ class _Training:
         return {
             "seed": self.seed,
             "tuned": tuned.constants(),
-            # The regression that a head starts from is chosen as a probe is.
+            # The regression that a head starts from is a probe's.
             "probe": probe.constants(),
             **({"pooling": pooling_of(self.base)} if has_head else {}),
         }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from promptbot.errors import ModelError
-from promptbot.learn.probe import choose_inverse_penalty, fit_regression
+from promptbot.learn.probe import INVERSE_PENALTY, fit_regression
 
 POOLING_FILE = Path("1_Pooling") / "config.json"
 """Where sentence-transformers says what becomes of a text's tokens."""
@@ -144,11 +144,11 @@ def start_from_regression(
     vectors = _inputs_of(layer, model, tokenizer, rows)
     if vectors.ndim != 2:
         return False
-    # The penalties are those of unit vectors; the head reads vectors of any length.
+    # The penalty is that of unit vectors; the head reads vectors of any length. It is not chosen
+    # by cross-validation: training goes on from here in any case.
     length = float(np.sqrt((vectors**2).sum(axis=1).mean()))
     names = np.array([f"{target:09d}" for target in targets])  # in the order of the numbers
-    scaled = vectors / length
-    found = fit_regression(scaled, names, choose_inverse_penalty(scaled, names))
+    found = fit_regression(vectors / length, names, INVERSE_PENALTY)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(found.weights / length))
         if layer.bias is not None:

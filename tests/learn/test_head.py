@@ -11,6 +11,7 @@ import pytest
 
 from promptbot.learn import head, tuned
 from promptbot.learn.baseline import make_baseline
+from promptbot.learn.probe import INVERSE_PENALTY
 from promptbot.learn.spec import BaselineSpec, Method
 from promptbot.models.encoder import load_encoder
 from promptbot.types import Example, Sample
@@ -115,8 +116,7 @@ def test_the_head_starts_where_scikit_learns_regression_on_the_frozen_means_ends
         ours = model.eval()(**inputs).logits.softmax(-1).numpy()
         hidden = model.base_model(**inputs).last_hidden_state[:, 0].numpy()
     length = np.sqrt((hidden**2).sum(axis=1).mean())
-    chosen = head.choose_inverse_penalty(hidden / length, np.array(targets).astype(str))
-    theirs = LogisticRegression(C=chosen, class_weight="balanced", max_iter=1000)
+    theirs = LogisticRegression(C=INVERSE_PENALTY, class_weight="balanced", max_iter=1000)
     theirs.fit(hidden / length, targets)
     assert ours == pytest.approx(theirs.predict_proba(hidden / length), abs=2e-3)
 
