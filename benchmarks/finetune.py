@@ -5,16 +5,18 @@
 
 `sequence_classification` from all-MiniLM-L6-v2 on BANKING77's training messages, some epochs with
 the rates that it takes by itself, from reading the checkpoint to writing the result. Beside it, by
-turns: a plain `Trainer` script of the same settings, and one that differs in what many scripts do,
-padding every text to the longest and taking them in any order. Then a linear probe on as many
-messages, which are encoded for it, with the embedded encoder and with all-MiniLM-L6-v2.
+turns: a plain `Trainer` script of the same settings, whose head starts from the same regression,
+and one that differs in what many scripts do, padding every text to the longest and taking them in
+any order. Then a linear probe on as many messages, which are encoded for it, with the embedded
+encoder and with all-MiniLM-L6-v2.
 
 Processor seconds are what counts on a machine that others use too; wall-clock time is shown.
 
-    python -m benchmarks.finetune --rounds 0 --probe 0 --held-out 10
+    python -m benchmarks.finetune --rounds 0 --probe 0 --held-out 10 [--method lora] [--epochs 8]
+      [--rate 1e-4]
 
-instead trains `sequence_classification` with 10 messages a label and judges it by 1,000 others of
-the training file: how its settings were chosen, without a look at the test set.
+instead trains with 10 messages a label and judges by 1,000 others of the training file: how a
+method's settings were chosen, without a look at the test set.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from promptbot.learn import probe, tuned
+from promptbot.learn import head, probe, tuned
 from promptbot.models.encoder import checkpoint_folder, load_encoder
 from promptbot.models.transformers import quiet
 from promptbot.types import Example, Sample
@@ -72,8 +74,6 @@ def plain(
 ) -> None:
     """Train as a script of one's own would: the same settings, or all texts padded alike."""
     from transformers import (
-        AutoModelForSequenceClassification,
-        AutoTokenizer,
         DataCollatorWithPadding,
         PrinterCallback,
         Trainer,
@@ -83,8 +83,7 @@ def plain(
 
     set_seed(0)
     labels = sorted({str(example.label) for example in examples})
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(labels))
+    model, tokenizer = head.load_with_head(base, labels, "benchmark")
     texts = tokenizer(
         [example.input for example in examples],
         truncation=True,
@@ -96,6 +95,8 @@ def plain(
         | {"labels": labels.index(str(example.label))}
         for i, example in enumerate(examples)
     ]
+    tokens = [{name: row[name] for name in row if name != "labels"} for row in rows]
+    head.start_from_regression(model, tokenizer, tokens, [row["labels"] for row in rows])
     arguments: dict[str, Any] = {} if padded else {"train_sampling_strategy": "group_by_length"}
     trainer = Trainer(
         model=model,
@@ -121,8 +122,13 @@ def plain(
     trainer.save_model(str(folder / "out"))
 
 
-def held_out_accuracy(per_label: int, base: Path) -> float:
-    """Return the share of 1,000 training messages that a training on others gets right."""
+def held_out_accuracy(
+    per_label: int, base: Path, method: str, rate: float | None, epochs: int | None
+) -> float:
+    """Return the share of 1,000 training messages that a training on others gets right.
+
+    `rate` and `epochs` stand in place of the method's own.
+    """
     rows = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines()]
     rng = random.Random(0)
     rng.shuffle(rows)
@@ -137,15 +143,24 @@ def held_out_accuracy(per_label: int, base: Path) -> float:
         for label in sorted(by_label)
         for text in by_label[label][:per_label]
     ]
+    own = tuned.recipe(method, len(examples))
+    n_epochs = epochs or own.epochs
+    settings = replace(
+        own,
+        learning_rate=rate or own.learning_rate,
+        epochs=n_epochs,
+        warmup_steps=max(1, own.warmup_steps * n_epochs // own.epochs),
+    )
     with tempfile.TemporaryDirectory() as name, quiet():
         found = tuned.fit_classifier(
             examples,
             base,
             Path(name) / "out",
             Path(name) / "work",
-            method="sequence_classification",
+            method=method,
             seed=0,
             place="benchmark",
+            settings=settings,
         ).predict(asked)
     return statistics.fmean(p.label == s.target for p, s in zip(found, asked, strict=True))
 
@@ -162,16 +177,19 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--examples", type=int, default=640, help="messages to train on")
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, help="4; with --held-out the method's own")
     parser.add_argument("--rounds", type=int, default=3, help="of each side, by turns")
     parser.add_argument("--probe", type=int, default=10_000, help="messages of the probe; 0: none")
     parser.add_argument("--held-out", type=int, metavar="N", help="accuracy with N a label")
+    parser.add_argument("--method", default="sequence_classification", help="of --held-out")
+    parser.add_argument("--rate", type=float, help="of --held-out; the method's own by itself")
     given = parser.parse_args()
     examples = read_examples(given.examples)
     base = checkpoint_folder("teacher", place="benchmark")
     own = tuned.recipe("sequence_classification", len(examples))
-    warmup = max(1, own.warmup_steps * given.epochs // own.epochs)
-    settings = replace(own, epochs=given.epochs, warmup_steps=warmup)
+    epochs = given.epochs or 4
+    warmup = max(1, own.warmup_steps * epochs // own.epochs)
+    settings = replace(own, epochs=epochs, warmup_steps=warmup)
     sides: dict[str, Callable[[Path], None]] = {
         "promptbot": lambda folder: ours(examples, base, settings, folder),
         "plain, same settings": lambda folder: plain(examples, base, settings, folder),
@@ -187,7 +205,7 @@ def main() -> None:
                 seconds[name].append(timed(run))
                 cpu, wall = seconds[name][-1]
                 print(f"  round {number + 1}, {name}: {cpu:.1f} s, {wall:.1f} s", file=sys.stderr)
-        print(f"{len(examples):,} messages, {given.epochs} epochs, the median of rounds:")
+        print(f"{len(examples):,} messages, {epochs} epochs, the median of rounds:")
         for name, found in seconds.items():
             cpu, wall = (statistics.median(column) for column in zip(*found, strict=True))
             print(f"  {name}: {cpu:.1f} s of processor time, {wall:.1f} s")
@@ -200,8 +218,11 @@ def main() -> None:
             cpu, wall = (statistics.median(column) for column in zip(*ratios, strict=True))
             print(f"  {name} / promptbot: {cpu:.2f} (wall clock {wall:.2f})")
     if given.held_out:
-        accuracy = held_out_accuracy(given.held_out, base)
-        print(f"{given.held_out} messages a label: {accuracy:.1%} of 1,000 others are right")
+        accuracy = held_out_accuracy(given.held_out, base, given.method, given.rate, given.epochs)
+        print(
+            f"{given.method}, {given.held_out} messages a label: {accuracy:.1%} of 1,000 others "
+            "are right"
+        )
     for spec in ("embedded", "teacher") if given.probe else ():
         encoder, messages = load_encoder(spec), read_examples(given.probe)
         encoder.encode(["a first message"])
