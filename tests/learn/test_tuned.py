@@ -277,6 +277,39 @@ def test_a_label_with_one_example_leaves_nothing_to_stop_by_and_is_trained_all_t
     assert set(made.predictor.predict(SAMPLES[:1])[0].label_logprobs) == set(made.labels)
 
 
+def test_training_stops_when_the_held_out_loss_no_longer_falls_and_keeps_the_best_epoch(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuned, "PER_LABEL_FOR_DEV", 2)
+    monkeypatch.setattr(tuned, "PATIENCE", 2)
+    # So large a rate that what was learned is soon lost.
+    monkeypatch.setattr(tuned, "recipe", lambda method, n: tuned.Recipe(5e-2, 5e-2, 8, 40, 2))
+    train, trainers = tuned.train_to_end, []
+
+    def noting(trainer: Any, *args: Any) -> None:
+        trainers.append(trainer)
+        train(trainer, *args)
+
+    monkeypatch.setattr(tuned, "train_to_end", noting)
+    make("sequence_classification", base, tmp_path)
+    [trainer] = trainers
+    losses = [row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row]
+    assert len(losses) == losses.index(min(losses)) + 1 + tuned.PATIENCE < 40
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_labels_weigh_alike_however_many_examples_they_have(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuned, "recipe", lambda method, n: tuned.Recipe(1e-3, 1e-2, 10, 30, 1))
+    rare, often = Example("blue", "rare", "rare"), Example("blue", "often", "often")
+    spec = BaselineSpec(method="sequence_classification", model=str(base))
+    made = make_baseline(spec, [rare, *[often] * 9], cache=tmp_path)
+    [prediction] = made.predictor.predict([Sample("1", "blue", "rare")])
+    shares = [math.exp(value) for value in prediction.label_logprobs.values()]
+    assert shares == pytest.approx([0.5, 0.5], abs=0.1)
+
+
 def test_the_embedded_encoder_is_no_checkpoint_to_train(tmp_path: Path) -> None:
     spec = BaselineSpec(method="lora", model="embedded")
     with pytest.raises(ModelError, match="teacher"):
