@@ -16,15 +16,15 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.styles import Style
 
 from promptbot.cli.commands import COMMANDS, is_command
-from promptbot.cli.style import SIGN
+from promptbot.cli.style import ACCENT, SIGN
 
 STYLE = Style.from_dict(
     {
-        "sign": "ansicyan bold",
+        "sign": f"ansi{ACCENT} bold",
         "bottom-toolbar": "noreverse dim",
         "completion-menu": "bg:default",
         "completion-menu.completion": "bg:default fg:default",
-        "completion-menu.completion.current": "bg:default fg:ansicyan bold noreverse",
+        "completion-menu.completion.current": f"bg:default fg:ansi{ACCENT} bold noreverse",
         "completion-menu.meta.completion": "bg:default fg:default dim",
         "completion-menu.meta.completion.current": "bg:default fg:default noreverse",
         "scrollbar.background": "bg:default",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
@@ -18,7 +17,7 @@ from rich.segment import Segment
 from rich.spinner import Spinner
 from rich.text import Text
 
-from promptbot.cli.style import INDENT, QUIET, asked_text, visible
+from promptbot.cli.style import INDENT, QUIET, asked_text, is_light, visible
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -28,6 +27,9 @@ FRAME_S = 1 / 30
 
 FRAME_SHARE = 0.2
 """Share of the time that drawing may take; of a long list or table each drawing takes long."""
+
+SPIN_S = 1 / 12
+"""Seconds between two pictures of the spinner."""
 
 OPEN_LINES = 12
 """Lines that may still be redrawn; what is above them in a long block stays as it is."""
@@ -56,7 +58,8 @@ class ReplyMarkdown(Markdown):
     elements = {**Markdown.elements, "heading_open": _Heading}  # noqa: RUF012
 
     def __init__(self, text: str) -> None:
-        super().__init__("", code_theme=code_theme(), hyperlinks=False)
+        theme = "ansi_light" if is_light() else "ansi_dark"
+        super().__init__("", code_theme=theme, hyperlinks=False)
         self.markup = text
         self.parsed = _parser().parse(text)
         for token in self.parsed:
@@ -100,10 +103,13 @@ class MarkdownStream:
         self._draw_at = 0.0  # when the next drawing is due
         self._open: RenderableType = Spinner("dots", style=QUIET)
         self._typed: list[Text] = []
-        self._drawing = threading.RLock()  # what is typed is shown from another thread
+        # Whatever is drawn is drawn under one lock: rich's own thread would write between a frame
+        # and what is printed above it, and a line of the reply would be lost.
+        self._drawing = threading.RLock()
+        self._ended = threading.Event()
         self._live: Live | None = None
         if console.is_terminal and not console.is_dumb_terminal:
-            self._live = Live(self._open, console=console, refresh_per_second=12, transient=True)
+            self._live = Live(self._open, console=console, auto_refresh=False, transient=True)
 
     @property
     def is_live(self) -> bool:
@@ -112,7 +118,9 @@ class MarkdownStream:
 
     def __enter__(self) -> MarkdownStream:
         if self._live:
-            self._live.start()
+            self._live.start(refresh=True)
+            work = threading.Thread(target=self._spin, args=(self._live,), daemon=True)
+            work.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -121,10 +129,21 @@ class MarkdownStream:
             if self._source and not self._source.endswith("\n"):
                 print(flush=True)
             return
+        self._ended.set()
         lines = self._finish_blocks() + self._lines(self._source)[self._n_fixed :]
-        self._live.update(Text(""))
-        self._live.stop()
-        self._console.print(_Lines(lines), end="")
+        with self._drawing:
+            self._live.update(Text(""))
+            self._live.stop()
+            self._console.print(_Lines(lines), end="")
+
+    def _spin(self, live: Live) -> None:
+        """Turn the spinner until there is something to read."""
+        spinner = self._open
+        while not self._ended.wait(SPIN_S):
+            with self._drawing:
+                if self._open is not spinner or self._ended.is_set():
+                    return
+                live.refresh()
 
     @property
     def _width_now(self) -> int:
@@ -195,12 +214,6 @@ class MarkdownStream:
         rendered = self._console.render_lines(ReplyMarkdown(block), options, pad=False)
         lines = list(_without_margins(rendered))
         return [[], *lines] if self._n_blocks and lines else lines
-
-
-def code_theme() -> str:
-    """Return the colours of code that can be read here; terminals that tell say it in COLORFGBG."""
-    background = os.environ.get("COLORFGBG", "").rpartition(";")[2]
-    return "ansi_light" if background in ("7", "15") else "ansi_dark"
 
 
 def _folded(line: Line, width: int) -> list[Line]:

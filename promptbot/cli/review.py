@@ -174,14 +174,14 @@ def _write(found: Review) -> int:
 
 
 def _print_diff(line: str) -> None:
-    from promptbot.cli.style import make_console, visible
+    from promptbot.cli.style import ACCENT, make_console, visible
 
     if not sys.stdout.isatty():
         print(line)
         return
     from rich.text import Text
 
-    styles = {"+": "green", "-": "red", "@": "cyan"}
+    styles = {"+": "green", "-": "red", "@": ACCENT}
     make_console().print(Text(visible(line), styles.get(line[:1], "dim")))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -13,7 +14,15 @@ if TYPE_CHECKING:
 
     from promptbot.errors import PromptbotError
 
-ACCENT = "cyan"
+
+def is_light() -> bool:
+    """Say whether the background is light, as far as is known; terminals say it in COLORFGBG."""
+    return os.environ.get("COLORFGBG", "").rpartition(";")[2] in ("7", "15")
+
+
+ACCENT = "blue" if is_light() else "cyan"
+"""For what stands out; cyan is hard to read on white, and blue on black."""
+
 QUIET = "dim"
 """For what may be overlooked; readable on light and on dark screens."""
 
@@ -34,8 +43,14 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
 def make_console(*, stderr: bool = False) -> Console:
     """Return a console for a standard stream; it never guesses at colours in texts."""
     from rich.console import Console
+    from rich.theme import Theme
 
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    # rich writes code on black, which is a hole in a light window.
+    names = ("code", "code_block", "item.number", "table.header", "table.border")
+    theme = Theme({f"markdown.{name}": ACCENT for name in names})
+    return Console(
+        stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False, theme=theme
+    )
 
 
 def visible(text: str) -> str:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
+import os
 import re
+import subprocess
+import sys
+import threading
 from itertools import pairwise
 
 import pyte
@@ -39,15 +44,34 @@ def price(express: bool) -> float:
 """
 
 
-def shown(pieces: list[str], *, columns: int = 60, rows: int = 24) -> list[str]:
-    """Return the lines of a screen (with what scrolled away) that was sent these pieces."""
+def shown(
+    pieces: list[str], *, columns: int = 60, rows: int = 24, typing: bool = False
+) -> list[str]:
+    """Return the lines of a screen (with what scrolled away) that was sent these pieces.
+
+    With `typing`, somebody types without a pause meanwhile.
+    """
     file = io.StringIO()
     console = Console(
         file=file, force_terminal=True, width=columns, height=rows, color_system="standard"
     )
     with MarkdownStream(console) as stream:
+        over = threading.Event()
+
+        def type_on() -> None:
+            for number in itertools.count():
+                if over.is_set():
+                    return
+                stream.show_typed("q" * (number % 70))
+
+        typist = threading.Thread(target=type_on)
+        if typing:
+            typist.start()
         for piece in pieces:
             stream.add(piece)
+        if typing:
+            over.set()
+            typist.join()
     screen = pyte.HistoryScreen(columns, rows, history=2000, ratio=1)
     pyte.Stream(screen).feed(file.getvalue().replace("\n", "\r\n"))
     above = ["".join(line[x].data for x in range(columns)) for line in screen.history.top]
@@ -88,11 +112,28 @@ def test_each_element_has_its_calm_form() -> None:
 def test_pieces_end_up_as_the_whole(at: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(markdown, "FRAME_S", 0.0)  # draw at every piece
+        patch.setattr(markdown, "FRAME_SHARE", 1.0)
         assert shown(cut(TEXT, at)) == shown([TEXT])
+
+
+@pytest.mark.parametrize("at", [range(1, 400, 7), range(1, 400, 23), range(300, 400)])
+def test_what_is_typed_meanwhile_costs_the_reply_no_line(
+    at: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(markdown, "FRAME_S", 0.0)
+    monkeypatch.setattr(markdown, "FRAME_SHARE", 1.0)
+    monkeypatch.setattr(markdown, "SPIN_S", 0.001)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        assert shown(cut(TEXT, list(at)), typing=True) == shown([TEXT])
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_a_text_longer_than_the_window_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(markdown, "FRAME_S", 0.0)
+    monkeypatch.setattr(markdown, "FRAME_SHARE", 1.0)
     words = [f"word{n} " for n in range(300)]
     lines = shown(words, columns=40, rows=8)
     assert re.findall(r"word\d+", "\n".join(lines)) == [word.strip() for word in words]
@@ -150,7 +191,7 @@ def test_a_window_resized_while_a_reply_comes_loses_no_word(before: int, after: 
             if number == 90:
                 console.size = ConsoleDimensions(after, 24)
             stream.add(piece)
-            stream._drawn_at = 0  # as if each piece came a frame later
+            stream._draw_at = 0.0  # as if each piece came a frame later
     screen = pyte.HistoryScreen(after if after > before else before, 24, history=2000, ratio=1)
     pyte.Stream(screen).feed(file.getvalue().replace("\n", "\r\n"))
     rows = [*screen.history.top, *(screen.buffer[y] for y in range(24))]
@@ -162,13 +203,22 @@ def test_a_window_resized_while_a_reply_comes_loses_no_word(before: int, after: 
 
 
 @pytest.mark.parametrize(
-    ("told", "theme"),
-    [("15;0", "ansi_dark"), ("0;15", "ansi_light"), ("0;x;7", "ansi_light")],
+    ("told", "light"), [("15;0", False), ("0;15", True), ("0;x;7", True), ("", False)]
 )
-def test_code_has_the_colours_of_the_terminal(
-    told: str, theme: str, monkeypatch: pytest.MonkeyPatch
+def test_nothing_is_written_on_black_or_in_cyan_where_the_background_is_light(
+    told: str, light: bool
 ) -> None:
-    monkeypatch.setenv("COLORFGBG", told)
-    assert markdown.code_theme() == theme
-    monkeypatch.delenv("COLORFGBG")
-    assert markdown.code_theme() == "ansi_dark"
+    script = (
+        "from promptbot.cli.markdown import ReplyMarkdown\n"
+        "from promptbot.cli.style import make_console\n"
+        "make_console().print(ReplyMarkdown('`x`\\n\\n1. y\\n\\n```python\\nfor x in y: z\\n```'))"
+    )
+    env = {**os.environ, "COLORFGBG": told, "FORCE_COLOR": "1", "TERM": "xterm-256color"}
+    written = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True).stdout
+    codes = set(re.findall(r"\x1b\[([\d;]+)m", written.decode()))
+    colours = {number for code in codes for number in code.split(";")} - {"0", "1", "49"}
+    assert "40" not in colours, "there is a black hole in the window"
+    bright = {number for number in colours if len(number) == 2 and number.startswith("9")}
+    assert bool(bright) is not light
+    assert ("34" if light else "36") in colours
+    assert ("36" if light else "34") not in colours
