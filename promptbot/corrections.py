@@ -11,6 +11,7 @@ import difflib
 import json
 import os
 import tempfile
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -200,13 +201,16 @@ class Review:
 
         Raises:
             DataError: It would give away the answer to a held-out message (or the other way
-                round), its label is unknown, or the file is of a kind that is not written.
+                round), its label is unknown, a note that is not to be changed here answers it
+                otherwise, or the file cannot be written.
         """
-        table = self._table(target)
-        if target != "notes":
+        table, said = self._table_to_write(target), ""
+        if target == "notes":
+            said = self._find_note_elsewhere(correction, table)
+        else:
             self._refuse_unknown_label(correction)
             self._refuse_leak(correction, target)
-        said = table.put(correction.input, correction.output)
+        said = said or table.put(correction.input, correction.output)
         self._decided.append(correction)
         return said
 
@@ -235,19 +239,39 @@ class Review:
         Raises:
             InputError: A file was changed meanwhile, or cannot be written.
         """
-        for change in self.changes:
-            if _text_of(change.path) != change.before:
-                raise InputError(
-                    "the file was changed during the review.",
-                    place=str(change.path),
-                    hint="Nothing was written there; review again.",
-                )
-            _replace(change.path, change.after)
-        self._tables = {}
         decided = {correction.raw for correction in self._decided}
-        with _locked(self.path):
+        with _locked(self.path):  # against another review of the bot, too
+            for change in self.changes:
+                if _text_of(change.path) != change.before:
+                    raise InputError(
+                        "the file was changed during the review.",
+                        place=str(change.path),
+                        hint="Nothing was written there; review again.",
+                    )
+                _replace(change.path, change.after)
+            self._tables = {}
             lines = self.path.read_bytes().decode("utf-8", "replace").split("\n")
             _replace(self.path, "\n".join(line for line in lines if line not in decided))
+
+    def _find_note_elsewhere(self, correction: Correction, table: _Table) -> str:
+        """Return where a note stands that the table cannot change; nothing where there is none.
+
+        Raises:
+            DataError: It gives another answer.
+        """
+        question = normalise(correction.input)
+        notes = [note for note in self.bot.notes if normalise(note.question) == question]
+        if not notes or table.can_change(correction.input):
+            return ""
+        for note in notes:
+            if note.answer == correction.output:
+                return f"stands there already, in {note.source}"
+        raise DataError(
+            "the notes answer this question already.",
+            place=notes[0].source,
+            expected=f'They say: "{_in_brief(notes[0].answer)}".',
+            hint="Change it there, and drop this one.",
+        )
 
     def _refuse_unknown_label(self, correction: Correction) -> None:
         labels = self.bot.spec.labels
@@ -279,6 +303,21 @@ class Review:
         if target not in self._tables:
             self._tables[target] = self._open(target)
         return self._tables[target]
+
+    def _table_to_write(self, target: Target) -> _Table:
+        """Return a table; one that cannot be written is told before more is decided."""
+        table = self._table(target)
+        places = [table.path, *table.path.absolute().parents]
+        place = next(place for place in places if place.exists())
+        if not os.access(place, os.W_OK):
+            raise DataError(
+                "the file cannot be written.",
+                place=str(table.path),
+                hint="Give --data another file."
+                if target == "held-out"
+                else "Copy the bot's folder to where you may write, and review it there.",
+            )
+        return table
 
     def _open(self, target: Target) -> _Table:
         spec, answer = self.bot.spec, "label" if self.bot.spec.labels else "output"
@@ -323,6 +362,10 @@ class _Table:
         """Return the line of a pair, from 1."""
         raise NotImplementedError
 
+    def can_change(self, first: str) -> bool:
+        """Say whether `put` would change a pair that has this first text."""
+        raise NotImplementedError
+
     def put(self, first: str, second: str) -> str:
         """Add a pair, or change the one with the same first text; say which."""
         raise NotImplementedError
@@ -361,6 +404,9 @@ class _JsonTable(_Table):
     def line_of(self, number: int) -> int:
         return self._rows[number][0]
 
+    def can_change(self, first: str) -> bool:
+        return normalise(first) in map(normalise, self.inputs)
+
     def put(self, first: str, second: str) -> str:
         wanted, (name, answer) = normalise(first), self._names
         for place, (line, values) in enumerate(self._rows):
@@ -371,7 +417,7 @@ class _JsonTable(_Table):
             changed = {**values, answer: second}
             self._rows[place] = (line, changed)
             self._lines[line - 1] = json.dumps(changed, ensure_ascii=False)
-            return f"replaces the answer on line {line}"
+            return f'replaces the answer on line {line}, "{_in_brief(str(values.get(answer)))}"'
         added = {name: first, answer: second}
         self._lines.append(json.dumps(added, ensure_ascii=False))
         self._rows.append((len(self._lines), added))
@@ -379,12 +425,12 @@ class _JsonTable(_Table):
 
 
 class _MarkdownTable(_Table):
-    """Headings with what stands below them; new ones are added at the end."""
+    """Headings with what stands below them; new ones are added at the end, no other is changed."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._notes = [note for note in scan_notes(path) if isinstance(note, Note)]
-        self._added: list[str] = []
+        self._added: dict[str, tuple[str, str]] = {}
 
     @property
     def inputs(self) -> list[str]:
@@ -393,19 +439,26 @@ class _MarkdownTable(_Table):
     @property
     def change(self) -> Change:
         text = self.before.rstrip("\n")
-        after = "".join(f"\n\n{block}" for block in self._added)
-        return Change(self.path, self.before, f"{text}{after}\n" if after else self.before)
+        blocks = [f"# {question}\n\n{answer}" for question, answer in self._added.values()]
+        after = "\n\n".join([text, *blocks] if text else blocks)
+        return Change(self.path, self.before, f"{after}\n" if blocks else self.before)
 
     def line_of(self, number: int) -> int:
         return int(self._notes[number].source.rpartition(":")[2])
 
+    def can_change(self, first: str) -> bool:
+        return normalise(first) in self._added
+
     def put(self, first: str, second: str) -> str:
-        for note in self._notes:
-            if normalise(note.question) == normalise(first) and note.answer == second:
-                return "stands there already"
-        self._notes.append(Note(first, second, source=f"{self.path.name}:0"))
-        self._added.append(f"# {' '.join(first.split())}\n\n{second}")
-        return "is added"
+        before = self._added.get(normalise(first), ("", ""))[1]
+        self._added[normalise(first)] = (" ".join(first.split()), second)
+        if before == second:
+            return "stands there already"
+        return f'replaces the answer "{_in_brief(before)}"' if before else "is added"
+
+
+def _in_brief(text: str) -> str:
+    return textwrap.shorten(text, 80, placeholder="…")
 
 
 def _text_of(path: Path) -> str:

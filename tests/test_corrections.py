@@ -113,7 +113,7 @@ def test_the_same_message_is_never_there_twice(folder: Path) -> None:
     said = [found.accept(correction, "examples") for correction in found.pending]
     assert said == [
         "stands there already, on line 1",
-        "replaces the answer on line 2",
+        'replaces the answer on line 2, "Goodbye!"',
         "stands there already, on line 2",
     ]
     (change,) = found.changes
@@ -168,6 +168,83 @@ def test_notes_become_knowledge(make_bot: BotMaker, file: str) -> None:
     answers = {note.question: note.answer for note in load_bot(folder).notes}
     assert answers["Tea?"] == "Yes, green."
     assert len(answers) > 1
+
+
+@pytest.mark.parametrize(("file", "elsewhere"), [("notes.md", "notes.md:1"), ("notes", "a.md:1")])
+def test_notes_that_contradict_each_other_are_told(
+    make_bot: BotMaker, file: str, elsewhere: str
+) -> None:
+    yaml = f"name: shop\nknowledge: {{file: {file}, k: 1}}\n"
+    text = {"notes.md": "# Where?\n\nHere.\n", "notes/a.md": "# Where?\n\nHere.\n"}
+    folder = make_bot("shop", {"bot.yaml": yaml, **text})
+    keep(folder, *(Correction("note", *one) for one in [("where", "There."), ("Where?", "Here.")]))
+    keep(folder, *(Correction("note", *one) for one in [("Tea?", "Yes."), ("tea", "No.")]))
+    found = review(folder)
+    with pytest.raises(DataError, match=rf'{elsewhere}: the notes answer .*\n.*"Here\."'):
+        found.accept(found.pending[0], "notes")
+    said = [found.accept(correction, "notes") for correction in found.pending[1:]]
+    assert said[0] == f"stands there already, in {elsewhere}"
+    assert said[1] == "is added"
+    assert said[2].startswith("replaces the answer")
+    assert '"Yes."' in said[2]
+    found.write()
+    notes = {(note.question, note.answer) for note in load_bot(folder).notes}
+    assert {answer for _, answer in notes} == {"Here.", "No."}
+
+
+def test_a_file_that_cannot_be_written_is_told_before_all_is_decided(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("promptbot.corrections.os.access", lambda path, mode: False)
+    keep(folder, fix("new", "1"))
+    found = review(folder)
+    assert folder not in found.path.parents
+    with pytest.raises(DataError, match=r"examples\.jsonl: the file cannot be written"):
+        found.accept(found.pending[0], "examples")
+    with pytest.raises(DataError, match="Give --data another file"):
+        found.accept(found.pending[0], "held-out")
+    assert not found.has_decided
+
+
+REVIEWER = """
+import os, signal, sys
+from pathlib import Path
+from promptbot.bot.folder import load_bot
+from promptbot.corrections import Review
+left, replace = int(sys.argv[2]), Path.replace
+def dying(self, target):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(self, target)
+Path.replace = dying
+found = Review(load_bot(sys.argv[1]), Path(sys.argv[1]).parent / "held_out.jsonl")
+for correction, target in zip(found.pending, ("examples", "held-out", "examples")):
+    found.accept(correction, target)
+found.write()
+"""
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_a_review_that_is_killed_while_it_writes_is_done_again(folder: Path, n: int) -> None:
+    keep(folder, fix("new", "1"), fix("Do you rent bikes?", "2"), fix("Bye", "3"))
+    command = [sys.executable, "-c", REVIEWER, str(folder)]
+    status = subprocess.run([*command, str(n)], check=False).returncode
+    assert status == (-9 if n < 4 else 0)
+    assert len(review(folder).pending) == (3 if n < 4 else 0)
+    assert load_bot(folder).examples
+    assert subprocess.run([*command, "99"], check=False).returncode == 0
+    examples = [(one.input, one.output) for one in load_bot(folder).examples]
+    assert examples == [
+        ("Hello", "Hi there!"),
+        ("Bye", "3"),
+        ("Thank you", "You are welcome!"),
+        ("new", "1"),
+    ]
+    held_out = json.loads((folder.parent / "held_out.jsonl").read_text())
+    assert held_out == {"input": "Do you rent bikes?", "output": "2"}
+    assert review(folder).pending == []
 
 
 def test_a_file_changed_meanwhile_is_not_overwritten(folder: Path) -> None:

@@ -114,10 +114,9 @@ def _open_closed_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this
-    null = None
-    for name in ("stdout", "stderr"):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            null = null or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (to the end)
+            null = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 (to the end)
             setattr(sys, name, null)
 
 

@@ -53,7 +53,10 @@ def review(
     except KeyboardInterrupt:
         from promptbot.errors import INTERRUPTED
 
-        print("\nNothing was written.", file=sys.stderr)
+        print(
+            "\nNothing was written. quit ends a review, and keeps what was decided.",
+            file=sys.stderr,
+        )
         status = INTERRUPTED
     raise typer.Exit(status)
 
@@ -167,7 +170,16 @@ def _write(found: Review) -> int:
     if (typed or "").strip().lower() not in ("y", "yes"):
         print("Nothing was written: the last answer was not yes.", file=sys.stderr)
         return 1
-    found.write()
+    try:
+        found.write()
+    except KeyboardInterrupt:
+        from promptbot.errors import INTERRUPTED
+
+        print(
+            "\nInterrupted while it was written. Review again: what was taken over is found there.",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
     names = ", ".join(str(change.path) for change in changes)
     print(f"Written: {names}." if names else "Done.")
     return 0

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
 from pathlib import Path
 
+import pytest
+
+from promptbot import corrections
 from promptbot.corrections import Correction, append_correction
 from tests.cli.conftest import Cli, ScriptMaker
 from tests.cli.screen import ENTER, Screen
@@ -39,6 +44,44 @@ def test_nothing_is_written_without_yes(cli: Cli, shop: str) -> None:
         assert result.status == (1 if answers else 0)
         assert Path(shop, "examples.jsonl").read_bytes() == before
     assert "Pay?" in cli("review", shop, "--list").out
+
+
+@pytest.mark.parametrize(
+    ("n_before", "told"), [(0, "Nothing was written"), (1, "Interrupted while it was written")]
+)
+def test_ctrl_c_says_whether_anything_was_written(
+    cli: Cli, shop: str, monkeypatch: pytest.MonkeyPatch, n_before: int, told: str
+) -> None:
+    keep(shop, ("Pay?", "By card."), ("Tea?", "No."))
+    replace = corrections._replace
+    n_written = 0
+
+    def interrupted(path: Path, text: str) -> None:
+        nonlocal n_written
+        if n_written == n_before:
+            raise KeyboardInterrupt
+        n_written += 1
+        replace(path, text)
+
+    def asked(question: str) -> str:
+        raise KeyboardInterrupt
+
+    if n_before:
+        monkeypatch.setattr(corrections, "_replace", interrupted)
+    else:
+        monkeypatch.setattr("promptbot.cli.review._ask", asked)
+    result = cli("review", shop, stdin=b"e\nh\nyes\n")
+    assert result.status == 130
+    assert told in result.err
+    assert len(cli("review", shop, "--list").lines) == 2
+
+
+def test_a_review_without_a_standard_input_decides_nothing(shop: str) -> None:
+    keep(shop, ("Pay?", "By card."))
+    command = f"{shlex.join([*PROMPTBOT, 'review', shop])} <&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Nothing was decided" in done.stdout
 
 
 def test_an_answer_that_is_none_ends_the_pipe(cli: Cli, shop: str) -> None:
