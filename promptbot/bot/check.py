@@ -209,14 +209,14 @@ def _check_labels(folder: Path, spec: BotSpec) -> Iterator[PromptbotError]:
 
 
 def _check_output(folder: Path, spec: BotSpec, variant: str | None) -> Iterator[PromptbotError]:
-    schema, problem = _attempt(
-        lambda: read_json_schema(folder, spec), folder, variant, ("output", "json_schema")
-    )
+    key: Key = ("output", "json_schema")
+    schema, problem = _attempt(lambda: read_json_schema(folder, spec), folder, variant, key)
     if schema is None and spec.output.format == "json":
         schema = ANY_OBJECT
     if problem is None and schema is not None:
-        place = place_of_schema(folder, spec)
-        problem = _attempt(lambda: check_schema(schema, place), folder, variant)[1]
+        in_file = isinstance(spec.output.json_schema, str)
+        place = place_of_schema(folder, spec) if in_file else str(folder)
+        problem = _attempt(lambda: check_schema(schema, place), folder, variant, key)[1]
     if problem is None and spec.output.wrong_language != "ignore":
         problem = _attempt(lambda: other_language("", spec.language))[1]
     if isinstance(problem, MissingExtra):

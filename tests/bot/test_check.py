@@ -209,3 +209,13 @@ def test_an_empty_pool_is_found_where_a_calibration_needs_it(
     over = {"bot.yaml": CLASSIFY_YAML.replace("k: 2", "k: 0"), "examples.jsonl": ""}
     folder = make_classifier("b", {**over, "variants/v.yaml": f"{calibration}\n"})
     assert f"v.yaml, line {line - 7}: {problem} the example pool" in problems(folder)
+
+
+def test_a_schema_that_no_answer_can_meet_is_told_with_the_line_that_holds_it(
+    make_bot: BotMaker,
+) -> None:
+    schema = "{type: array, minItems: 3, maxItems: 1}"
+    mine = f"# mine\noutput: {{format: json, json_schema: {schema}}}\n"
+    found = problems(make_bot(files={"variants/mine.yaml": mine}))
+    assert "mine.yaml, line 2: no answer can meet this schema" in found
+    assert "bot.yaml" not in found
