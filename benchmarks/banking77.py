@@ -4,19 +4,18 @@ Casanueva et al. (2020), arXiv:2003.04807: 77 near-equal intents of a bank's cus
 ``intents`` with these labels; its pool are 10 examples of each, drawn from the training file with
 the seed. All cells see the same test samples, the first ones of an order drawn with the seed.
 
-A sample is asked once a cell for the label scores and for each of the calibrations that read
-prompts of their own: contextual (3 texts), domain (5 texts in place of 20, each of which costs as
-much as the sample) and channel (one prompt a label). The others follow from the label scores: none;
-batch, whose prior is the mean over these samples; pmi, whose prior belongs to the bot; and the
-labels of the 8 nearest examples at weight .5.
+A sample is asked once a cell for its label scores, from which most columns follow: none; pmi, whose
+prior belongs to the bot; batch, whose prior is the mean over these samples; and the labels of the 8
+nearest examples at weight .5. The dear columns read further prompts for each sample, so that fewer
+samples, the first ones, are asked for them: contextual (3 texts), domain (5 texts in place of 20,
+each of which costs as much as the sample) and channel (one prompt a label).
 
 Every sample's answers are written as they are made, a few samples of every cell in turn: an
 interrupted run goes on where it stopped, and one of more samples goes on from one of fewer.
 
-    python -m benchmarks.banking77 --samples 100
-    python -m benchmarks.banking77 --samples 100 --skip domain
-    python -m benchmarks.banking77 --samples 100 --only fixed-8-file nearest-8-nearest_last
-    python -m benchmarks.banking77 --samples 100 --table    # what is there, without computing
+    python -m benchmarks.banking77 --samples 100 --dear 25
+    python -m benchmarks.banking77 --samples 100 --dear 0 --only fixed-8-file nearest-8-nearest_last
+    python -m benchmarks.banking77 --samples 100 --dear 25 --table    # what is there, no computing
 """
 
 from __future__ import annotations
@@ -45,14 +44,17 @@ from promptbot.prompt import calibration
 from promptbot.types import Decision, Sample
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from promptbot.interfaces import Encoder, FrozenModel
 
 DATA = Path("../shared/data/banking77")
 FIELDS = FieldsSpec(input="text", target="label")
 PER_LABEL = 10
-ASKED = ("contextual", "channel", "domain")
-"""Calibrations that read prompts for every sample."""
-METHODS = ("none", "contextual", "domain", "pmi", "batch", "channel", "neighbours")
+CHEAP = ("none", "pmi", "batch", "neighbours")
+"""Columns that follow from a sample's label scores."""
+DEAR = ("contextual", "domain", "channel")
+"""Calibrations that read prompts of their own for every sample."""
 NEIGHBOUR_WEIGHT = 0.5
 DOMAIN_TEXTS = 5
 BLOCK = 5
@@ -175,72 +177,70 @@ def read(file: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def right(
-    asked: Mapping[str, Sequence[Mapping[str, Any]]], pmi: Sequence[float] | None
-) -> dict[str, int]:
-    """Return how many answers are right under each calibration that was measured.
+def scores_of(
+    lines: Sequence[Mapping[str, Any]], pmi: Sequence[float]
+) -> dict[str, NDArray[np.float64]]:
+    """Return the label scores of every sample under each calibration that follows from them.
 
     Args:
-        asked: The lines of each calibration that reads prompts of its own; all begin with the
-            same label scores.
-        pmi: The bot's prior without message and examples; None where it is unknown.
+        lines: A cell's answers without calibration.
+        pmi: The bot's prior without message and examples.
+
+    Returns:
+        By calibration.  # each (n_samples, n_labels)
     """
-    lines = next(iter(asked.values()))
     labels: list[str] = lines[0]["labels"]
-    before = np.array([line["before"] for line in lines], dtype=np.float64)  # (n, n_labels)
+    before = np.array([line["before"] for line in lines], dtype=np.float64)
     near = np.zeros_like(before)
     for row, line in enumerate(lines):
         for label, share in line["neighbours"].items():
             near[row, labels.index(label)] = share
-    mean = calibration.mean_distribution(before)
-    scores = {
+    mean, prior = calibration.mean_distribution(before), np.array(pmi, dtype=np.float64)
+    return {
         "none": before,
+        "pmi": np.array([calibration.divide(row, prior) for row in before]),
         "batch": np.array([calibration.divide(row, mean) for row in before]),
-        "neighbours": np.array(
-            [
-                calibration.interpolate(row, own, NEIGHBOUR_WEIGHT)
-                for row, own in zip(before, near, strict=True)
-            ]
-        ),
+        "neighbours": calibration.interpolate(before, near, NEIGHBOUR_WEIGHT),
     }
-    for method, found in asked.items():
-        scores[method] = np.array([line["calibrated"] for line in found], dtype=np.float64)
-    if pmi is not None:
-        prior = np.array(pmi, dtype=np.float64)
-        scores["pmi"] = np.array([calibration.divide(row, prior) for row in before])
-    targets = np.array([labels.index(line["target"]) for line in lines])
-    return {method: int((values.argmax(1) == targets).sum()) for method, values in scores.items()}
 
 
-def table(folder: Path, samples: Sequence[Sample]) -> None:
+def accuracy(lines: Sequence[Mapping[str, Any]], scores: NDArray[np.float64]) -> str:
+    """Return how often the likeliest label is the right one, with its interval."""
+    labels = lines[0]["labels"]
+    n_right = sum(
+        labels[best] == line["target"] for best, line in zip(scores.argmax(1), lines, strict=True)
+    )
+    between = wilson(n_right, len(lines))
+    return f"{n_right / len(lines):.0%} ({between.low:.0%} to {between.high:.0%})"
+
+
+def table(folder: Path, samples: Sequence[Sample], n_dear: int) -> None:
     """Print the cells that are complete for these samples as a table of Markdown."""
-    ids = {sample.id for sample in samples}
-    pmi = folder / "pmi.json"
-    prior = json.loads(pmi.read_text(encoding="utf-8")) if pmi.exists() else None
-    print("| selector | k | order | label shown | " + " | ".join(METHODS) + " | tokens |")
-    print("|---|---|---|---|" + "---|" * (len(METHODS) + 1))
-    for cell in sorted(cells(), key=lambda c: (c.k != 8, c.k, cells().index(c))):
-        asked = {
-            method: [line for line in read(file_of(folder, cell, method)) if line["id"] in ids]
-            for method in ASKED
-        }
-        asked = {method: found for method, found in asked.items() if len(found) == len(ids)}
-        if not asked:
+    prior = json.loads((folder / "pmi.json").read_text(encoding="utf-8"))
+    heads = [*CHEAP, *(f"{method} ({n_dear})" for method in DEAR)]
+    print("| selector | k | order | label shown | " + " | ".join(heads) + " | tokens |")
+    print("|---|---|---|---|" + "---|" * (len(heads) + 1))
+    for cell in cells():
+        lines = complete(file_of(folder, cell, "none"), samples)
+        if not lines:
             continue
-        lines = next(iter(asked.values()))
         shown = sum(line["target"] in line["shown"] for line in lines) / len(lines)
         tokens = sum(line["n_prompt_tokens"] for line in lines) / len(lines)
-        counts = right(asked, prior)
-        figures = []
-        for method in METHODS:
-            if method not in counts:
-                figures.append("")
-                continue
-            between = wilson(counts[method], len(lines))
-            share = counts[method] / len(lines)
-            figures.append(f"{share:.1%} ({between.low:.1%} to {between.high:.1%})")
+        scores = scores_of(lines, prior)
+        figures = [accuracy(lines, scores[method]) for method in CHEAP]
+        for method in DEAR:
+            asked = complete(file_of(folder, cell, method), samples[:n_dear])
+            calibrated = np.array([line["calibrated"] for line in asked], dtype=np.float64)
+            figures.append(accuracy(asked, calibrated) if asked else "")
         row = [cell.selector, cell.k, cell.order, f"{shown:.0%}", *figures, f"{tokens:.0f}"]
         print("| " + " | ".join(map(str, row)) + " |")
+
+
+def complete(file: Path, samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Return a file's lines about these samples; none where one is missing."""
+    ids = {sample.id for sample in samples}
+    lines = [line for line in read(file) if line["id"] in ids]
+    return lines if len(lines) == len(ids) else []
 
 
 def file_of(folder: Path, cell: Cell, method: str) -> Path:
@@ -250,10 +250,10 @@ def file_of(folder: Path, cell: Cell, method: str) -> Path:
 
 parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
 parser.add_argument("--samples", type=int, default=100)
+parser.add_argument("--dear", type=int, default=25, help="samples of the dear columns")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--model", default="embedded")
 parser.add_argument("--folder", type=Path, default=Path("runs/banking77"))
-parser.add_argument("--skip", choices=ASKED, nargs="*", default=[], help="leave these columns out")
 parser.add_argument("--only", choices=[cell.name for cell in cells()], nargs="*", help="rows")
 parser.add_argument("--table", action="store_true", help="print what is there; compute nothing")
 
@@ -277,20 +277,20 @@ def main() -> None:
         decision, _ = decide(chain, samples[0])
         prior = rounded(decision.prior.values())
         (place / "pmi.json").write_text(json.dumps(prior), encoding="utf-8")
-        methods = [method for method in ASKED if method not in given.skip]
         chains = {
             (cell, method): make_chain(cell, method, model, encoder, given.seed)
             for cell in cells()
             if given.only is None or cell.name in given.only
-            for method in methods
+            for method in ("none", *DEAR)
         }
-        for start in range(0, len(samples), BLOCK):
+        for n_asked in range(BLOCK, len(samples) + BLOCK, BLOCK):
             for (cell, method), chain in chains.items():
-                some = samples[start : start + BLOCK]
-                measure(chain, some, file_of(place, cell, method))
-            print(f"{min(start + BLOCK, len(samples))} of {len(samples)} samples", flush=True)
+                # The dear columns keep pace, so that they end with the others.
+                n = n_asked if method == "none" else n_asked * given.dear // given.samples
+                measure(chain, samples[:n], file_of(place, cell, method))
+            print(f"{min(n_asked, len(samples))} of {len(samples)} samples", flush=True)
     print(f"model {model.revision[:12]}, {len(samples)} test samples, seed {given.seed}")
-    table(place, samples)
+    table(place, samples, given.dear)
 
 
 if __name__ == "__main__":

@@ -117,8 +117,8 @@ class Classifier:
         """Return the mean over the label distributions of this prompt and of other variants'.
 
         Source:
-            Jiang et al. (2020), "How can we know what language models know?", arXiv:1911.12543,
-            section 4.3 (ensembles of prompts, uniform weights).
+            Jiang et al. (2020), "How can we know what language models know?", arXiv:1911.12543
+            (ensembles of prompts; here with uniform weights).
         """
         log = _Log(remarks=list(alone.decision.remarks))
         found = {self._bot.variant: alone}

@@ -171,7 +171,7 @@ def domain_texts(texts: Sequence[str], n: int, seed: int) -> list[str]:
         seed: Of the draw.
 
     Source:
-        Fei et al. (2023), arXiv:2305.19148, section 3.2; 20 texts there.
+        Fei et al. (2023), arXiv:2305.19148; 20 texts there.
     """
     words = [text.split() for text in texts]
     spaced = sum(map(len, words)) >= 1.5 * len(texts)
