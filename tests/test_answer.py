@@ -279,3 +279,11 @@ def test_a_reply_of_json_is_plain_values(make_bot: BotMaker) -> None:
     chain, _ = make(json_bot(make_bot), '{"city": "Rome"}')
     plain: dict[str, Any] = json.loads(json.dumps(chain.invoke("Hi").to_dict()))
     assert plain["trace"]["output"]["how"] == "checked"
+
+
+def test_a_stop_text_keeps_its_line_breaks_and_spaces(make_bot: BotMaker) -> None:
+    yaml = BOT_YAML + 'decoding: {stop: ["\\nUser:", "\\n", " - "]}\n'
+    bot = load_bot(make_bot(files={"bot.yaml": yaml}))
+    assert bot.spec.decoding.stop == ["\nUser:", "\n", " - "]
+    (problem,) = check_bot(make_bot("b", {"bot.yaml": BOT_YAML + 'decoding: {stop: [""]}\n'}))
+    assert "decoding.stop.0 is ''" in str(problem)

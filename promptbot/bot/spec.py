@@ -119,8 +119,8 @@ class DecodingSpec(Settings):
     """Above 1, words already read or written become less likely; 1 changes nothing."""
     max_new_tokens: Annotated[int, Field(ge=1, le=100_000)] = 80
     """Tokens of an answer at most."""
-    stop: list[Text] = []
-    """Texts at which the answer ends; they are not shown."""
+    stop: list[Annotated[str, StringConstraints(min_length=1)]] = []
+    """Texts at which the answer ends, with their spaces and line breaks; they are not shown."""
 
 
 class NeighboursSpec(Settings):
