@@ -15,7 +15,7 @@ run: .venv/.core
 install: .venv/.all
 
 test: .venv/.all
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow"
 
 test-all: .venv/.all
 	$(BIN)/python -m pytest

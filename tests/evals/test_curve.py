@@ -36,6 +36,8 @@ WORDS = {
     "balance": ["balance", "money", "account", "saldo", "funds", "amount", "cash", "left"],
 }
 
+MADE: list[Summary] = []
+
 
 def write_rows(path: Path, n: int, seed: int) -> None:
     """Write messages of which each knows two words of its label, so that examples help."""
@@ -69,7 +71,10 @@ def suite(make_classifier: BotMaker, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def summary(suite: Path) -> Summary:
-    return evaluate(load_suite(suite))
+    """The suite's result, made once: no test changes it."""
+    if not MADE:
+        MADE.append(evaluate(load_suite(suite), runs=suite.parent / "runs"))
+    return MADE[0]
 
 
 def test_a_prompt_that_knows_nothing_loses_to_a_probe_that_learns(summary: Summary) -> None:
