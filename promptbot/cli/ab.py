@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from promptbot.cli.blind import ANSWERS, show_replies, tell_pick
+from promptbot.cli.interrupts import Working
 from promptbot.cli.style import ACCENT, QUIET, SIGN, error_text, make_console, print_error, visible
 from promptbot.errors import InputError, PromptbotError
 from promptbot.types import Message
@@ -70,7 +71,7 @@ def hold(
         console.print(f"  [{ACCENT} bold]{visible(bots[0].name)}[/]", markup=True, end="")
         console.print(f"  {names[0]} against {names[1]}, unseen", style=QUIET)
         console.print("  You pick the better of two replies in random order. Ctrl-D leaves.\n")
-        with console.status("the model is loaded", spinner_style=QUIET):
+        with Working(console, "the model is loaded"):
             chains = _load(bots, history, model, seed)
         turns = _typed_turns()
     else:
@@ -107,7 +108,7 @@ def compare_turns(
         text = chains[0].hear(typed)  # what is kept of it anywhere is what the bot hears
         shown = order.sample(names, 2)
         try:
-            with console.status("two replies are written", spinner_style=QUIET):
+            with Working(console, "two replies are written"):
                 replies = [_reply(chains[names.index(name)], text) for name in shown]
         except PromptbotError as error:
             status = status or error.exit_status

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from promptbot.cli.answering import variants
+from promptbot.cli.interrupts import Working
 from promptbot.cli.markdown import ReplyMarkdown
 from promptbot.cli.style import ACCENT, INDENT, QUIET, visible
 from promptbot.errors import InputError
@@ -61,7 +62,7 @@ def compare(talk: Talk, argument: str) -> None:
             talk.tell("No pick was made, so none is kept.")
             return
         winner = shown[place] if (place := ANSWERS[answer]) is not None else None
-    _keep(talk, bots, dict(zip(shown, replies, strict=True)), text, winner)
+    keep_pick(talk, bots, dict(zip(shown, replies, strict=True)), text, winner)
 
 
 def pairs(talk: Talk, typed: str) -> list[str]:
@@ -88,7 +89,7 @@ def _reply(talk: Talk, bot: Bot, text: str) -> str:
     earlier = InMemoryHistory()
     earlier.append(session.name, talk.before_last_message())
     chain = session.chain.under(bot=bot, history=earlier)
-    with talk.console.status("two replies are written", spinner_style=QUIET):
+    with Working(talk.console, "two replies are written"):
         return Session(chain, session.name).say(text).text
 
 
@@ -102,9 +103,10 @@ def _ask(talk: Talk) -> str | None:
             return answer
 
 
-def _keep(
+def keep_pick(
     talk: Talk, bots: tuple[Bot, Bot], replies: dict[str, str], text: str, winner: str | None
 ) -> None:
+    """Keep which of two replies was picked, and tell whose it was."""
     from promptbot.picks import Pick, PickRun
 
     model = talk.session.chain.model

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from promptbot.cli import answering, blind, correcting, kept
+from promptbot.cli.interrupts import Working
 from promptbot.cli.style import ACCENT, QUIET, error_text, shorten
 from promptbot.errors import PromptbotError, did_you_mean
 
@@ -100,7 +101,7 @@ def show_why(talk: Talk, argument: str) -> None:
     elif argument == INFLUENCE:
         from promptbot.influence import influence
 
-        with talk.console.status("leaving out one part after the other", spinner_style=QUIET):
+        with Working(talk.console, "leaving out one part after the other"):
             found = influence(talk.session.chain, reply)
         talk.show(influence_bars(found, talk.width))
     else:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import signal
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
-from types import FrameType
 from typing import TYPE_CHECKING, cast
 
 from rich.console import RenderableType
@@ -16,8 +14,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from promptbot.bot.live import LiveBot
+from promptbot.cli import blind
 from promptbot.cli.answering import tell_changes
 from promptbot.cli.commands import COMMANDS, Leave, is_command, run_command
+from promptbot.cli.interrupts import Working, noted_interrupts
 from promptbot.cli.keyboard import Keyboard, TypeAhead
 from promptbot.cli.markdown import MarkdownStream, ReplyMarkdown
 from promptbot.cli.style import (
@@ -146,7 +146,7 @@ class Talk:
         tell_changes(self)
         asked, text = text, self.hear(text)  # what is kept of it anywhere is what the bot hears
         self._unanswered = text
-        with _noted_interrupts() as pressed:
+        with noted_interrupts(_UNBROKEN) as pressed:
             said, stopped, failed = self._stream(asked, pressed)
             if failed is None:
                 self._note_turn(text, said, stopped=stopped)
@@ -326,7 +326,7 @@ class Talk:
         current = self.session.chain.model
         self.models.setdefault(current.spec, current)
         if spec not in self.models:
-            with self.console.status(f"loading {visible(spec)}", spinner_style=QUIET):
+            with Working(self.console, f"loading {spec}"):
                 self.models[spec] = load_model(spec, seed=self.session.chain.seed)
         return self.models[spec]
 
@@ -386,7 +386,7 @@ class Talk:
             try:
                 text = line.prompt().strip()
                 if is_command(text):
-                    run_command(self, text)
+                    self._run(text)
                 elif text:
                     self.say(text)
                 interrupted = False
@@ -397,6 +397,14 @@ class Talk:
                     return INTERRUPTED
                 interrupted = True
                 self.tell("Ctrl-C once more, or Ctrl-D, leaves.")
+
+    def _run(self, line: str) -> None:
+        """Do what a command says; Ctrl-C ends that, and not the conversation."""
+        try:
+            with noted_interrupts(_UNBROKEN):
+                run_command(self, line)
+        except KeyboardInterrupt:
+            self.tell("— stopped")
 
     def _greet(self) -> None:
         details = f"  variant {self.bot.variant}, model {self._model}"
@@ -502,34 +510,6 @@ class _Loading:
         return self._future.result()
 
 
-@contextlib.contextmanager
-def _noted_interrupts() -> Iterator[threading.Event]:
-    """Note every Ctrl-C, and raise it where nothing is left half done.
-
-    Its exception is lost where it meets a destructor or a weak reference, so whoever waits for
-    pieces looks at the note. While the screen is drawn or a turn is stored there is the note alone.
-    """
-    pressed = threading.Event()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        pressed.set()
-        while frame is not None:
-            if frame.f_code in _UNBROKEN:
-                return
-            frame = frame.f_back
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGINT, note)
-    except ValueError:  # not the main thread: nothing reaches it
-        yield pressed
-        return
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 _UNBROKEN = frozenset(
     done.__code__
     for done in (
@@ -539,10 +519,12 @@ _UNBROKEN = frozenset(
         TypeAhead.__enter__,
         TypeAhead.__exit__,
         SafeHistory.append,
+        SafeHistory._attempt,
         Talk._note_turn,
+        blind.keep_pick,
     )
 )
-"""What Ctrl-C does not break off: half an escape sequence, keys half handed over, half a turn."""
+"""What Ctrl-C does not break off: an escape sequence, keys handed over, what is stored."""
 
 
 def _wake(line: PromptSession[str], error: BaseException) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import signal
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,9 +18,10 @@ from rich.console import Console
 
 import promptbot.store
 from promptbot.cli import kept
+from promptbot.cli.interrupts import Working, noted_interrupts
 from promptbot.cli.keyboard import typed_text
 from promptbot.cli.markdown import MarkdownStream
-from promptbot.cli.terminal import Talk, _noted_interrupts
+from promptbot.cli.terminal import _UNBROKEN, Talk
 from promptbot.store import SafeHistory, Store, StoredSession
 from promptbot.types import Message
 from tests.cli.conftest import SHOP_YAML, ScriptMaker
@@ -243,15 +245,74 @@ def test_ctrl_c_breaks_off_neither_a_drawing_nor_a_turn_that_is_stored() -> None
             super().append(*args, **kwargs)
 
     console = Console(file=Pressing(), force_terminal=True, width=40)
-    with _noted_interrupts() as pressed:
+    with noted_interrupts(_UNBROKEN) as pressed:
         with MarkdownStream(console) as screen:
             screen.add("one\n\ntwo")
         assert pressed.is_set()
         SafeHistory(PressingStore(), pytest.fail).append("a", [Message("user", "kept")])
     assert "two" in cast(io.StringIO, console.file).getvalue()
     assert Store().load("a") == [Message("user", "kept")]
-    with pytest.raises(KeyboardInterrupt), _noted_interrupts():
+    with pytest.raises(KeyboardInterrupt), noted_interrupts(_UNBROKEN):
         signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_at_the_beginning_or_end_of_a_spinner_leaves_neither_spinner_nor_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Pressing(io.StringIO):
+        n_before = 0
+
+        def write(self, text: str) -> int:
+            if threading.current_thread() is threading.main_thread():
+                if self.n_before == 0:
+                    signal.raise_signal(signal.SIGINT)
+                self.n_before -= 1
+            return super().write(text)
+
+    class Destroyed:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    stopped = []
+    for n_before in range(6):
+        file = Pressing()
+        file.n_before = n_before
+        others = threading.enumerate()
+        try:
+            with Working(Console(file=file, force_terminal=True, width=40), "it is made"):
+                pass
+        except KeyboardInterrupt:
+            stopped.append(n_before)
+        for spinner in set(threading.enumerate()) - set(others):
+            spinner.join(10)
+            assert not spinner.is_alive(), "a spinner turns on"
+        shown = file.getvalue()
+        assert shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l"), "the cursor stays hidden"
+    assert stopped
+    assert len(stopped) < 6, "no interrupt came at the end"
+    with noted_interrupts(()) as pressed:
+        Destroyed()
+        assert pressed.is_set()
+    assert "Traceback" not in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_ends_a_command_and_not_the_conversation(shop: str, tmp_path: Path) -> None:
+    with Screen([sys.executable, SLOW_TALK, shop], cwd=tmp_path) as screen:
+        screen.write("count")
+        screen.expect("number9")
+        screen.send(CTRL_C)
+        screen.expect("— stopped")
+        screen.write("/ab default zero_shot")
+        screen.expect("two replies are written")
+        screen.send(CTRL_C)
+        screen.expect("— stopped", count=2)
+        screen.ready()
+        screen.send(CTRL_C)
+        screen.expect("Ctrl-C once more, or Ctrl-D, leaves.")
+        assert screen.shown("hello") == ["  All right."]
+        assert not list(tmp_path.glob("runs/**/picks.jsonl"))
+        assert "two replies" not in screen.text, "a spinner turns on"
 
 
 def test_slash_commands_change_the_conversation(shop: str) -> None:
