@@ -21,6 +21,8 @@ WRITABLE = (".jsonl", ".md")
 READABLE = (".jsonl", ".json")
 """Endings of files that turns can be read from."""
 
+_TURN = 'Expected {"user": ..., "reply": ...}.'
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -176,7 +178,14 @@ def read_turns(path: Path) -> list[Turn]:
 def _rows(path: Path) -> Iterator[Any]:
     for row in scan_rows(path):
         if isinstance(row, DataError):
-            raise row
+            if ", line " not in (row.place or ""):  # the whole file cannot be read
+                raise row
+            raise DataError(
+                row.problem,
+                place=row.place,
+                expected=_TURN,
+                hint="Delete the line: a turn that a crash cut short is none.",
+            )
         yield row
 
 
@@ -186,7 +195,7 @@ def _turn_of_line(values: Mapping[str, Any], place: str) -> Turn:
         raise DataError(
             "this line is no turn.",
             place=place,
-            expected='Expected {"user": ..., "reply": ...}.',
+            expected=_TURN,
             hint="Give a file that --transcript wrote.",
         )
     return Turn(

@@ -14,6 +14,7 @@ from promptbot.bot.folder import (
     find_bot,
     find_memory_template,
     find_turn_template,
+    load_bot,
     place_of_schema,
     read_json_schema,
     read_partials,
@@ -25,6 +26,7 @@ from promptbot.bot.folder import (
 from promptbot.bot.spec import RESERVED_VARIABLES, BotSpec, Key
 from promptbot.data import check_k, scan_examples, scan_notes
 from promptbot.errors import DataError, MissingExtra, PromptbotError, SpecError
+from promptbot.guard.guard import secrets_of_environment
 from promptbot.guard.numbers import NATIONAL_IDS, regions_of
 from promptbot.models.prefix_cache import common_length
 from promptbot.prompt.output import ANY_OBJECT, check_schema, other_language
@@ -151,10 +153,18 @@ def cache_advice(name: str | Path) -> list[str]:
 
 
 def guard_advice(name: str | Path) -> list[str]:
-    """Return a remark on each kind of personal data that a bot is to take out but cannot know."""
+    """Return a remark on what a bot is to take out but cannot know, and on secrets in its texts."""
     folder = find_bot(name)
     remarks: dict[str, None] = {}
+    secrets = secrets_of_environment()
     for variant in (None, *variant_files(folder)):
+        own_texts = load_bot(folder, variant).own_texts if secrets else []
+        for secret, value in secrets.items():
+            if any(value in text for text in own_texts):
+                remarks[
+                    f"the value of the environment variable {secret} stands in its texts. It is "
+                    "taken out of every prompt; take it out of the folder, too."
+                ] = None
         spec = read_spec(folder, variant)
         regions = spec.guard.regions or regions_of(spec.language)
         if "phone" in spec.guard.redact and not regions:

@@ -86,6 +86,8 @@ def _show(correction: Correction, number: int, n: int) -> None:
     details = shorten(" · ".join(about), max(console.width - len(place), 1))
     console.print(Text.assemble((place, ACCENT), (details, QUIET)))
     grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column()
+    grid.add_column(overflow="fold")  # nothing of what is decided about is cut off
     is_note = correction.kind == "note"
     rows = [("question" if is_note else "you", correction.input)]
     if correction.replied and correction.kind == "fix":

@@ -187,12 +187,24 @@ class Screen:
         return clean
 
 
-def without_secrets(text: str) -> tuple[str, int]:
-    """Return a text without the values of environment variables whose names are those of keys."""
+def secrets_of_environment() -> dict[str, str]:
+    """Return the environment variables whose names are those of keys, the longest values first.
+
+    Where one secret begins with another, none of its rest may stay.
+    """
+    found = {
+        name: value
+        for name, value in os.environ.items()
+        if _may_be_secret(value) and _SECRET_NAME.search(name.upper())
+    }
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
+
+def without_secrets(text: str, secrets: Iterable[str] | None = None) -> tuple[str, int]:
+    """Return a text without secrets, those of the environment where none are given; how many."""
     n = 0
-    # Longer ones first: where one secret begins with another, none of its rest may stay.
-    for name, value in sorted(os.environ.items(), key=lambda item: -len(item[1])):
-        if value in text and _may_be_secret(value) and _SECRET_NAME.search(name.upper()):
+    for value in secrets_of_environment().values() if secrets is None else secrets:
+        if value in text:
             n += text.count(value)
             text = text.replace(value, "[secret]")
     return text, n

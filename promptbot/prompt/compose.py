@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptbot.bot.folder import Bot, TemplateSource
 from promptbot.errors import ContextOverflow, InputError
+from promptbot.guard.guard import secrets_of_environment, without_secrets
 from promptbot.prompt.budget import Contents, fit
 from promptbot.prompt.condense import (
     FACTS_TEMPLATE,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from promptbot.interfaces import Encoder, Selector
+
+_Item = TypeVar("_Item", Example, Note)
 
 RESERVED_FOR_MARKERS = 8
 """Tokens kept free for what a chat template writes around the answer."""
@@ -65,6 +68,8 @@ class Composer:
         self._load_encoder = load_encoder
         self._given_selector = selector
         self._seed = seed
+        # Also where an author wrote one into a template, a note, an example or a variable.
+        self._secrets = tuple(secrets_of_environment().values())
         self._system = self._template(bot.system)
         self._turn = self._template(bot.turn) if bot.turn else None
         schema = bot.json_schema
@@ -96,7 +101,9 @@ class Composer:
             self._bot.spec.memory,
             history,
             earlier,
-            render=lambda values: self._memory_template.render({**self._values(), **values}),
+            render=lambda values: self._clean(
+                self._memory_template.render({**self._values(), **values})
+            ),
             ask=ask,
             count=self._count,
         )
@@ -207,13 +214,15 @@ class Composer:
 
     def _choose_examples(self, text: str) -> list[Chosen[Example]]:
         spec = self._bot.spec.examples
-        return self._selector.select(text, spec.k) if spec and spec.k else []
+        found = self._selector.select(text, spec.k) if spec and spec.k else []
+        return self._clean_each(found, "input", "output")
 
     def _retrieve(self, text: str) -> list[Chosen[Note]]:
         spec = self._bot.spec.knowledge
         if not spec or not spec.k:
             return []
-        return self._knowledge.retrieve(text, spec.k, min_similarity=spec.min_similarity)
+        found = self._knowledge.retrieve(text, spec.k, min_similarity=spec.min_similarity)
+        return self._clean_each(found, "question", "answer")
 
     def _arrange(self, text: str, chosen: Sequence[Chosen[Example]]) -> list[Chosen[Example]]:
         spec = self._bot.spec.examples
@@ -244,7 +253,9 @@ class Composer:
         system = self._render_system(notes, examples, recall)
         pairs = [] if self._system_shows_examples else self._pairs(examples)
         turns = [
-            self._user(message.content) if message.role == "user" else message
+            self._user(message.content)
+            if message.role == "user"
+            else Message(message.role, self._clean(message.content))
             for turn in contents.turns
             for message in turn
         ]
@@ -258,7 +269,7 @@ class Composer:
     def _render_system(
         self, notes: Sequence[Note], examples: Sequence[Example], recall: Recall | None = None
     ) -> str:
-        return self._system.render(
+        rendered = self._system.render(
             self._values()
             | {
                 "knowledge": [_note_values(note) for note in notes],
@@ -267,6 +278,7 @@ class Composer:
                 "facts": dict(recall.facts) if recall else {},
             }
         )
+        return self._clean(rendered)
 
     def _pairs(self, examples: Sequence[Example]) -> list[Message]:
         """Return examples as earlier messages of user and assistant."""
@@ -279,7 +291,26 @@ class Composer:
     def _user(self, text: str) -> Message:
         if self._turn:
             text = self._turn.render(self._values() | {"input": text})
-        return Message("user", text)
+        return Message("user", self._clean(text))
+
+    def _clean_each(self, found: list[Chosen[_Item]], *names: str) -> list[Chosen[_Item]]:
+        """Return what was chosen without secrets in its texts, for prompt and trace."""
+        if not self._secrets:
+            return found
+        return [
+            replace(
+                chosen,
+                item=replace(
+                    chosen.item,
+                    **{name: self._clean(getattr(chosen.item, name)) for name in names},
+                ),
+            )
+            for chosen in found
+        ]
+
+    def _clean(self, text: str) -> str:
+        """Return a text without the environment's secrets: no prompt holds one."""
+        return without_secrets(text, self._secrets)[0]
 
     def _values(self) -> dict[str, Any]:
         spec = self._bot.spec

@@ -146,6 +146,17 @@ def test_from_a_correction_to_an_example_at_a_terminal(shop: str, script: Script
     assert Path(shop, "review.jsonl").read_text() == ""
 
 
+def test_a_narrow_window_cuts_nothing_off(shop: str) -> None:
+    address = "https://example.org/" + "a-long-path/" * 8 + "end"
+    line = {"kind": "fix", "input": "Where?", "replied": address, "output": address + "?"}
+    Path(shop, "review.jsonl").write_text(json.dumps(line) + "\n")
+    command = [*PROMPTBOT, "review", "./shop", "--list"]
+    with Screen(command, cwd=Path(shop).parent, columns=40) as screen:
+        assert screen.wait() == 0
+        shown = "".join(line[8:] for line in screen.lines if not line.startswith("1 of"))
+    assert shown == f"Where?{address}{address}?"
+
+
 def test_a_right_reply_keeps_the_shops_own_number(make_bot: BotMaker, script: ScriptMaker) -> None:
     said = "Call 020 7946 0018."
     yaml = "name: shop\nguard: {redact: [phone]}\n"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from promptbot.bot.check import guard_advice
 from promptbot.bot.folder import load_bot
 from promptbot.bot.spec import BotSpec, GuardSpec
 from promptbot.chain import Chain, InMemoryHistory
@@ -117,6 +119,36 @@ def test_secrets_of_the_environment_are_never_heard(
     reply = chain.invoke(text)
     assert "sk-abc" not in str(reply.to_dict())
     assert events(reply) == (GuardEvent("secret", "message", 1),)
+
+
+def test_no_prompt_holds_a_secret_that_an_author_wrote_down(
+    make_bot: BotMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "sk-abcdefghijklmnop"
+    monkeypatch.setenv("SOME_API_KEY", secret)
+    example = json.dumps({"input": f"in {secret}", "output": f"out {secret}"})
+    note = json.dumps({"question": "Which key?", "answer": f"It is {secret}."})
+    files = {
+        "bot.yaml": f"name: shop\nvars: {{key: {secret}}}\n"
+        "examples: {file: examples.jsonl, selector: fixed, k: 1, order: file}\n"
+        "knowledge: {file: knowledge.jsonl, k: 1, retriever: bm25}\n",
+        "system.j2": secret + " {{ key }} {% for note in knowledge %}{{ note.text }}{% endfor %}",
+        "turn.j2": f"{secret}: {{{{ input }}}}",
+        "examples.jsonl": example + "\n",
+        "knowledge.jsonl": note + "\n",
+    }
+    bot = load_bot(make_bot(files=files))
+    history = InMemoryHistory()
+    history.append("s", [Message("user", secret), Message("assistant", f"Yes, {secret}.")])
+    chain = Chain(bot, ScriptedModel(answers=["No."]), history=history)
+    reply = chain.invoke({"input": "Which key?", "session": "s"})
+    assert isinstance(chain.model, ScriptedModel)
+    assert secret not in str(chain.model.prompts)
+    assert str(chain.model.prompts).count("[secret]") == 10
+    assert secret not in str(reply.to_dict())
+    (remark,) = guard_advice(bot.folder)
+    assert "SOME_API_KEY" in remark
+    assert secret not in remark
 
 
 def test_a_secret_that_begins_with_another_goes_whole(monkeypatch: pytest.MonkeyPatch) -> None:
