@@ -297,16 +297,11 @@ class Composer:
         """Return what was chosen without secrets in its texts, for prompt and trace."""
         if not self._secrets:
             return found
-        return [
-            replace(
-                chosen,
-                item=replace(
-                    chosen.item,
-                    **{name: self._clean(getattr(chosen.item, name)) for name in names},
-                ),
-            )
-            for chosen in found
-        ]
+        cleaned = []
+        for chosen in found:
+            texts: dict[str, Any] = {n: self._clean(getattr(chosen.item, n)) for n in names}
+            cleaned.append(replace(chosen, item=replace(chosen.item, **texts)))
+        return cleaned
 
     def _clean(self, text: str) -> str:
         """Return a text without the environment's secrets: no prompt holds one."""
