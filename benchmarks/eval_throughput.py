@@ -1,4 +1,4 @@
-"""Compares evaluations: ``python -m benchmarks.eval_throughput labels|remote|memory|batch``.
+"""Compares evaluations: ``python -m benchmarks.eval_throughput labels|remote|memory|batch|suites``.
 
 - ``labels``: one suite of samples whose labels are scored, against lm-evaluation-harness on the
   same checkpoint, prompts, labels and threads; log-likelihoods are compared. Needs ``lm_eval`` and
@@ -9,6 +9,8 @@
 - ``memory``: a suite of few and one of many samples against such a server that answers at once, in
   a process of its own each: resident memory at the last sample, and its peak with the report.
 - ``batch``: one suite one by one and with ``--batch N``: the same answers, and the ratio of speeds.
+- ``suites``: the suites over our own data whole, one after the other, as somebody types them:
+  seconds by the clock and of processors, start and report included.
 
 Loading models is not counted on any side; promptfoo, a command, is counted with its start.
 """
@@ -21,11 +23,13 @@ import json
 import math
 import multiprocessing
 import os
+import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +41,7 @@ from promptbot.evals.suite import Suite, load_suite
 from promptbot.evals.summary import Summary
 
 EMBEDDED = Path(__file__).parent.parent / "promptbot" / "models" / "embedded"
+OUR_SUITES = ("customer_service", "tutor", "clinic", "character", "kefu", "intents")
 DATA = Path(__file__).parent.parent.parent / "shared" / "data" / "banking77"
 
 
@@ -98,7 +103,13 @@ def main() -> None:
     batch.add_argument("--model", default="embedded")
     batch.add_argument("--samples", type=int, default=120)
     batch.add_argument("--together", type=int, default=16)
+    suites = parts.add_parser("suites", help="those over our own data, whole")
+    suites.add_argument("names", nargs="*", default=OUR_SUITES)
+    suites.add_argument("--jobs", type=int, default=2, help="answers at once, each on a core")
     given = parser.parse_args()
+    if given.part == "suites":
+        measure_suites(given.names, given.jobs)
+        return
     if given.part == "batch":
         measure_batch(given.suite, given.model, given.samples, given.together)
         return
@@ -358,10 +369,40 @@ def measure_batch(name: str, model: str, n: int, together: int) -> None:
     print(f"ratio {rates[1] / rates[0]:.2f}; {differ} of {len(answered[0])} answers differ")
 
 
+def measure_suites(names: Sequence[str], jobs: int) -> None:
+    """Print the seconds of each suite and of all, by the clock and of processors."""
+    totals = [0.0, 0.0]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            suite = load_suite(name)
+            n = len(suite.columns) * len(suite.samples)
+            before, started = processor_s(), time.perf_counter()
+            command = ["eval", str(suite.path.resolve()), "--no-cache", "--jobs", str(jobs)]
+            subprocess.run(
+                [sys.executable, "-m", "promptbot", *command],
+                check=True,
+                cwd=folder,
+                capture_output=True,
+            )
+            seconds = time.perf_counter() - started, processor_s() - before
+            totals = [total + one for total, one in zip(totals, seconds, strict=True)]
+            print(
+                f"{name:17} {len(suite.columns)} columns x {len(suite.samples)} samples "
+                f"{seconds[0]:6.1f} s, {seconds[1]:6.1f} s of processors, "
+                f"{seconds[1] / n * 1000:4.0f} ms of them an answer",
+                flush=True,
+            )
+    print(f"all               {totals[0]:6.1f} s, {totals[1]:6.1f} s of processors")
+
+
+def processor_s() -> float:
+    """Return the processor seconds of the commands that ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def memory_of(n: int, jobs: int, pipe: Any) -> None:
     """Send the memory when the last of so many samples is answered, and the most there was."""
-    import resource
-
     with tempfile.TemporaryDirectory() as name, serving(0.0) as url:
         folder = Path(name)
         write_remote_suite(folder, n)

@@ -22,7 +22,7 @@ from promptbot.answer import Answer, Answerer
 from promptbot.bot.folder import Bot, load_bot
 from promptbot.errors import InputError
 from promptbot.guard.guard import Guard, Screen
-from promptbot.interfaces import ChoosesOptions, HoldsWeights
+from promptbot.interfaces import ChoosesOptions, HoldsWeights, TakesThreads
 from promptbot.models.messages import completion_of, to_langchain
 from promptbot.models.scoring import score_each
 from promptbot.prompt.compose import Composer
@@ -162,6 +162,11 @@ class Chain(Runnable[ChatInput, Reply]):
         """Memory of the weights of model and encoder; 0 of what runs elsewhere or is not loaded."""
         parts: list[object] = [self.model, self._encoder]
         return sum(part.n_bytes for part in parts if isinstance(part, HoldsWeights))
+
+    @property
+    def takes_threads(self) -> bool:
+        """Whether messages of several threads are answered at the same time, each on a core."""
+        return isinstance(self.model, TakesThreads) and self.model.takes_threads
 
     def compose(self, text: str, session: str | None = None) -> Prompt:
         """Return the prompt that a message would make, without asking the model."""

@@ -232,6 +232,16 @@ class HoldsWeights(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesThreads(Protocol):
+    """What can say whether it gains by being asked from several threads: models, predictors."""
+
+    @property
+    def takes_threads(self) -> bool:
+        """Whether calls of several threads are answered at the same time, each on a core."""
+        ...
+
+
 class Predictor(Protocol):
     """Answers samples: a prompted chain, a fine-tuned baseline, or a function."""
 

@@ -54,7 +54,7 @@ def evaluate(
         typer.Option(metavar="RUN", help="Go on with a run that was stopped: folder, name, last."),
     ] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, max=256, help="Calls to remote models under way at once.")
+        int, typer.Option(min=1, max=256, help="Calls to a model at once; here, one a core.")
     ] = 8,
     rate: Annotated[
         float | None,

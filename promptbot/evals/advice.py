@@ -25,6 +25,7 @@ from promptbot.evals.measures import run_metric
 from promptbot.evals.records import RUNS, run_folders
 from promptbot.evals.suite import Suite
 from promptbot.learn.spec import Method
+from promptbot.models.footprint import usable_cores
 from promptbot.models.registry import EMBEDDED
 
 PROMPTS = ("prompt", "calibrated prompt")
@@ -214,9 +215,8 @@ def describe_task(suite: Suite) -> Task:
 
 def this_machine() -> Machine:
     """Return what this machine has; nothing heavy is imported for it."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     name, gib = _gpu()
-    return Machine(cores or 1, _free_bytes() / GIB, name, gib)
+    return Machine(usable_cores(), _free_bytes() / GIB, name, gib)
 
 
 def _free_bytes() -> int:

@@ -26,7 +26,7 @@ from promptbot.models.call_cache import CallCache, with_cache
 from promptbot.types import Example
 
 if TYPE_CHECKING:
-    from promptbot.interfaces import Encoder, FrozenModel, Predictor
+    from promptbot.interfaces import FrozenModel, Predictor
     from promptbot.learn.baseline import Baseline
     from promptbot.learn.search import Trial
     from promptbot.learn.spec import BaselineSpec
@@ -103,18 +103,8 @@ class Workshop:
         if column.baseline:
             return self.baseline(column, seed).predictor
         from promptbot.chain import load_chain
-        from promptbot.models.registry import load_model, refuse_foreign_server
 
-        if column.model not in self._models:
-            # A bot or a suite may come from a stranger: only the user's own --model sends
-            # messages and keys elsewhere.
-            if column.model not in self.suite.models_of_user:
-                refuse_foreign_server(column.model, place=str(self.suite.path))
-            self._models.clear()
-            model = load_model(column.model, seed=seed)
-            self.on_model(column.model, model.revision)
-            self._models[column.model] = model
-        model = self._models[column.model]
+        model = self.model(column.model, seed)
         together = (
             self.n_together > 1
             and isinstance(model, AnswersMany)
@@ -128,7 +118,7 @@ class Workshop:
         chain = load_chain(
             bot,
             model=model,
-            encoder=self._shared_encoder(bot),
+            encoder=self._encoder(bot.spec.encoder),
             seed=seed,
             sampling_seed=derived_seed(seed, repeat),
         )
@@ -139,6 +129,25 @@ class Workshop:
         if isinstance(model, TogetherModel) and bot.spec.calibration.method != "batch":
             return TogetherPredictor(chain, model)
         return chain
+
+    def model(self, spec: str, seed: int) -> FrozenModel:
+        """Return a model; the one that was loaded before is given up for another.
+
+        Raises:
+            UserError: It cannot be loaded, or is on a server that the suite's user did not name.
+        """
+        from promptbot.models.registry import load_model, refuse_foreign_server
+
+        if spec not in self._models:
+            # A bot or a suite may come from a stranger: only the user's own --model sends
+            # messages and keys elsewhere.
+            if spec not in self.suite.models_of_user:
+                refuse_foreign_server(spec, place=str(self.suite.path))
+            self._models.clear()
+            model = load_model(spec, seed=seed)
+            self.on_model(spec, model.revision)
+            self._models[spec] = model
+        return self._models[spec]
 
     def baseline(self, column: ColumnSpec, seed: int) -> Baseline:
         """Return the baseline of a column, trained on the examples that its prompts may show."""
@@ -167,15 +176,11 @@ class Workshop:
     def _spec_of(self, column: ColumnSpec) -> BaselineSpec:
         return self.suite.spec.baseline[column.curve or column.name]
 
-    def _shared_encoder(self, bot: Bot) -> Encoder | None:
-        """Return the bot's encoder where a pool is searched again and again; else it loads it."""
-        return self._encoder(bot.spec.encoder) if self.suite.spec.budgets else None
-
     def _encoder(self, spec: str) -> RememberingEncoder:
         from promptbot.models.encoder import load_encoder
 
         if spec not in self._encoders:
-            self._encoders[spec] = RememberingEncoder(load_encoder(spec))
+            self._encoders[spec] = RememberingEncoder(partial(load_encoder, spec))
         return self._encoders[spec]
 
     def _with_pool(self, bot: Bot, per_label: Budget, seed: int) -> Bot:

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections import Counter
@@ -48,6 +47,7 @@ from promptbot.evals.suite_spec import sorted_budgets
 from promptbot.evals.summary import Summary, shown_names, summarise
 from promptbot.evals.verdict import detectable_before
 from promptbot.models.call_cache import default_cache
+from promptbot.models.footprint import usable_cores
 
 if TYPE_CHECKING:
     from promptbot.learn.baseline import Baseline
@@ -138,13 +138,18 @@ class Throughput:
     """How models are asked; none of it changes what they answer."""
 
     n_parallel: int = N_PARALLEL
-    """Calls to remote models under way at most."""
+    """Calls to models under way at most; of one that answers here, no more than there are cores."""
     per_minute: float | None = None
     """Calls to remote models that begin in a minute at most; None for no limit but theirs."""
     n_together: int = 1
     """Samples that a local model reads at once; each then has an equal share of the time."""
     use_cache: bool = True
     """Answer equal calls of this and earlier runs from the user's cache."""
+
+    @property
+    def n_threads(self) -> int:
+        """Calls under way at most to a model that answers here."""
+        return min(self.n_parallel, usable_cores())
 
 
 def plan(suite: Suite) -> Plan:
@@ -205,6 +210,10 @@ def evaluate(
     if planned.leaks and not allow_leaks:
         raise _leak_error(suite, planned.leaks)
     identity = _identity(suite, planned)
+    check_judges(suite)
+    throughput = throughput or Throughput()
+    workshop = Workshop(suite, n_together=throughput.n_together)
+    models = _load_models(suite, workshop)
     folder = new_folder(suite.spec.name, content_hash(identity), runs)
     save_samples(folder, suite.samples)
     manifest = {
@@ -212,7 +221,7 @@ def evaluate(
         "task": suite.task,
         "fallback": suite.fallback,
         "facts": dict(suite.facts),
-        "models": {},
+        "models": models,
         "measures": not_measured(
             [
                 *suite.own_metrics.values(),
@@ -231,7 +240,7 @@ def evaluate(
         "hardware": _hardware(),
     }
     save_json(folder / "manifest.json", manifest)
-    return _run(suite, folder, progress or Progress(), throughput or Throughput())
+    return _run(workshop, folder, progress or Progress(), throughput)
 
 
 def resume(
@@ -254,21 +263,31 @@ def resume(
             hint="Undo the change, or start a new run without --resume.",
         )
     save_samples(folder, suite.samples)  # the same, whatever happened to the file
-    return _run(suite, folder, progress or Progress(), throughput or Throughput())
-
-
-def _run(suite: Suite, folder: Path, progress: Progress, throughput: Throughput) -> Summary:
     check_judges(suite)
+    throughput = throughput or Throughput()
+    workshop = Workshop(suite, n_together=throughput.n_together)
+    return _run(workshop, folder, progress or Progress(), throughput)
+
+
+def _load_models(suite: Suite, workshop: Workshop) -> dict[str, str]:
+    """Return the revision of each model of a suite, so that none fails when others have answered.
+
+    The one that is asked first is loaded last, and stays.
+    """
+    asked: dict[str, int] = {}
+    for column, seed in schedule(suite):
+        if not column.baseline:
+            asked.setdefault(column.model, seed)
+    return {spec: workshop.model(spec, seed).revision for spec, seed in reversed(asked.items())}
+
+
+def _run(workshop: Workshop, folder: Path, progress: Progress, throughput: Throughput) -> Summary:
+    suite = workshop.suite
     cache = default_cache() if throughput.use_cache else None
-    workshop = Workshop(
-        suite,
-        on_model=lambda spec, revision: _note_model(folder, spec, revision),
-        on_baseline=lambda name, made: _note_baseline(folder, name, made),
-        on_trial=progress.on_trial,
-        on_memory=progress.on_memory,
-        cache=cache,
-        n_together=throughput.n_together,
-    )
+    workshop.cache = cache
+    workshop.on_model = lambda spec, revision: _note_model(folder, spec, revision)
+    workshop.on_baseline = lambda name, made: _note_baseline(folder, name, made)
+    workshop.on_trial, workshop.on_memory = progress.on_trial, progress.on_memory
     jobs = [
         workshop.job(column, seed, repeat)
         for column, seed in schedule(suite)
@@ -284,6 +303,7 @@ def _run(suite: Suite, folder: Path, progress: Progress, throughput: Throughput)
             file,
             done,
             n_parallel=throughput.n_parallel,
+            n_threads=throughput.n_threads,
             per_minute=throughput.per_minute,
             on_record=progress.on_record,
             on_stop=progress.on_stop,
@@ -452,5 +472,5 @@ def _hardware() -> dict[str, Any]:
     return {
         "system": platform.platform(),
         "processor": platform.processor() or platform.machine(),
-        "cpus": os.cpu_count(),
+        "cpus": usable_cores(),
     }

@@ -263,14 +263,13 @@ def _ask(
 
 
 def check_judges(suite: Suite) -> None:
-    """Raise what would stop a remote judge, as a missing key, before anything is answered.
+    """Raise what would stop a judge, as a missing key, before anything is answered.
 
     Raises:
         ModelError: Its model cannot be loaded, or it is on a stranger's server.
     """
     for judge in suite.judges.values():
-        if is_remote_model(judge.spec.model):
-            _load_model(suite, judge)
+        _load_model(suite, judge)
 
 
 def _load(suite: Suite, judge: Judge, asking: Asking) -> JudgePredictor:

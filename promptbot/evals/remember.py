@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,14 +23,18 @@ if TYPE_CHECKING:
 class RememberingEncoder:
     """Gives the vectors of an encoder, and computes each once.
 
-    A learning curve asks for the same pool and the same samples with every budget and seed. What
-    the memory saves is counted into the seconds of a record, which are those of an answer from
-    scratch.
+    The columns of a run ask for the same pool and the same samples. What the memory saves is
+    counted into the seconds of a record, which are those of an answer from scratch.
     """
 
-    encoder: Encoder
-    """Computes what is new."""
+    load: Callable[[], Encoder]
+    """Gives what computes what is new; called when something is."""
     _known: dict[str, tuple[NDArray[np.float32], float]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Computes what is new."""
+        return self.load()
 
     @property
     def revision(self) -> str:
@@ -43,8 +48,9 @@ class RememberingEncoder:
 
     @property
     def n_bytes(self) -> int:
-        """Memory of the encoder's weights."""
-        return self.encoder.n_bytes if isinstance(self.encoder, HoldsWeights) else 0
+        """Memory of the encoder's weights; 0 while it was not needed."""
+        loaded = self.__dict__.get("encoder")
+        return loaded.n_bytes if isinstance(loaded, HoldsWeights) else 0
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one unit vector per text.  # (n_texts, dimension)"""

@@ -20,7 +20,7 @@ from promptbot.errors import BrokenOff, ProviderError, StoreError
 from promptbot.evals.records import Key, Record, RecordFile, iter_missing
 from promptbot.evals.samples import EvalSample
 from promptbot.evals.suite_spec import PriceSpec
-from promptbot.interfaces import HoldsWeights, Predictor
+from promptbot.interfaces import HoldsWeights, Predictor, TakesThreads
 from promptbot.models.call_cache import noting_replays
 from promptbot.models.footprint import watching_memory
 from promptbot.models.pace import Pace
@@ -76,6 +76,7 @@ def run_jobs(
     done: Mapping[Key, Record],
     *,
     n_parallel: int = 1,
+    n_threads: int = 1,
     per_minute: float | None = None,
     on_record: Callable[[Record], None] = lambda record: None,
     on_stop: Callable[[int], None] = lambda n_under_way: None,
@@ -93,6 +94,8 @@ def run_jobs(
         file: Where records go.
         done: Records of an earlier part of this run.
         n_parallel: Calls of remote jobs under way at most.
+        n_threads: Calls of a job that answers here under way at most, where its predictor takes
+            threads; others are asked one after the other.
         per_minute: Calls of remote jobs that begin in a minute at most; None for no limit.
         on_record: Called with each new record.
         on_stop: Called with the number of calls under way when the run is stopped.
@@ -104,7 +107,7 @@ def run_jobs(
         StoreError: Records cannot be written.
     """
     n_failed = 0
-    crew = Crew(n_parallel)
+    crew = Crew(max(n_parallel, n_threads))
     pace = Pace(per_minute)
 
     def keep(records: Sequence[Record], job: Job) -> None:
@@ -124,6 +127,17 @@ def run_jobs(
         call, records = crew.next(timeout_s)
         keep(records, call.job)
 
+    def start(call: Call, n_most: int) -> None:
+        if crew.n_busy >= n_most:
+            keep_next()
+        if call.job.remote:
+            pace.wait()
+        crew.start(call)
+
+    def finish() -> None:
+        while crew.n_busy:
+            keep_next()
+
     try:
         for job in jobs:
             missing = list(iter_missing(samples, job.column, job.seed, job.repeat, done))
@@ -137,22 +151,22 @@ def run_jobs(
                 Call(job, predictor, tuple(missing[start : start + size]))
                 for start in range(0, len(missing), size)
             ]
-            if not job.remote:
-                while crew.n_busy:
-                    keep_next()
-                with watching_memory() as grown:
-                    for call in calls:
-                        keep(ask(call), job)
-                if isinstance(predictor, HoldsWeights) and grown.n_bytes is not None:
-                    on_memory(job, predictor.n_bytes + grown.n_bytes)
+            if job.remote:
+                for call in calls:
+                    start(call, n_parallel)
                 continue
-            for call in calls:
-                if crew.n_busy >= n_parallel:
-                    keep_next()
-                pace.wait()
-                crew.start(call)
-        while crew.n_busy:
-            keep_next()
+            finish()
+            takes_threads = isinstance(predictor, TakesThreads) and predictor.takes_threads
+            with watching_memory() as grown:
+                for call in calls:
+                    if takes_threads and n_threads > 1:
+                        start(call, n_threads)
+                    else:
+                        keep(ask(call), job)
+                finish()
+            if isinstance(predictor, HoldsWeights) and grown.n_bytes is not None:
+                on_memory(job, predictor.n_bytes + grown.n_bytes)
+        finish()
     except BaseException as stop:
         if crew.n_busy and not isinstance(stop, StoreError):
             on_stop(crew.n_busy)

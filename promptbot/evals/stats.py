@@ -34,8 +34,8 @@ N_RESAMPLES = 9_999
 """Resamples of a bootstrap or permutation: an odd .05 quantile falls on a whole one."""
 
 FEW = 10
-"""Under this many clusters that differ, or that there are at all, a bootstrap is too sure of
-itself: with none that differ it would give an interval of width zero."""
+"""Under this many clusters with another mean than the commonest, or that there are at all, a
+bootstrap is too sure of itself: with none of them it would give an interval of width zero."""
 
 _EXACT_FLIPS = 12
 """Up to this many clusters that differ, all their sign flips are enumerated."""
@@ -86,6 +86,12 @@ class Clusters:
     def single(self) -> bool:
         """Whether every value stands alone."""
         return bool((self.sizes == 1).all())
+
+    @property
+    def n_uncommon(self) -> int:
+        """Clusters whose mean is not the commonest one."""
+        _, counts = np.unique(np.round(self.sums / self.sizes, 12), return_counts=True)
+        return len(self.sums) - int(counts.max())
 
     @property
     def standard_error(self) -> float:
@@ -256,13 +262,19 @@ def bootstrap_interval(
 
 
 def mean_interval(values: ArrayLike, groups: Sequence[str] | None = None) -> Interval | None:
-    """Return the BCa bootstrap interval of a mean at 95%; None for fewer than `FEW` clusters.
+    """Return the BCa bootstrap interval of a mean at 95%; None where it would be too narrow.
+
+    That is so for fewer than `FEW` clusters, and where fewer than that, or than half of the
+    clusters, have another mean than the commonest: ten equal grades do not say how far another one
+    may lie.
 
     Args:
         values: One number per sample.  # (n_samples,)
         groups: The cluster of each sample.
     """
-    if len(cluster(values, groups).sums) < FEW:
+    clusters = cluster(values, groups)
+    m = len(clusters.sums)
+    if m < FEW or clusters.n_uncommon < min(FEW, m // 2):
         return None
     return bootstrap_interval(values, groups)
 
@@ -278,8 +290,9 @@ def paired_interval(
 ) -> Interval:
     """Return the interval of a mean paired difference.
 
-    It is the BCa bootstrap. Where fewer than `FEW` clusters differ at all, that is too narrow, and
-    the adjusted Wald interval stands in its place, which is too wide rather than too narrow.
+    It is the BCa bootstrap. Where fewer than `FEW` clusters have another difference than the
+    commonest, which is mostly none, that is too narrow, and the adjusted Wald interval stands in
+    its place, which is too wide rather than too narrow.
 
     Args:
         differences: Score of one predictor minus score of the other.  # (n_samples,)
@@ -290,7 +303,7 @@ def paired_interval(
         seed: Of the resamples.
     """
     clusters = cluster(differences, groups)
-    if int((clusters.sums != 0).sum()) < FEW:
+    if clusters.n_uncommon < FEW:
         return adjusted_wald(clusters, largest, confidence)
     return bootstrap_interval(
         differences, groups, confidence=confidence, n_resamples=n_resamples, seed=seed

@@ -113,6 +113,8 @@ class TogetherPredictor:
     model: TogetherModel
     """Answers its calls."""
 
+    takes_threads = False  # the model remembers what was asked ahead for one call
+
     @property
     def n_bytes(self) -> int:
         """Memory of the weights."""

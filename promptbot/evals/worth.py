@@ -151,7 +151,7 @@ class Resampled:
             clusters = cluster(
                 np.round(self.samples[name][number] - self.samples[other][number], 12), self.groups
             )
-            if int((clusters.sums != 0).sum()) < FEW:
+            if clusters.n_uncommon < FEW:
                 bounds = adjusted_wald(clusters, confidence=CONFIDENCE)
                 low, high = min(one.low, bounds.low), max(one.high, bounds.high)
                 found[number] = Estimate(one.value, low, high)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import promptbot
-from promptbot.interfaces import ChoosesOptions, FollowsSchemas, HoldsWeights
+from promptbot.interfaces import ChoosesOptions, FollowsSchemas, HoldsWeights, TakesThreads
 from promptbot.models.messages import completion_of
 from promptbot.models.scoring import score_each
 from promptbot.types import Choice, Completion, Message, OptionScore, TextScore
@@ -215,6 +215,11 @@ class CachedModel:
     def n_bytes(self) -> int:
         """Memory of the weights; 0 of a model that runs elsewhere."""
         return self._model.n_bytes if isinstance(self._model, HoldsWeights) else 0
+
+    @property
+    def takes_threads(self) -> bool:
+        """Whether calls of several threads are answered at the same time."""
+        return isinstance(self._model, TakesThreads) and self._model.takes_threads
 
     @property
     def can_score(self) -> bool:

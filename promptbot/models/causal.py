@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from promptbot.errors import OutOfMemory
 from promptbot.models.answering import write_alone
 from promptbot.models.packed import PackedWriting, halves, shared_length, together
 from promptbot.models.prefix_cache import CachedSequence, CausalNetwork, PrefixCache
+from promptbot.models.prompt_lookup import PromptLookup
 from promptbot.models.scoring import MAX_LOGIT_BYTES, score_options, score_prompts, tell_smaller
 
 if TYPE_CHECKING:
@@ -42,8 +44,9 @@ class DigestedNetwork(CausalNetwork, Protocol):
 class CausalEngine:
     """A causal network with its tokenizer and the prefixes that it has read.
 
-    One lock is held around each forward pass and each change of the cache, never between two
-    pieces of a stream; so several replies can be written in turns, also by one thread.
+    One lock is held around each change of the cache, and one around each forward pass of a network
+    that takes one at a time; never between two pieces of a stream, so several replies can be
+    written in turns, also by one thread.
 
     Args:
         network: What computes.
@@ -62,11 +65,21 @@ class CausalEngine:
         self.context_tokens = context_tokens
         self.cache = PrefixCache(network)
         self.lock = threading.Lock()
+        """Held around each change of the cache."""
+        self.passing: AbstractContextManager[object] = (
+            nullcontext() if network.takes_threads else threading.Lock()
+        )
+        """Held around each forward pass."""
 
     @property
     def n_bytes(self) -> int:
         """Memory of the weights."""
         return self.network.n_bytes
+
+    @property
+    def takes_threads(self) -> bool:
+        """Whether several threads compute at the same time."""
+        return self.network.takes_threads
 
     def start(self, ids: Sequence[int]) -> CausalWriting:
         """Return a reply to a prompt, before its first token."""
@@ -76,16 +89,18 @@ class CausalEngine:
         """Return the log-probability of every token of every option after a prompt, in nats."""
         with self.lock:
             sequence = self.cache.take(ids)
-            intact = False
-            try:
-                rest = list(ids[len(sequence.ids) :])
-                if len(rest) > CHUNK:
-                    self.read(sequence, rest[:-CHUNK])
-                    rest = rest[-CHUNK:]
+        intact = False
+        try:
+            rest = list(ids[len(sequence.ids) :])
+            if len(rest) > CHUNK:
+                self.read(sequence, rest[:-CHUNK])
+                rest = rest[-CHUNK:]
+            with self.passing:
                 scores = score_options(self.network, sequence.key_values, rest, options)
-                sequence.ids = list(ids)
-                intact = True
-            finally:
+            sequence.ids = list(ids)
+            intact = True
+        finally:
+            with self.lock:
                 self.cache.give_back(sequence, intact=intact)
         return scores
 
@@ -159,7 +174,7 @@ class CausalEngine:
             read = np.array(sequence[start : min(start + size, len(sequence) - 1)])
             rows = np.arange(len(read), dtype=np.int64)
             try:
-                with self.lock:
+                with self.passing:
                     logprobs += self.network.logprobs(
                         past,
                         read,
@@ -201,15 +216,17 @@ class CausalEngine:
         n_shared = shared_length(prompts)
         with self.lock:
             sequence = self.cache.take(prompts[0][: n_shared + 1])
-            intact = False
-            try:
-                n_known = len(sequence.ids)
-                if n_known < n_shared:
-                    self.read(sequence, prompts[0][n_known:n_shared])
-                rests = [prompt[n_shared:] for prompt in prompts]
+        intact = False
+        try:
+            n_known = len(sequence.ids)
+            if n_known < n_shared:
+                self.read(sequence, prompts[0][n_known:n_shared])
+            rests = [prompt[n_shared:] for prompt in prompts]
+            with self.passing:
                 scores = score_prompts(self.network, sequence.key_values, rests, options)
-                intact = True
-            finally:
+            intact = True
+        finally:
+            with self.lock:
                 self.cache.give_back(sequence, intact=intact)
         return scores
 
@@ -233,7 +250,10 @@ class CausalEngine:
             positions = len(sequence.ids) + np.arange(len(chunk), dtype=np.int64)
             wanted = np.array([len(chunk) - 1], dtype=np.int64)
             try:
-                logits = self.network.forward(sequence.key_values, chunk, positions, None, wanted)
+                with self.passing:
+                    logits = self.network.forward(
+                        sequence.key_values, chunk, positions, None, wanted
+                    )
             except OutOfMemory:
                 if len(chunk) == 1:
                     raise
@@ -246,7 +266,11 @@ class CausalEngine:
 
 
 class CausalWriting:
-    """A reply that is being written; it owns its sequence until it is closed."""
+    """A reply that is being written; it owns its sequence until it is closed.
+
+    Tokens that it is likely to take from its prompt are read ahead, where the network says that
+    this pays; what it then does not take is forgotten.
+    """
 
     def __init__(self, engine: CausalEngine, ids: Sequence[int]) -> None:
         self._engine = engine
@@ -255,17 +279,54 @@ class CausalWriting:
             self._sequence = engine.cache.take(ids)
         self.n_cached = len(self._sequence.ids)
         self._unread = list(ids[self.n_cached :])
+        self._lookup: PromptLookup | None = None
+        # Tokens that were read ahead, with the logits after each.
+        self._ahead: deque[tuple[int, NDArray[np.float32]]] = deque()
 
     def next_logits(self, token: int | None) -> NDArray[np.float32]:
         """Return the logits after the prompt (None) or after one more token.  # (n_vocabulary,)"""
-        new = self._unread if token is None else [token]
-        with self._engine.lock:
+        if token is None:
             self._intact = False  # until the pass has ended: keys and values may be half written
-            logits = self._engine.read(self._sequence, new)
+            logits = self._engine.read(self._sequence, self._unread)
             self._intact = True
-        return logits
+            return logits
+        if self._lookup is not None:
+            self._lookup.add(token)
+        if self._ahead and self._ahead[0][0] == token:
+            self._sequence.ids.append(token)
+            return self._ahead.popleft()[1]
+        return self._read(token)
 
     def close(self) -> None:
         """Give the sequence back to the cache."""
+        if self._ahead:
+            self._sequence.key_values.crop(len(self._sequence.ids))
         with self._engine.lock:
             self._engine.cache.give_back(self._sequence, intact=self._intact)
+
+    def _read(self, token: int) -> NDArray[np.float32]:
+        """Read a token, and some that may follow it; return the logits after it."""
+        import numpy as np
+
+        engine, sequence = self._engine, self._sequence
+        n_read, n = len(sequence.ids), engine.network.n_ahead
+        sequence.key_values.crop(n_read)  # what was read ahead in vain
+        self._ahead.clear()
+        if engine.context_tokens is not None:
+            n = min(n, engine.context_tokens - n_read - 1)
+        if n > 0 and self._lookup is None:
+            self._lookup = PromptLookup([*sequence.ids, token])
+        guesses = self._lookup.guess(n) if n > 0 and self._lookup is not None else []
+        self._intact = False
+        if not guesses:
+            logits = engine.read(sequence, [token])
+            self._intact = True
+            return logits
+        ids = np.array([token, *guesses], dtype=np.int64)
+        rows = np.arange(len(ids), dtype=np.int64)
+        with engine.passing:
+            logits = engine.network.forward(sequence.key_values, ids, n_read + rows, None, rows)
+        self._intact = True
+        sequence.ids.append(token)
+        self._ahead.extend(zip(guesses, logits[1:], strict=True))
+        return np.asarray(logits[0])

@@ -58,6 +58,11 @@ class Engine(Protocol):
         """Memory of the weights."""
         ...
 
+    @property
+    def takes_threads(self) -> bool:
+        """Whether several threads compute at the same time."""
+        ...
+
     def start(self, ids: Sequence[int]) -> Writing:
         """Return a reply to a prompt, before its first token."""
         ...

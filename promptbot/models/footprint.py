@@ -1,4 +1,4 @@
-"""How much memory something takes while it runs: the growth of this process, at its peak."""
+"""What of the machine there is for us, and what something takes of it while it runs."""
 
 from __future__ import annotations
 
@@ -64,6 +64,13 @@ def watching_memory() -> Iterator[Growth]:
         ended.set()
         watcher.join()
         found.n_bytes = max(peak, process_bytes() or 0) - before
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use, at least one."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def process_bytes() -> int | None:

@@ -73,6 +73,11 @@ class LocalChatModel(BaseChatModel):
         return cast(int, self.engine.n_bytes)
 
     @property
+    def takes_threads(self) -> bool:
+        """Whether calls of several threads are answered at the same time, each on a core."""
+        return cast(bool, self.engine.takes_threads)
+
+    @property
     def can_score(self) -> bool:
         """Always: every local engine gives log-probabilities."""
         return True

@@ -138,6 +138,10 @@ class OnnxNetwork:
 
     reads_trees = True
     n_at_once = 128
+    n_ahead = (
+        16  # one more token costs a fifteenth of a pass, in which weights are what is waited for
+    )
+    takes_threads = True
 
     def __init__(
         self,

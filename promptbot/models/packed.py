@@ -121,10 +121,9 @@ class PackedWriting:
 
         n_shared, n_known = self._n_shared, len(self._sequence.ids)
         if n_known < n_shared:
-            with self._engine.lock:
-                self._intact = False
-                self._engine.read(self._sequence, self._prompts[0][n_known:n_shared])
-                self._intact = True
+            self._intact = False
+            self._engine.read(self._sequence, self._prompts[0][n_known:n_shared])
+            self._intact = True
         self._owners = np.full(n_shared, _EVERYBODY)
         rests = [prompt[n_shared:] for prompt in self._prompts]
         ids = np.concatenate([np.array(rest, dtype=np.int64) for rest in rests])
@@ -153,9 +152,9 @@ class PackedWriting:
         self._owners = np.concatenate([self._owners, owners])
         visible = (self._owners == _EVERYBODY) | (self._owners == owners[:, None])
         visible[:, n_past:] &= np.tri(len(ids), dtype=np.bool_)
-        with self._engine.lock:
-            self._intact = False  # until the pass has ended: keys and values may be half written
-            past = self._sequence.key_values
+        self._intact = False  # until the pass has ended: keys and values may be half written
+        past = self._sequence.key_values
+        with self._engine.passing:
             logits = self._engine.network.forward(past, ids, positions, visible, wanted)
-            self._intact = True
+        self._intact = True
         return logits

@@ -58,6 +58,17 @@ class CausalNetwork(Protocol):
         """New tokens of several prompts that are worth one pass: more would only see more masks."""
         ...
 
+    @property
+    def n_ahead(self) -> int:
+        """Tokens that may follow an answer's newest one and are worth reading with it in one pass;
+        0 where they cost as much as passes of their own, or change its logits."""
+        ...
+
+    @property
+    def takes_threads(self) -> bool:
+        """Whether several threads may call `forward` at once, each with a past of its own."""
+        ...
+
     def new_key_values(self) -> KeyValues:
         """Return the memory of an empty sequence."""
         ...

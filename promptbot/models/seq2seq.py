@@ -42,6 +42,7 @@ class Seq2SeqEngine:
     """
 
     answer_shares_context = False
+    takes_threads = False
 
     def __init__(self, model: Any, chat_format: ChatFormat, *, context_tokens: int | None) -> None:
         self.model = model

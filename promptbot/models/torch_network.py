@@ -90,6 +90,9 @@ class TorchNetwork:
         accepted: The arguments that its forward pass takes.
     """
 
+    n_ahead = 0  # in half precision a pass of more tokens may choose another one
+    takes_threads = False  # several passes at once take the memory of several
+
     def __init__(self, model: Any, accepted: frozenset[str]) -> None:
         self.model = model
         self._accepted = accepted

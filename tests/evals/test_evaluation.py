@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from promptbot.errors import DataError, InputError
+from promptbot.errors import DataError, InputError, ModelError
 from promptbot.evals.columns import Workshop
-from promptbot.evals.evaluation import Progress, evaluate, plan, resume
+from promptbot.evals.evaluation import Progress, Throughput, evaluate, plan, resume
 from promptbot.evals.gate import judge
 from promptbot.evals.metrics.metric import Value
 from promptbot.evals.records import (
@@ -431,3 +431,37 @@ def test_charts_of_cost_are_drawn_where_columns_cost_something(make_suite: Suite
     html = (summary.folder / "report.html").read_text()
     assert "exact against seconds per answer, median" in html
     assert "Calibration" not in html  # a chat bot gives no probabilities
+
+
+@pytest.mark.parametrize("suite", ["customer_service", "intents"])
+def test_answers_of_the_embedded_model_are_the_same_on_one_core_and_on_several(
+    suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("promptbot.evals.evaluation.usable_cores", lambda: 3)
+    found = []
+    for n in (1, 3):
+        summary = evaluate(
+            load_suite(suite, variants=["default", "zero_shot"], limit=9),
+            runs=tmp_path / str(n),
+            throughput=Throughput(n_parallel=n, use_cache=False),
+        )
+        found.append(
+            {
+                key: (r.prediction.text, r.prediction.label, r.prediction.messages)
+                for key, r in sorted(summary.records.items())
+                if r.prediction
+            }
+        )
+    assert found[0] == found[1]
+    assert len(found[0]) == 18
+
+
+@pytest.mark.parametrize(
+    "given", [{"models": ["nonsense"]}, {"models": ["embedded", "nonsense"]}, {"judge": "nonsense"}]
+)
+def test_a_misspelt_model_leaves_no_run_behind(make_suite: SuiteMaker, given: Any) -> None:
+    judges = "judges: {good: {model: embedded, criterion: Is it right, scale: [1, 5]}}\n"
+    path = make_suite(judges if "judge" in given else "")
+    with pytest.raises(ModelError, match='unknown model "nonsense"'):
+        run(path, **given)
+    assert not (path.parent / "runs").exists()

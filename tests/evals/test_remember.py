@@ -12,7 +12,7 @@ from tests.encoders import HashingEncoder
 
 def test_no_text_is_encoded_twice_and_the_vectors_are_the_same() -> None:
     plain, counted = HashingEncoder(), HashingEncoder()
-    encoder = RememberingEncoder(counted)
+    encoder = RememberingEncoder(lambda: counted)
     first = encoder.encode(["a card", "a PIN", "a card"])
     again = encoder.encode(["a PIN", "a loan"])
     assert counted.n_encoded == 3
@@ -22,7 +22,7 @@ def test_no_text_is_encoded_twice_and_the_vectors_are_the_same() -> None:
 
 
 def test_what_was_saved_is_counted() -> None:
-    encoder = RememberingEncoder(HashingEncoder())
+    encoder = RememberingEncoder(HashingEncoder)
     with noting_replays() as first:
         encoder.encode(["a card", "a PIN"])
     assert first.seconds == 0

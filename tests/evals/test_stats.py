@@ -133,6 +133,24 @@ def test_a_mean_of_few_conversations_has_no_interval() -> None:
     assert stats.mean_interval([1.0, 2.0] * 5) is not None
 
 
+@pytest.mark.parametrize("n", [10, 20, 1000])
+def test_equal_grades_give_no_interval_of_a_mean(n: int) -> None:
+    assert stats.mean_interval([5.0] * n) is None
+    assert stats.mean_interval([5.0] * (n - 4) + [4.0] * 4) is None
+    found = stats.mean_interval([5.0] * 10 * n + [4.0] * 10 * n)
+    assert found is not None
+    assert found.low < 4.5 < found.high
+
+
+def test_differences_that_are_all_alike_have_an_interval_with_a_width() -> None:
+    found = stats.paired_interval([1.0] * 20)
+    # Bonett and Price (2012): 20 of 20 pairs in favour, one added on each side.
+    p12, p21 = 21 / 22, 1 / 22
+    half = 1.959964 * math.sqrt((p12 + p21 - (p12 - p21) ** 2) / 22)
+    assert found.low == pytest.approx(p12 - p21 - half)
+    assert found.high == 1.0
+
+
 def test_equal_answers_on_few_samples_do_not_prove_equality() -> None:
     interval = stats.paired_interval([0.0] * 50)
     assert interval.low < -0.03

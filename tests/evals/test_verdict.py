@@ -112,7 +112,7 @@ def test_many_equal_grades_exclude_differences_that_matter() -> None:
 
 def test_grades_that_all_differ_alike_are_told_without_a_unit() -> None:
     [found] = compare_all(Scores("a", [2.0] * 10), [Scores("b", [4.0] * 10)], scale=GRADES)
-    assert found.sentence == "b is better than a by 2.000 (2.000 to 2.000)."
+    assert found.sentence == "b is better than a by 2.000 (0.651 to 2.682)."
 
 
 def test_two_grades_can_show_nothing() -> None:
