@@ -42,6 +42,12 @@ class Plain:
         return [Prediction(self.answer(sample), n_prompt_tokens=10) for sample in samples]
 
 
+class Threaded(Plain):
+    """The same, as a model that computes in several threads at once."""
+
+    takes_threads = True
+
+
 def run(folder: Path, job: Job, **settings: Any) -> Path:
     folder.mkdir(exist_ok=True)
     with RecordFile(folder) as file:
@@ -53,7 +59,13 @@ def right(sample: Sample) -> str:
     return sample.target
 
 
-def test_remote_calls_run_side_by_side_and_never_more_than_allowed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "remote", "allowed"),
+    [(Plain, True, {"n_parallel": 5}), (Threaded, False, {"n_threads": 5})],
+)
+def test_calls_run_side_by_side_and_never_more_than_allowed(
+    tmp_path: Path, kind: type[Plain], remote: bool, allowed: dict[str, int]
+) -> None:
     lock, busy, most = threading.Lock(), 0, 0
     meet = threading.Barrier(5, timeout=30)
 
@@ -67,21 +79,24 @@ def test_remote_calls_run_side_by_side_and_never_more_than_allowed(tmp_path: Pat
             busy -= 1
         return sample.target
 
-    folder = run(tmp_path / "r", Job("a", 0, lambda: Plain(answer), remote=True), n_parallel=5)
+    folder = run(tmp_path / "r", Job("a", 0, lambda: kind(answer), remote=remote), **allowed)
     assert most == 5
     records = load_records(folder)
     assert len(records) == 40
     assert all(r.prediction and r.prediction.text.startswith("answer") for r in records.values())
 
 
-def test_local_calls_are_made_one_by_one_by_the_calling_thread(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "n_threads"), [(Plain, 5), (Threaded, 1)])
+def test_other_local_calls_are_made_one_by_one_by_the_calling_thread(
+    tmp_path: Path, kind: type[Plain], n_threads: int
+) -> None:
     threads = set()
 
     def answer(sample: Sample) -> str:
         threads.add(threading.current_thread())
         return sample.target
 
-    run(tmp_path / "r", Job("a", 0, lambda: Plain(answer)), n_parallel=5)
+    run(tmp_path / "r", Job("a", 0, lambda: kind(answer)), n_parallel=5, n_threads=n_threads)
     assert threads == {threading.current_thread()}
 
 
@@ -239,53 +254,3 @@ def test_a_rate_spaces_calls_out(tmp_path: Path) -> None:
     job = Job("a", 0, lambda: Plain(answer), remote=True)
     run(tmp_path / "r", job, n_parallel=8, per_minute=6000)
     assert max(started) - min(started) >= 39 * 0.01 - 0.02  # a lower bound, however loaded
-
-
-class Threaded(Plain):
-    takes_threads = True
-
-
-def test_a_model_here_that_takes_threads_is_asked_as_often_at_once_as_allowed(
-    tmp_path: Path,
-) -> None:
-    lock, busy, most = threading.Lock(), 0, 0
-    meet = threading.Barrier(2, timeout=30)
-
-    def answer(sample: Sample) -> str:
-        nonlocal busy, most
-        with lock:
-            busy += 1
-            most = max(most, busy)
-        meet.wait()  # passes only where two are under way at once
-        with lock:
-            busy -= 1
-        return sample.target
-
-    jobs = [Job(name, 0, lambda: Threaded(answer)) for name in ("a", "b")]
-    folder = tmp_path / "r"
-    folder.mkdir()
-    told: list[str] = []
-    with RecordFile(folder) as file:
-        run_jobs(
-            jobs, SAMPLES, file, {}, n_parallel=8, n_threads=2,
-            on_memory=lambda job, n_bytes: told.append(job.column),
-        )  # fmt: skip
-    records = load_records(folder)
-    assert most == 2
-    assert len(records) == 80
-    assert all(r.prediction and r.prediction.text.startswith("answer") for r in records.values())
-    assert told == []  # nothing is said of memory by what holds no weights
-
-
-@pytest.mark.parametrize(("kind", "n_threads"), [(Plain, 4), (Threaded, 1)])
-def test_others_are_asked_one_after_the_other_in_this_thread(
-    tmp_path: Path, kind: type[Plain], n_threads: int
-) -> None:
-    asked_in = set()
-
-    def answer(sample: Sample) -> str:
-        asked_in.add(threading.current_thread())
-        return sample.target
-
-    run(tmp_path / "r", Job("a", 0, lambda: kind(answer)), n_parallel=8, n_threads=n_threads)
-    assert asked_in == {threading.current_thread()}
