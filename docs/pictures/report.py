@@ -17,7 +17,7 @@ from pathlib import Path
 from promptbot.evals.records import find_run
 
 PICTURE = Path(__file__).parent / "report.png"
-WIDTH, HEIGHT = 1200, 1210
+WIDTH, HEIGHT = 1200, 1540
 """As much of the page as tells the verdict, its evidence, and what it costs."""
 
 

@@ -82,6 +82,23 @@ def test_calibration_error_by_hand() -> None:
     assert found == pytest.approx((2 * 0.4 + 0.3) / 3)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_calibration_error_is_that_of_scikit_learns_curve(seed: int) -> None:
+    from sklearn.calibration import calibration_curve
+
+    rng = np.random.default_rng(seed)
+    confidences = rng.beta(4, 2, 300)
+    right = rng.random(300) < confidences**2
+    accuracy, confidence = calibration_curve(right, confidences, n_bins=10, strategy="uniform")
+    sizes = np.histogram(confidences, bins=np.linspace(0, 1, 11))[0]
+    expected = np.sum(sizes[sizes > 0] * np.abs(accuracy - confidence)) / 300
+    found = calibration.expected_calibration_error(list(confidences), list(right))
+    assert found == pytest.approx(expected)
+    bins = calibration.reliability(list(confidences), list(right))
+    assert [b.accuracy for b in bins] == pytest.approx(list(accuracy))
+    assert [b.confidence for b in bins] == pytest.approx(list(confidence))
+
+
 @pytest.mark.parametrize(
     ("said", "wanted", "equal"),
     [
@@ -108,6 +125,24 @@ def test_token_f1_by_hand() -> None:
     # "the parcel comes today" and "the parcel arrives": two shared of four and three.
     assert text.token_f1("The parcel comes today.", "The parcel arrives") == pytest.approx(4 / 7)
     assert text.token_f1("", "x") == 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_token_f1_and_distinct_equal_plain_counting(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    said, wanted = ([str(w) for w in rng.choice(list("abcdef"), n)] for n in (9, 7))
+    # As SQuAD's script has it: take each shared word away once.
+    left, n_shared = list(wanted), 0
+    for word in said:
+        if word in left:
+            left.remove(word)
+            n_shared += 1
+    precision, recall = n_shared / len(said), n_shared / len(wanted)
+    expected = 2 * precision * recall / (precision + recall) if n_shared else 0.0
+    assert text.token_f1(" ".join(said), " ".join(wanted)) == pytest.approx(expected)
+    pairs = [(words[i], words[i + 1]) for words in (said, wanted) for i in range(len(words) - 1)]
+    found = text.distinct_n([" ".join(said), " ".join(wanted)], 2)
+    assert found == pytest.approx(len(set(pairs)) / len(pairs))
 
 
 def test_distinct_by_hand() -> None:
@@ -143,6 +178,22 @@ def test_fallback_precision_and_recall_by_hand() -> None:
     assert recall is not None
     assert (precision.estimate, precision.n) == (pytest.approx(2 / 3), 3)
     assert (recall.estimate, recall.n) == (pytest.approx(2 / 3), 3)
+
+
+def test_fallback_precision_and_recall_equal_scikit_learns() -> None:
+    rng = np.random.default_rng(8)
+    wanted, said = (rng.random(80) < 0.4 for _ in range(2))
+    words = {True: "I will ask.", False: "From 9 to 5."}
+    outcomes = [
+        outcome(words[bool(s)], words[bool(w)], seconds=i)
+        for i, (s, w) in enumerate(zip(said, wanted, strict=True))
+    ]
+    for name, function in (
+        ("precision", sklearn.precision_score), ("recall", sklearn.recall_score)
+    ):  # fmt: skip
+        value = METRICS[f"fallback_{name}"].value(outcomes)
+        assert value is not None
+        assert value.estimate == pytest.approx(function(wanted, said))
 
 
 def test_seconds_leave_out_failed_answers() -> None:
