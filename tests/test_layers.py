@@ -74,6 +74,7 @@ LAYERS = [
         "promptbot.evals.measures",
         "promptbot.evals.outcomes",
         "promptbot.evals.own_metrics",
+        "promptbot.evals.own_predictor",
         "promptbot.evals.records",
         "promptbot.evals.remember",
         "promptbot.evals.report",

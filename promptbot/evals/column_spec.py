@@ -12,6 +12,8 @@ from promptbot.bot.folder import DEFAULT_VARIANT, read_spec, variant_files
 from promptbot.bot.spec import BotSpec, Source
 from promptbot.errors import SpecError, known_words
 from promptbot.evals.matrix import Cell, nested
+from promptbot.evals.own_metrics import is_own
+from promptbot.evals.own_predictor import FUNCTION
 from promptbot.evals.suite_spec import Budget, SuiteSpec, nearest_budget, sorted_budgets
 from promptbot.learn.spec import CAUSAL
 from promptbot.models.providers import PROVIDERS
@@ -40,6 +42,11 @@ class ColumnSpec:
     """Labelled examples of each label; None for what the suite says, and for prompts that show
     none: they are asked once for all budgets."""
 
+    @property
+    def function(self) -> str | None:
+        """The user's own function that answers, as ``rules.py:answer``; None for other columns."""
+        return self.model.removeprefix(FUNCTION) if self.model.startswith(FUNCTION) else None
+
 
 def make_columns(
     spec: SuiteSpec, cells: Sequence[Cell], model: str, bot: Path, source: Source
@@ -59,14 +66,16 @@ def make_columns(
     _check_cells(cells, bot, source)
     known = [DEFAULT_VARIANT, *variant_files(bot)]
     for number, variant in enumerate(spec.variants):
-        if variant not in known:
+        if variant not in known and not is_own(variant):
             raise SpecError(
                 f'the bot has no variant "{variant}".',
                 place=source.place(("variants", number)),
                 hint=known_words("Variants", variant, known),
             )
     models = list(dict.fromkeys(spec.models or [model]))
-    cells = [*(Cell(variant, variant) for variant in dict.fromkeys(spec.variants)), *cells]
+    variants = list(dict.fromkeys(spec.variants))
+    functions = [variant for variant in variants if is_own(variant)]
+    cells = [*(Cell(v, v) for v in variants if v not in functions), *cells]
     columns = [
         ColumnSpec(
             cell.name if len(models) == 1 else f"{cell.name}@{model}",
@@ -77,6 +86,7 @@ def make_columns(
         for model in models
         for cell in cells
     ]
+    columns += [ColumnSpec(name, DEFAULT_VARIANT, FUNCTION + name) for name in functions]
     columns += [
         ColumnSpec(name, DEFAULT_VARIANT, baseline.starts_from(models[0]), baseline=True)
         for name, baseline in spec.baseline.items()
@@ -140,8 +150,9 @@ def _with_budgets(
     budgets = sorted_budgets(spec.budgets)
     found = []
     for column in columns:
-        if not column.baseline and not _reads_pool(
-            read_spec(bot, column.variant, nested(column.settings))
+        if column.function or (
+            not column.baseline
+            and not _reads_pool(read_spec(bot, column.variant, nested(column.settings)))
         ):
             found.append(replace(column, curve=column.name))
             continue

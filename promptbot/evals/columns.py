@@ -14,6 +14,7 @@ from promptbot.data import check_k, content_hash
 from promptbot.errors import ContextOverflow, UserError
 from promptbot.evals.column_spec import ColumnSpec, is_remote_model
 from promptbot.evals.matrix import nested
+from promptbot.evals.own_predictor import FunctionPredictor, load_function
 from promptbot.evals.remember import RememberingEncoder
 from promptbot.evals.runner import Job
 from promptbot.evals.samples import EvalSample
@@ -83,7 +84,10 @@ class Workshop:
             n_together = 1 if self._spec_of(column).method in CAUSAL else N_TOGETHER
         elif not is_remote(column) and not column.model.startswith(SCRIPTED):
             n_together = self.n_together
-        if not column.baseline and self.bot(column, seed).spec.calibration.method == "batch":
+        if (
+            not (column.baseline or column.function)
+            and self.bot(column, seed).spec.calibration.method == "batch"
+        ):
             n_together = None
         return Job(
             column.name,
@@ -102,6 +106,10 @@ class Workshop:
         """
         if column.baseline:
             return self.baseline(column, seed).predictor
+        if column.function:
+            made = self.function(column.function)
+            self.on_model(column.model, made.revision)
+            return made
         from promptbot.chain import load_chain
 
         model = self.model(column.model, seed)
@@ -129,6 +137,16 @@ class Workshop:
         if isinstance(model, TogetherModel) and bot.spec.calibration.method != "batch":
             return TogetherPredictor(chain, model)
         return chain
+
+    def function(self, name: str) -> FunctionPredictor:
+        """Return what answers with a function of the user's.
+
+        Raises:
+            SpecError: It cannot be loaded.
+        """
+        return load_function(
+            name, self.suite.path.parent, self.suite.task, place=str(self.suite.path)
+        )
 
     def model(self, spec: str, seed: int) -> FrozenModel:
         """Return a model; the one that was loaded before is given up for another.

@@ -41,7 +41,7 @@ def _estimate(suite: Suite, workshop: Workshop, column: ColumnSpec) -> Estimate:
     from promptbot.chain import Chain
 
     n_answers = len(suite.samples) * len(suite.spec.seeds) * suite.spec.repeats
-    if column.baseline:
+    if column.baseline or column.function:
         return Estimate(column.name, n_answers)
     step = max(1, len(suite.samples) // N_PROMPTS)
     inputs = [item.sample.input for item in suite.samples[::step][:N_PROMPTS]]

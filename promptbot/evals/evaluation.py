@@ -276,7 +276,9 @@ def _load_models(suite: Suite, workshop: Workshop) -> dict[str, str]:
     """
     asked: dict[str, int] = {}
     for column, seed in schedule(suite):
-        if not column.baseline:
+        if column.function:
+            workshop.function(column.function)
+        elif not column.baseline:
             asked.setdefault(column.model, seed)
     return {spec: workshop.model(spec, seed).revision for spec, seed in reversed(asked.items())}
 

@@ -1,4 +1,4 @@
-"""Metrics that a user writes: a function in a Python file beside the suite.
+"""What a user writes for a suite: functions in a Python file beside it; here, metrics.
 
 ::
 
@@ -48,28 +48,8 @@ def load_own_metric(text: str, base: Path, task: str, place: str) -> Metric:
     Raises:
         SpecError: There is no such file or function, importing it fails, or it is neither.
     """
-    match = FORM.fullmatch(text.strip())
-    if match is None:
-        raise SpecError(
-            f'"{text}" names no metric.',
-            place=place,
-            expected="Expected FILE.py:FUNCTION, as  polite.py:says_please.",
-            hint="Write the file's name, a colon and the function's name.",
-        )
-    file, name = match["file"], match["name"]
-    module = _module(_file(base, file, place), file, place)
-    # Names that begin with an underscore, and what the file imports, are no metrics of its own.
-    own = [
-        key
-        for key, value in vars(module).items()
-        if not key.startswith("_")
-        and (isinstance(value, Metric) or getattr(value, "__module__", "") == module.__name__)
-    ]
-    if name not in vars(module):
-        raise SpecError(
-            f'{file} has no "{name}".', place=place, hint=known_words("It has", name, own)
-        )
-    metric = _metric(name, getattr(module, name), file, place)
+    file, name, found, _ = load_own(text, base, place)
+    metric = _metric(name, found, file, place)
     if metric.task not in (task, "any"):
         raise SpecError(
             f'metric "{metric.name}" is for {metric.task} bots; this is a {task} bot.',
@@ -83,6 +63,46 @@ def load_own_metric(text: str, base: Path, task: str, place: str) -> Metric:
             hint=f"Give yours another name, as  my_{metric.name}.",
         )
     return metric
+
+
+def load_own(text: str, base: Path, place: str) -> tuple[str, str, Any, str]:
+    """Return what a Python file beside a suite holds under a name; importing the file runs it.
+
+    Args:
+        text: As ``polite.py:says_please``.
+        base: The suite's folder; the file lies there or below.
+        place: Where the suite names it, for errors.
+
+    Returns:
+        The file, the name, what it stands for, and the content hash of the file.
+
+    Raises:
+        SpecError: There is no such file or name, or importing the file fails.
+    """
+    match = FORM.fullmatch(text.strip())
+    if match is None:
+        raise SpecError(
+            f'"{text}" names no function of a Python file.',
+            place=place,
+            expected="Expected FILE.py:FUNCTION, as  polite.py:says_please.",
+            hint="Write the file's name, a colon and the function's name.",
+        )
+    file, name = match["file"], match["name"]
+    path = _file(base, file, place)
+    module = _module(path, file, place)
+    # Names that begin with an underscore, and what the file imports, are nothing of its own.
+    own = [
+        key
+        for key, value in vars(module).items()
+        if not key.startswith("_")
+        and (isinstance(value, Metric) or getattr(value, "__module__", "") == module.__name__)
+    ]
+    if name not in vars(module):
+        raise SpecError(
+            f'{file} has no "{name}".', place=place, hint=known_words("It has", name, own)
+        )
+    digest = content_hash(path.read_text("utf-8"))
+    return file, name, getattr(module, name), digest
 
 
 def _file(base: Path, file: str, place: str) -> Path:

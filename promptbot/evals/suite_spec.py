@@ -119,7 +119,8 @@ class SuiteSpec(Settings):
     data: DataSpec
     pool: PoolSpec | None = None
     variants: Annotated[list[Text], Field(min_length=1)] = Field(default=[DEFAULT_VARIANT])
-    """Variants of the bot; ``default`` is bot.yaml as it stands."""
+    """Variants of the bot; ``default`` is bot.yaml as it stands. ``FILE.py:FUNCTION`` is a function
+    of the user's own that answers, from a file beside the suite."""
     matrix: dict[Text, Annotated[list[JsonValue], Field(min_length=1)]] = Field(default={})
     """Further variants: every combination of these settings, as ``{examples.k: [2, 4]}``; the key
     ``variant`` names variants to change. Alone, it stands in place of `variants`."""

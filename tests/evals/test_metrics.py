@@ -218,6 +218,42 @@ def test_the_interval_of_macro_f1_holds_its_estimate() -> None:
     assert value.interval.low < value.estimate < value.interval.high
 
 
+def share_of_true_macro_f1(n_runs: int, n_labels: int, n: int) -> float:
+    """Return how often the interval of macro F1 holds the true one."""
+    rng = np.random.default_rng(2)
+    names = [f"l{i}" for i in range(n_labels)]
+    recall = rng.beta(2.4, 1.6, n_labels)
+    chance = np.zeros((n_labels, n_labels))  # of each target and answer
+    for i in range(n_labels):
+        others = rng.choice(np.delete(np.arange(n_labels), i), 4, replace=False)
+        chance[i, i], chance[i, others] = recall[i], (1 - recall[i]) / 4
+    chance /= n_labels
+    true = float(np.mean(2 * chance.diagonal() / (chance.sum(0) + chance.sum(1))))
+    n_held = 0
+    for _ in range(n_runs):
+        drawn = rng.choice(n_labels**2, n, p=chance.ravel())
+        outcomes = [
+            outcome(names[cell % n_labels], names[cell // n_labels], seconds=i)
+            for i, cell in enumerate(drawn)
+        ]
+        value = METRICS["macro_f1"].value(outcomes)
+        assert value is not None
+        assert value.interval is not None
+        n_held += not value.interval.excludes(true)
+    return n_held / n_runs
+
+
+def test_the_interval_of_macro_f1_holds_the_truth_also_where_labels_have_few_samples() -> None:
+    # Of 77 labels with four samples each a percentile interval holds it in one of three.
+    assert share_of_true_macro_f1(30, 77, 300) >= 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_labels", "n"), [(77, 300), (20, 500), (16, 128)])
+def test_the_interval_of_macro_f1_holds_the_truth_in_300_runs(n_labels: int, n: int) -> None:
+    assert share_of_true_macro_f1(300, n_labels, n) >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 300)
+
+
 @pytest.mark.parametrize("name", ["macro_f1", "micro_f1", "balanced_accuracy"])
 def test_a_few_right_labels_prove_no_metric_of_labels(name: str) -> None:
     # Whichever of them are drawn anew, all are right: a bootstrap alone would say 1 to 1.

@@ -153,7 +153,7 @@ def test_scores_that_cannot_be_read_are_told_with_their_line(make_suite: SuiteMa
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        ("exact, mine.py", r'small.yaml, line 6: "mine.py" names no metric[\s\S]*FILE.py:FUNC'),
+        ("exact, mine.py", r'small.yaml, line 6: "mine.py" names no function[\s\S]*FILE.py:FUNC'),
         ("mien.py:n_words", r"line 6: there is no file mien.py[\s\S]*mine.py"),
         ("mine.py:n_word", r'line 6: mine.py has no "n_word"[\s\S]*Did you mean "n_words"'),
         ("../mine.py:n_words", r"line 6: .*lies outside the suite's folder"),
