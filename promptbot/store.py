@@ -448,7 +448,7 @@ class SafeHistory:
     def __init__(self, store: Store | None, on_failure: Callable[[StoreError], None]) -> None:
         self._store = store
         self._on_failure = on_failure
-        self._messages: dict[str, list[Message]] = {}
+        self._messages: dict[str, list[StoredMessage]] = {}
         self._hidden: set[str] = set()
         """Sessions whose newest turn waits for another in its place."""
 
@@ -464,11 +464,15 @@ class SafeHistory:
 
     def load(self, session: str) -> list[Message]:
         """Return the messages of a session, oldest first."""
-        stored = self._attempt(lambda store: store.load(session))
+        said = self.transcript(session)
+        return _plain(said[: _before_last_turn(said)] if session in self._hidden else said)
+
+    def transcript(self, session: str) -> list[StoredMessage]:
+        """Return the messages of a session with their times, oldest first, hidden ones too."""
+        stored = self._attempt(lambda store: store.transcript(session))
         if stored is not None:
             self._messages[session] = stored
-        said = self._messages.get(session, [])
-        return said[: _before_last_turn(said)] if session in self._hidden else list(said)
+        return list(self._messages.get(session, []))
 
     def append(self, session: str, messages: Sequence[Message], *, stopped: bool = False) -> None:
         """Add messages to a session, or put them in the place of a hidden turn; see `Store`."""
@@ -480,7 +484,11 @@ class SafeHistory:
         if instead:
             del said[_before_last_turn(said) :]
             self._hidden.discard(session)
-        said.extend(messages)
+        now, last = datetime.now(UTC), len(messages) - 1
+        said.extend(
+            StoredMessage(message.role, message.content, now, stopped and number == last)
+            for number, message in enumerate(messages)
+        )
 
     @contextlib.contextmanager
     def hidden_last_turn(self, session: str) -> Iterator[None]:
@@ -502,7 +510,7 @@ class SafeHistory:
         said = self._messages.get(session, [])
         first = _before_last_turn(said)
         taken, self._messages[session] = said[first:], said[:first]
-        return taken
+        return _plain(taken)
 
     def delete(self, session: str) -> None:
         """Forget a session."""
@@ -525,7 +533,7 @@ class SafeHistory:
         Raises:
             InputError: Another session has that name.
         """
-        messages = self.load(session)
+        messages = self.transcript(session)
         self._attempt(lambda store: store.copy(session, new))
         self._messages[new] = messages
 
@@ -538,6 +546,10 @@ class SafeHistory:
             self._store = None
             self._on_failure(error)
             return None
+
+
+def _plain(messages: Sequence[Message]) -> list[Message]:
+    return [Message(message.role, message.content) for message in messages]
 
 
 def _name_is_taken(name: str) -> InputError:

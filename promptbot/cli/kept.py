@@ -116,14 +116,10 @@ def save(talk: Talk, argument: str) -> None:
 
     file = _path(argument)
     form = next((form for form in FORMATS if file.suffix == f".{form}"), None)
-    store = talk.history.store
     if form is None:
         talk.tell("Give a file that ends with .json, .md or .html.")
         return
-    if store is None:
-        talk.tell("Only a stored conversation can be saved, and this one is not stored.")
-        return
-    messages = store.transcript(talk.session.name)
+    messages = talk.history.transcript(talk.session.name)
     if not messages:
         talk.tell("There is nothing to save yet: say something first.")
         return

@@ -105,8 +105,10 @@ def run(
     store = None
     if session is not None or at_terminal:
         store = Store(db, bot=loaded.name)
-    if session is not None and store is not None:
+    if store is not None and session is not None:
         check_same_bot(store, session, loaded.name, db)
+    elif store is not None and db is not None:
+        store.sessions(limit=1)  # what was asked for and cannot be had is told at once
     if at_terminal:
         again = shlex.join(["promptbot", "run", bot, *(["--db", db] if db else [])])
         status = _talk(loaded, store, model, session, seed, bot, again, turns)

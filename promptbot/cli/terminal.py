@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from promptbot.bot.folder import Bot
     from promptbot.interfaces import FrozenModel
     from promptbot.session import Session
+    from promptbot.store import StoredMessage
     from promptbot.turn_file import TurnFile
     from promptbot.types import Message, Reply
 
@@ -309,7 +310,7 @@ class Talk:
         session = self.session
         session.name, session.last = name, None
         self._unanswered = None
-        messages = self._stored_messages(name)
+        messages = self.history.transcript(name)
         self._n_turns = sum(message.role == "user" for message in messages)
         self._spoke = self._spoke or self._n_turns > 0
         if shown:
@@ -417,7 +418,7 @@ class Talk:
             self.console.print(Padding(text, (0, 0, 0, len(INDENT)), expand=False))
         self.console.print()
         if self._resumed:
-            messages = self._stored_messages(self._resumed)
+            messages = self.history.transcript(self._resumed)
             self._n_turns = sum(message.role == "user" for message in messages)
             self._show_resumed(self._resumed, messages)
 
@@ -425,7 +426,7 @@ class Talk:
         """Show a message as it stands where it was typed."""
         self.console.print(asked_text(text))
 
-    def _show_resumed(self, name: str, messages: Sequence[Message]) -> None:
+    def _show_resumed(self, name: str, messages: Sequence[StoredMessage]) -> None:
         if not messages:
             self.tell(f"A new conversation: {name}.")
             return
@@ -436,15 +437,8 @@ class Talk:
                 self.console.print(shown)
             else:
                 self.show(ReplyMarkdown(visible(message.content)))
-        if getattr(messages[-1], "stopped", False):
+        if messages[-1].stopped:
             self.tell("— stopped")
-
-    def _stored_messages(self, name: str) -> Sequence[Message]:
-        """Return what was said, marked where it was stopped; one reading of the store."""
-        if store := self.history.store:
-            with contextlib.suppress(StoreError):
-                return store.transcript(name)
-        return self.history.load(name)
 
     def _show_below(self, said: str) -> None:
         """Show what belongs to a reply and is not its text."""
@@ -460,7 +454,7 @@ class Talk:
 
     def _show_failures(self) -> None:
         while self._failures:
-            self.show(error_text(self._failures.pop()).append(f"\n{NOT_KEPT}"))
+            self.show(error_text(self._failures.pop()).append(f"\n{NOT_KEPT} /save FILE keeps it."))
 
     def _take_leave(self) -> None:
         session = self._loading.ready()

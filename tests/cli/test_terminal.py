@@ -376,16 +376,31 @@ def test_a_home_that_cannot_be_written_costs_a_warning(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     env = {"XDG_DATA_HOME": str(tmp_path / "file")}
-    with Screen([*PROMPTBOT, "run", shop, "--model", script("One.", "Two.")], env=env) as screen:
+    command = [*PROMPTBOT, "run", shop, "--model", script("One.", "Two.")]
+    with Screen(command, env=env, cwd=tmp_path) as screen:
         screen.expect("leaves.")
         screen.write("first")
         screen.expect("One.")
         screen.expect("goes on in memory")
         screen.write("second")
         screen.expect("Two.")
+        assert screen.shown("/save talk.json") == ["  Saved 4 messages to talk.json."]
         screen.send(CTRL_D)
         assert screen.wait() == 0
         assert screen.text.count("error:") == 1
+    saved = json.loads((tmp_path / "talk.json").read_text())["messages"]
+    assert [message["content"] for message in saved] == ["first", "One.", "second", "Two."]
+
+
+def test_a_database_that_was_asked_for_and_cannot_be_opened_is_told_at_once(
+    shop: str, script: ScriptMaker, tmp_path: Path
+) -> None:
+    (tmp_path / "own.db").write_text("not a database at all " * 100)
+    command = [*PROMPTBOT, "run", shop, "--model", script("One.")]
+    with Screen([*command, "--db", f"sqlite:///{tmp_path}/own.db"]) as screen:
+        assert screen.wait() == 2
+        assert "not a database" in screen.text
+        assert "Traceback" not in screen.text
 
 
 def test_conversations_are_listed_resumed_renamed_and_saved(shop: str, tmp_path: Path) -> None:
