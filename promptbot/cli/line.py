@@ -13,6 +13,7 @@ from prompt_toolkit.filters import Condition, completion_is_selected, is_searchi
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.styles import Style
 
 from promptbot.cli.commands import COMMANDS, is_command
@@ -120,6 +121,13 @@ def _keys() -> KeyBindings:
             event.current_buffer.reset()
         else:
             event.app.exit(exception=KeyboardInterrupt())
+
+    # Ctrl-C that is no key, as it comes while a line is begun or has just been sent: there it must
+    # not end what has ended, as prompt_toolkit's own would.
+    @keys.add(Keys.SIGINT)
+    def interrupt(event: KeyPressEvent) -> None:
+        if event.app.future and not event.app.future.done():
+            clear_or_interrupt(event)
 
     return keys
 

@@ -95,6 +95,11 @@ def main() -> None:
         print_error(error)
         sys.exit(error.exit_status)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            from promptbot.cli.style import explained, print_error
+
+            print_error(explained(error))
+            sys.exit(2)
         if error.errno != errno.ENOSPC:
             raise
         print("error: the output cannot be written: no space is left there.", file=sys.stderr)

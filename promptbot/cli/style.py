@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import sys
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ SIGN = "› "
 
 NOT_KEPT = "The conversation goes on in memory; it is lost when you leave."
 """What follows when the store fails."""
+
+_PACKAGE = Path(__file__).parents[1]
 
 # Marks of direction stay, which Hebrew and Arabic need; embeddings and overrides (U+202A to U+202E)
 # show words in another order than they are written, to the end of the line and beyond.
@@ -88,6 +93,26 @@ def print_error(error: PromptbotError) -> None:
         make_console(stderr=True).print(error_text(error))
     else:
         print(f"error: {error}", file=sys.stderr)
+
+
+def explained(error: Exception) -> PromptbotError:
+    """Return an error that promptbot did not foresee as one line that a person can report."""
+    from promptbot.errors import InputError, PromptbotError
+
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return InputError(
+            "this name is longer than that of a file may be.",
+            place=shorten(str(error.filename), 60),
+            hint="Give a shorter one.",
+        )
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if _PACKAGE in Path(frame.filename).parents] or frames
+    return PromptbotError(
+        f"{type(error).__name__}: {error}",
+        place=f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else None,
+        expected="promptbot did not foresee this.",
+        hint="Please report it with these lines; what was said before is kept.",
+    )
 
 
 def error_text(error: PromptbotError) -> Text:

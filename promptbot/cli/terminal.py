@@ -28,6 +28,7 @@ from promptbot.cli.style import (
     SIGN,
     asked_text,
     error_text,
+    explained,
     make_console,
     shorten,
     visible,
@@ -194,6 +195,8 @@ class Talk:
                 if self._loading.error is error:
                     raise
                 return screen.text, False, error
+            except Exception as error:  # one reply, and not the conversation
+                return screen.text, False, explained(error)
         return screen.text, False, None
 
     def _shown_ahead(self, screen: MarkdownStream) -> contextlib.AbstractContextManager[object]:
@@ -400,12 +403,16 @@ class Talk:
                 self.tell("Ctrl-C once more, or Ctrl-D, leaves.")
 
     def _run(self, line: str) -> None:
-        """Do what a command says; Ctrl-C ends that, and not the conversation."""
+        """Do what a command says; Ctrl-C or a mistake ends that, and not the conversation."""
         try:
             with noted_interrupts(_UNBROKEN):
                 run_command(self, line)
         except KeyboardInterrupt:
             self.tell("— stopped")
+        except (PromptbotError, EOFError, Leave):
+            raise
+        except Exception as error:
+            self.show(error_text(explained(error)))
 
     def _greet(self) -> None:
         details = f"  variant {self.bot.variant}, model {self._model}"

@@ -21,11 +21,13 @@ from promptbot.turn_file import TurnFile
 
 
 class SlowModel(ScriptedModel):
-    """A scripted model with a pause before each word, which fails when it is asked to."""
+    """A scripted model with a pause before each word, which fails or breaks when it is asked to."""
 
     def _stream(self, messages: Any, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         if messages[-1].content == "fail":
             raise ProviderError("the server is down.", place="slow", hint="Try again later.")
+        if messages[-1].content == "break":
+            raise ZeroDivisionError("nobody foresaw this")
         for chunk in super()._stream(messages, *args, **kwargs):
             time.sleep(0.05 if messages[-1].content == "count" else 0)
             yield chunk

@@ -90,6 +90,21 @@ def test_our_own_mistakes_keep_their_traceback(cli: Cli, monkeypatch: pytest.Mon
         cli("bots")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "SHOP", "--model", "NAME"], ["replay", "NAME.jsonl"], ["eval", "NAME"]],
+    ids=["model", "transcript", "suite"],
+)
+def test_a_name_longer_than_a_files_is_the_users_mistake(
+    cli: Cli, shop: str, arguments: list[str]
+) -> None:
+    long = "a" * 300
+    result = cli(*(word.replace("SHOP", shop).replace("NAME", long) for word in arguments))
+    assert result.status == 2
+    assert "longer than that of a file may be" in result.err
+    assert long not in result.err
+
+
 def test_a_reader_that_leaves_early_is_no_error(shop: str, script: ScriptMaker) -> None:
     model = script({"match": "", "text": "An answer. " * 2000})
     command = f'yes | "{sys.executable}" -m promptbot run "{shop}" --model "{model}" | head -n 2'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import signal
@@ -12,14 +13,18 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyPress
+from prompt_toolkit.output import DummyOutput
 from rich.console import Console
 
 import promptbot.store
 from promptbot.cli import kept
 from promptbot.cli.interrupts import Working, noted_interrupts
 from promptbot.cli.keyboard import typed_text
+from promptbot.cli.line import make_line
 from promptbot.cli.markdown import MarkdownStream
 from promptbot.cli.terminal import _UNBROKEN, Talk
 from promptbot.store import SafeHistory, Store, StoredSession
@@ -295,6 +300,44 @@ def test_ctrl_c_at_the_beginning_or_end_of_a_spinner_leaves_neither_spinner_nor_
         assert pressed.is_set()
     assert "Traceback" not in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_behind_enter_ends_nothing_that_has_ended(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with create_pipe_input() as source, create_app_session(input=source, output=DummyOutput()):
+        line = make_line(lambda width: "", lambda command, typed: [], lambda text: text)
+
+        sent = []
+
+        def interrupt_when_it_has_ended() -> None:
+            if line.app.future is None:
+                line.app.key_processor.send_sigint()
+                sent.append(True)
+            else:
+                asyncio.get_running_loop().call_soon(interrupt_when_it_has_ended)
+
+        def send() -> None:
+            asyncio.get_running_loop().call_soon(line.app.exit, "sent")
+            asyncio.get_running_loop().call_soon(interrupt_when_it_has_ended)
+
+        assert line.prompt(pre_run=send) == "sent"
+    assert sent
+    assert not caplog.records, "asyncio writes the traceback of what a key did"
+
+
+def test_what_nobody_foresaw_ends_a_reply_or_a_command_and_not_the_conversation(shop: str) -> None:
+    with Screen([sys.executable, SLOW_TALK, shop]) as screen:
+        assert screen.shown("hello") == ["  All right."]
+        told = screen.shown("break")
+        assert "ZeroDivisionError: nobody foresaw this" in told[0]
+        assert "Please report it" in told[2]
+        screen.ready()
+        screen.send("/model " + "a" * 300 + ENTER)
+        screen.expect("Give a shorter one.")
+        assert screen.shown("thanks") == ["  All right."]
+        assert len(Store().load("slow-fox-10")) == 4
+        assert "Traceback" not in screen.raw.decode()
 
 
 def test_ctrl_c_ends_a_command_and_not_the_conversation(shop: str, tmp_path: Path) -> None:
