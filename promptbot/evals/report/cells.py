@@ -19,14 +19,17 @@ def number(metric: Metric, value: float) -> str:
 
 
 def estimate(metric: Metric, value: Value | None) -> tuple[str, str]:
-    """Return a metric's estimate and its interval; empty texts where there is none."""
+    """Return a metric's estimate and its interval; empty texts where it has none."""
     if value is None:
         return "", ""
     interval = value.interval
-    bounds = (
-        f"{number(metric, interval.low)} to {number(metric, interval.high)}" if interval else ""
+    if interval is None:
+        # A mean of few values, or of values that hardly differ; other metrics have none at all.
+        return number(metric, value.estimate), "no interval" if metric.has_scores else ""
+    return (
+        number(metric, value.estimate),
+        f"{number(metric, interval.low)} to {number(metric, interval.high)}",
     )
-    return number(metric, value.estimate), bounds
 
 
 def difference(comparison: Comparison, scale: Scale) -> str:

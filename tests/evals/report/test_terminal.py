@@ -8,7 +8,10 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from promptbot.evals.metrics.metric import Metric, Outcome
+from promptbot.evals.report.cells import estimate
 from promptbot.evals.report.terminal import SideBySide
+from promptbot.types import Prediction, Sample
 
 CELL = "27.2% to 43.6%"
 
@@ -38,3 +41,14 @@ def test_long_names_are_folded_and_numbers_are_not() -> None:
     text = table(40, ["default@openai:some-model-of-a-long-name"])
     assert text.count(CELL) == 2
     assert "".join(text.split()).startswith("default@openai:some-mode")
+
+
+def test_a_mean_of_equal_grades_is_told_without_an_interval_and_says_so() -> None:
+    grades = Metric("good", "", "score", score=lambda outcome: outcome.seconds)
+    outcomes = [
+        Outcome(Sample(str(i), "?", ""), str(i), "", Prediction("x"), 5.0) for i in range(30)
+    ]
+    assert estimate(grades, grades.value(outcomes)) == ("5.000", "no interval")
+    whole = Metric("distinct", "", "score", whole=lambda outcomes: 0.5)
+    assert estimate(whole, whole.value(outcomes)) == ("0.500", "")
+    assert estimate(grades, None) == ("", "")
