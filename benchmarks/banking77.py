@@ -36,7 +36,7 @@ from promptbot.chain import Chain, load_chain
 from promptbot.data import content_hash
 from promptbot.evals.columns import draw_examples
 from promptbot.evals.samples import EvalSample, read_samples
-from promptbot.evals.stats import wilson
+from promptbot.evals.stats import holm, mcnemar_exact, wilson
 from promptbot.evals.suite_spec import FieldsSpec, RowsSpec
 from promptbot.models.encoder import load_encoder
 from promptbot.models.registry import load_model
@@ -204,22 +204,30 @@ def scores_of(
     }
 
 
-def accuracy(lines: Sequence[Mapping[str, Any]], scores: NDArray[np.float64]) -> str:
-    """Return how often the likeliest label is the right one, with its interval."""
-    labels = lines[0]["labels"]
-    n_right = sum(
-        labels[best] == line["target"] for best, line in zip(scores.argmax(1), lines, strict=True)
-    )
-    between = wilson(n_right, len(lines))
-    return f"{n_right / len(lines):.0%} ({between.low:.0%} to {between.high:.0%})"
+def hits(lines: Sequence[Mapping[str, Any]], scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return where the likeliest label is the right one.  # (n_samples,)"""
+    targets = [line["labels"].index(line["target"]) for line in lines]
+    return np.asarray(scores.argmax(1) == targets)
+
+
+def share(right: NDArray[np.bool_]) -> str:
+    """Return how many are right, with the interval."""
+    between = wilson(int(right.sum()), len(right))
+    return f"{right.mean():.0%} ({between.low:.0%} to {between.high:.0%})"
 
 
 def table(folder: Path, samples: Sequence[Sample], n_dear: int) -> None:
-    """Print the cells that are complete for these samples as a table of Markdown."""
+    """Print the cells that are complete for these samples as a table of Markdown.
+
+    The column p compares a row's `none` with the first row's by McNemar's exact test, Holm over
+    all rows.
+    """
     prior = json.loads((folder / "pmi.json").read_text(encoding="utf-8"))
     heads = [*CHEAP, *(f"{method} ({n_dear})" for method in DEAR)]
-    print("| selector | k | order | label shown | " + " | ".join(heads) + " | tokens |")
-    print("|---|---|---|---|" + "---|" * (len(heads) + 1))
+    print("| selector | k | order | label shown | " + " | ".join(heads) + " | p | tokens |")
+    print("|---|---|---|---|" + "---|" * (len(heads) + 2))
+    rows: list[list[str]] = []
+    plain: list[NDArray[np.bool_]] = []
     for cell in cells():
         lines = complete(file_of(folder, cell, "none"), samples)
         if not lines:
@@ -227,13 +235,21 @@ def table(folder: Path, samples: Sequence[Sample], n_dear: int) -> None:
         shown = sum(line["target"] in line["shown"] for line in lines) / len(lines)
         tokens = sum(line["n_prompt_tokens"] for line in lines) / len(lines)
         scores = scores_of(lines, prior)
-        figures = [accuracy(lines, scores[method]) for method in CHEAP]
+        plain.append(hits(lines, scores["none"]))
+        figures = [share(hits(lines, scores[method])) for method in CHEAP]
         for method in DEAR:
             asked = complete(file_of(folder, cell, method), samples[:n_dear])
             calibrated = np.array([line["calibrated"] for line in asked], dtype=np.float64)
-            figures.append(accuracy(asked, calibrated) if asked else "")
-        row = [cell.selector, cell.k, cell.order, f"{shown:.0%}", *figures, f"{tokens:.0f}"]
-        print("| " + " | ".join(map(str, row)) + " |")
+            figures.append(share(hits(asked, calibrated)) if asked else "")
+        row = [cell.selector, str(cell.k), cell.order, f"{shown:.0%}", *figures]
+        rows.append([*row, f"{tokens:.0f}"])
+    p_values = [
+        mcnemar_exact(int((plain[0] & ~other).sum()), int((other & ~plain[0]).sum()))
+        for other in plain[1:]
+    ]
+    told = ["", *("<0.001" if p < 0.001 else f"{p:.3f}" for p in holm(p_values))]
+    for row, p in zip(rows, told, strict=True):
+        print("| " + " | ".join([*row[:-1], p, row[-1]]) + " |")
 
 
 def complete(file: Path, samples: Sequence[Sample]) -> list[dict[str, Any]]:
