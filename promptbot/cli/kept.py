@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from promptbot.cli.names import check_session_name, new_session_name
 from promptbot.errors import PromptbotError, StoreError, known_words
+from promptbot.types import Message
 
 if TYPE_CHECKING:
     from promptbot.cli.terminal import Talk
@@ -143,12 +144,19 @@ def load(talk: Talk, argument: str) -> None:
     if not argument:
         talk.tell("Give a .json of /save, or a .jsonl of --transcript.")
         return
-    turns = read_turns(_path(argument))
-    name, own = _new_name(talk), talk.bot.own_texts
-    for turn in turns:
+    own = talk.bot.own_texts
+    turns = [
         # The file may come from a bot that kept what this one does not.
-        heard = replace(turn, user=talk.hear(turn.user), reply=talk.hear(turn.reply, own))
-        talk.history.append(name, heard.messages, stopped=turn.stopped)
+        replace(turn, user=talk.hear(turn.user), reply=talk.hear(turn.reply, own))
+        for turn in read_turns(_path(argument))
+    ]
+    name, messages = _new_name(talk), list[Message]()
+    for turn in turns:
+        messages += turn.messages
+        if turn.stopped:  # which is marked at the end of what is written at once
+            talk.history.append(name, messages, stopped=True)
+            messages = []
+    talk.history.append(name, messages)
     talk.switch_to(name, shown=True)
 
 

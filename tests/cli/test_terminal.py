@@ -628,6 +628,32 @@ def test_what_is_loaded_from_a_file_is_heard_first(make_bot: BotMaker, tmp_path:
     ]
 
 
+def test_a_long_file_is_loaded_at_once_and_stopped_replies_stay_marked(tmp_path: Path) -> None:
+    class CountingStore(Store):
+        n_writes = 0
+
+        def append(self, *args: Any, **kwargs: Any) -> None:
+            self.n_writes += 1
+            super().append(*args, **kwargs)
+
+    turns = [{"user": f"q{n}", "reply": f"a{n}", "stopped": n == 50} for n in range(200)]
+    file = tmp_path / "talk.jsonl"
+    file.write_text("".join(json.dumps(turn) + "\n" for turn in turns))
+    store = CountingStore(bot="shop")
+    named: list[str] = []
+    talk = SimpleNamespace(
+        history=SafeHistory(store, pytest.fail),
+        bot=SimpleNamespace(own_texts=[]),
+        hear=lambda text, own=(): text,
+        switch_to=lambda name, shown: named.append(name),
+    )
+    kept.load(cast(Talk, talk), str(file))
+    said = store.transcript(named[0])
+    assert [m.content for m in said] == [t[k] for t in turns for k in ("user", "reply")]
+    assert [n for n, message in enumerate(said) if message.stopped] == [101]
+    assert store.n_writes == 2
+
+
 def test_files_of_nobody_known_and_conversations_without_a_word(shop: str, tmp_path: Path) -> None:
     with Screen([sys.executable, SLOW_TALK, shop], cwd=tmp_path) as screen:
         assert screen.shown("/save talk.md") == [
