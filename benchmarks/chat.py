@@ -1,7 +1,7 @@
 """What a conversation costs, beside the bars that it has to keep: ``python -m benchmarks.chat``.
 
 - ``first token``: seconds to the first token at turn 20 beside those at turn 2 of one conversation
-  with a window of 1,000 tokens and the embedded model; both after the same number of new tokens,
+  with buffer memory and the embedded model; both after the same number of new tokens,
   medians over conversations.
 - ``open``: opening a store of 10,000 sessions and 200,000 turns and reading one session of it,
   beside an empty store: in a process that has used SQLAlchemy before, and as a process of its own,
@@ -46,7 +46,7 @@ ROOT = Path(__file__).parent.parent
 
 BOT = """\
 name: talk
-memory: {kind: window, max_tokens: 1000}
+memory: {kind: buffer}
 decoding: {temperature: 0.0, max_new_tokens: 12}
 """
 LONG_BOT = """\
