@@ -25,6 +25,7 @@ import multiprocessing
 import os
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -141,7 +142,7 @@ class LabelWork:
 def measure_labels(
     folder: Path, data: Path, work: LabelWork, n_for_harness: int | None
 ) -> dict[str, float]:
-    """Print both speeds, their ratio, and the largest difference of log-likelihoods; return them.
+    """Print both speeds, their ratio, and differences of log-likelihoods; return them.
 
     Args:
         folder: For files.
@@ -172,21 +173,30 @@ def measure_labels(
     print(f"lm-evaluation-harness  {their_rate:8.2f} samples/s")
     print(f"ratio                  {ours_rate / their_rate:8.1f}")
     checked = range(0, len(prompts), max(1, len(prompts) // 50))
-    largest = max(
+    differences = [
         abs(score.logprob - loglikelihood)
         for number in checked
         for score, loglikelihood in zip(
             chain.model.score(prompts[number], labels), theirs[number], strict=True
         )
+    ]
+    largest, median = max(differences), statistics.median(differences)
+    print(
+        f"difference of {len(differences)} log-likelihoods: {largest:.1e} at most, "
+        f"median {median:.1e}"
     )
-    print(f"largest difference of {len(checked) * len(labels)} log-likelihoods: {largest:.1e}")
     said = list(answers(summary, list(chain.bot.spec.labels)))[: len(prompts)]
     same = sum(
         one == max(range(len(labels)), key=theirs[number].__getitem__)
         for number, one in enumerate(said)
     )
     print(f"same answer on {same} of {len(prompts)} samples")
-    return {"ours": ours_rate, "theirs": their_rate, "largest_difference": largest}
+    return {
+        "ours": ours_rate,
+        "theirs": their_rate,
+        "largest_difference": largest,
+        "median_difference": median,
+    }
 
 
 def write_labels_suite(folder: Path, data: Path, work: LabelWork) -> Suite:

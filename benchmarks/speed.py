@@ -168,7 +168,8 @@ def labels(harness: Path, selector: str) -> Iterator[Bar]:
     bar = 20 if selector == "fixed" else 10
     yield Bar(work, f"{ours:.1f} samples/s", beside, ours / theirs, bar)
     worst, name = found["largest_difference"], "largest difference of these log-likelihoods"
-    yield Bar(name, f"{worst:.1e} nats", "-", worst, 1e-4, at_most=True, unit="nats")
+    beside = f"median {found['median_difference']:.1e} nats"
+    yield Bar(name, f"{worst:.1e} nats", beside, worst, 1e-4, at_most=True, unit="nats")
 
 
 def encoders() -> Iterator[Bar]:
