@@ -105,6 +105,12 @@ def load_own(text: str, base: Path, place: str) -> tuple[str, str, Any, str]:
     return file, name, getattr(module, name), digest
 
 
+def check_function(found: object, what: str, place: str, expected: str, hint: str) -> None:
+    """Raise SpecError where what a file holds is no function; classes are none."""
+    if not callable(found) or isinstance(found, type):
+        raise SpecError(f"{what} is {repr(found)[:60]}.", place=place, expected=expected, hint=hint)
+
+
 def _file(base: Path, file: str, place: str) -> Path:
     folder = base.resolve()
     path = (folder / file).resolve()
@@ -159,13 +165,8 @@ def _metric(name: str, found: Any, file: str, place: str) -> Metric:
                 hint="Give it a function of one Outcome as score, or of all of them as scores.",
             )
         return found
-    if not callable(found) or isinstance(found, type):
-        raise SpecError(
-            f'{file}: "{name}" is {repr(found)[:60]}.',
-            place=place,
-            expected="Expected a function that takes an Outcome, or a Metric.",
-            hint="See docs/metrics.md.",
-        )
+    expected = "Expected a function that takes an Outcome, or a Metric."
+    check_function(found, f'{file}: "{name}"', place, expected, "See docs/metrics.md.")
     about = (found.__doc__ or "").strip().partition("\n")[0].rstrip(".")
     return Metric(name, about or f"{file}:{name}", "score", score=_checked(found, f"{file}:{name}"))
 

@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from promptbot.errors import SpecError
-from promptbot.evals.own_metrics import load_own
+from promptbot.evals.own_metrics import check_function, load_own
 from promptbot.types import Prediction, Sample
 
 FUNCTION = "python:"
@@ -67,11 +66,6 @@ def load_function(text: str, base: Path, task: str, place: str) -> FunctionPredi
         SpecError: There is no such file or function, or importing it fails.
     """
     file, name, found, revision = load_own(text, base, place)
-    if not callable(found) or isinstance(found, type):
-        raise SpecError(
-            f'{file}: "{name}" is {repr(found)[:60]}.',
-            place=place,
-            expected="Expected a function that takes the input and returns the answer.",
-            hint="See docs/evaluation.md.",
-        )
+    expected = "Expected a function that takes the input and returns the answer."
+    check_function(found, f'{file}: "{name}"', place, expected, "See docs/evaluation.md.")
     return FunctionPredictor(found, text, task, revision)

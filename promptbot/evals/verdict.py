@@ -301,9 +301,8 @@ def _detectable_after(clusters: Clusters, test: str, largest: float, level: floa
     """Return the smallest difference that the samples show, given how often columns differed."""
     m = len(clusters.sums)
     n_differ = int((clusters.sums != 0).sum())
-    if (
-        test == "mcnemar" or clusters.n_uncommon < FEW
-    ):  # a small standard error would be luck, not precision
+    # With few that differ a small standard error would be luck, not precision.
+    if test == "mcnemar" or clusters.n_uncommon < FEW:
         share = detectable_share(m, (n_differ + 1) / (m + 2), alpha=level, power=POWER)
         return None if share is None else share * largest
     if 2.0 ** (1 - m) > level:  # no flip of so few signs is as rare as that

@@ -14,6 +14,7 @@ from typing import Any
 
 from promptbot.errors import ModelError
 from promptbot.learn.probe import INVERSE_PENALTY, fit_regression
+from promptbot.models.encoder import mean_over_tokens
 
 POOLING_FILE = Path("1_Pooling") / "config.json"
 """Where sentence-transformers says what becomes of a text's tokens."""
@@ -106,11 +107,7 @@ def _read_the_mean(model: Any) -> None:
     def mean(_: Any, given: tuple[Any, ...], named: Mapping[str, Any], outputs: Any) -> Any:
         hidden = outputs.last_hidden_state  # (n_texts, n_tokens, width)
         mask = named.get("attention_mask")
-        if mask is None:
-            pooled = hidden.mean(1)
-        else:
-            weights = mask[..., None].to(hidden.dtype)
-            pooled = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+        pooled = hidden.mean(1) if mask is None else mean_over_tokens(hidden, mask)
         outputs.last_hidden_state = pooled[:, None].expand(hidden.shape)
         if "pooler_output" in outputs:
             outputs.pooler_output = pooled

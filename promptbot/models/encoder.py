@@ -281,10 +281,19 @@ class TransformersEncoder:
                 )
                 # (batch, n_tokens, dimension)
                 hidden = self._model(input_ids=padded, attention_mask=seen).last_hidden_state
-                mask = seen[..., None].to(hidden.dtype)
-                mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
-                vectors[batch] = mean.numpy()
+                vectors[batch] = mean_over_tokens(hidden, seen).numpy()
         return _unit(vectors)
+
+
+def mean_over_tokens(hidden: Any, mask: Any) -> Any:
+    """Return the mean over the tokens that a torch mask leaves.  # (n_texts, width)
+
+    Args:
+        hidden: Vectors of tokens.  # (n_texts, n_tokens, width)
+        mask: 1 for tokens, 0 for what fills a text up.  # (n_texts, n_tokens)
+    """
+    weights = mask[..., None].to(hidden.dtype)
+    return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
 def _batches_of_like_length(lengths: Sequence[int]) -> Iterator[list[int]]:

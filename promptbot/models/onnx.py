@@ -138,9 +138,8 @@ class OnnxNetwork:
 
     reads_trees = True
     n_at_once = 128
-    n_ahead = (
-        16  # one more token costs a fifteenth of a pass, in which weights are what is waited for
-    )
+    # One more token costs a fifteenth of a pass, in which weights are what is waited for.
+    n_ahead = 16
     takes_threads = True
 
     def __init__(
