@@ -1,8 +1,8 @@
 """How many planted wrong labels `promptbot data` names, and how many that it names were planted.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.label_errors [--planted 500] [--rows 10003] [--seed 0]
+    OMP_NUM_THREADS=1 python -m benchmarks.label_errors [clinc150] [--planted 500] [--seed 0]
 
-Training messages of BANKING77, of which some get another of the 77 labels, drawn at random; then
+Training messages of a public set, of which some get another of its labels, drawn at random; then
 the same steps as in the command: near duplicates, vectors of the embedded encoder, confident
 learning. Rows that are wrong in the data set itself count against the precision.
 """
@@ -20,19 +20,21 @@ from promptbot.evals.data_care import DataRow, find_twins
 from promptbot.learn.label_errors import find_label_errors
 from promptbot.models.encoder import load_encoder
 
-DATA = Path("../shared/data/banking77/train.jsonl")
+DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 
 
 def main() -> None:
     """Plant, look for it, and print the shares with Wilson intervals."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", nargs="?", default="banking77", choices=("banking77", "clinc150"))
     parser.add_argument("--planted", type=int, default=500, help="rows that get a wrong label")
-    parser.add_argument("--rows", type=int, default=10_003, help="rows of the file, at random")
+    parser.add_argument("--rows", type=int, help="rows of the file, at random; all by default")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     rng = random.Random(given.seed)
-    values = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines()]
-    values = rng.sample(values, min(given.rows, len(values)))
+    lines = (DATA / given.data / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    values = [json.loads(line) for line in lines]
+    values = rng.sample(values, min(given.rows or len(values), len(values)))
     names = sorted({value["label"] for value in values})
     planted = set(rng.sample(range(len(values)), given.planted))
     labels = [

@@ -318,7 +318,9 @@ def test_the_embedded_encoder_is_no_checkpoint_to_train(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_a_real_encoder_learns_from_ten_examples_a_label(tmp_path: Path, method: Method) -> None:
+def test_a_real_encoder_learns_from_ten_examples_a_label_in_the_memory_that_was_told(
+    tmp_path: Path, method: Method
+) -> None:
     from promptbot.evals.suite import load_suite
     from promptbot.evals.trained import train, with_baselines
 
@@ -327,9 +329,14 @@ def test_a_real_encoder_learns_from_ten_examples_a_label(tmp_path: Path, method:
     monkey = pytest.MonkeyPatch()
     monkey.setattr(tuned, "recipe", RECIPE)
     monkey.setenv("XDG_CACHE_HOME", str(tmp_path))
-    [found] = train(with_baselines(suite, {method: spec}))
+    told: list[int] = []
+    measured = with_baselines(suite, {method: spec})
+    [found] = train(measured, on_memory=lambda _, n_bytes: told.append(n_bytes))
     monkey.undo()
     assert sum(found.scores) / len(found.scores) > 0.75
+    took = found.baseline.train_bytes
+    assert took is not None
+    assert told[0] / 3 < took <= told[0]
 
 
 @pytest.mark.parametrize("method", METHODS)
