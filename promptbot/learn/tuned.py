@@ -510,11 +510,11 @@ def _out_of_memory(method: str, place: str) -> ModelError:
     return ModelError(
         "the memory does not suffice for this training.",
         place=place,
-        hint={
-            "lora": "Take a smaller model such as teacher, or method: linear_probe.",
-            "causal_lm": "Take method: causal_lora, or a smaller model.",
-            "causal_lora": "Take a smaller model, or let the template show fewer notes.",
-        }.get(method, "Take method: lora, a smaller model such as teacher, or linear_probe."),
+        hint=(
+            "Take a smaller model, or let the template show fewer notes."
+            if method in CAUSAL
+            else "Take method: linear_probe, or a smaller model such as teacher."
+        ),
     )
 
 

@@ -216,7 +216,7 @@ def test_longer_texts_and_all_weights_take_more_memory(base: Path) -> None:
     def needed(method: str, n_tokens: int) -> int:
         return tuned.memory_needed(base, method, 100, n_tokens)
 
-    assert needed("lora", 50) < needed("sequence_classification", 50)
+    assert needed("lora", 1) < needed("sequence_classification", 1)  # what texts take counts less
     assert needed("lora", 50) < needed("lora", 200)
     short, longer = "my card", "my card is lost again"
     assert tuned.longest(base, [longer, short]) == tuned.longest(base, [longer])
@@ -248,7 +248,7 @@ def test_an_architecture_without_a_head_is_named(tmp_path: Path, model_type: str
 
 @pytest.mark.parametrize(
     ("method", "smaller"),
-    [("sequence_classification", "method: lora"), ("lora", "method: linear_probe")],
+    [("sequence_classification", "method: linear_probe"), ("lora", "method: linear_probe")],
 )
 def test_memory_that_does_not_suffice_says_what_to_try(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Method, smaller: str
