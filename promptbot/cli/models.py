@@ -19,15 +19,22 @@ def about() -> None:
 @models.command()
 def info(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="embedded, a folder, hf:OWNER/NAME, ...")
+        str, typer.Argument(metavar="MODEL", help="embedded, a folder, hf:OWNER/NAME, teacher, ...")
     ],
+    is_encoder: Annotated[
+        bool, typer.Option("--encoder", help="MODEL is an encoder; teacher always is.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what a model is: engine, size, device and why, context, template, memory."""
-    from promptbot.models.describe import describe
+    """Say what a model is: engine, size, numbers, device and why, context, template, memory."""
+    from promptbot.models.describe import describe, describe_encoder
+    from promptbot.models.encoder import TEACHER, load_encoder
     from promptbot.models.registry import load_model
 
-    facts = describe(load_model(model))
+    if is_encoder or model in TEACHER:
+        facts = describe_encoder(load_encoder(model), model)
+    else:
+        facts = describe(load_model(model))
     if as_json:
         print(json.dumps(facts, ensure_ascii=False))
         return

@@ -39,9 +39,13 @@ def show(
 
 
 def _show_prompt(bot: Bot, text: str, *, model: str | None, seed: int, as_json: bool) -> None:
+    from promptbot.models.providers import is_remote_model
     from promptbot.preview import preview
 
     prompt = preview(bot, text, model=model, seed=seed)
+    asked = bot.spec.model if model is None else model
+    if is_remote_model(asked):
+        print(f"note: sizes are estimates; {asked} counts its tokens itself.", file=sys.stderr)
     if as_json:
         from dataclasses import asdict
 

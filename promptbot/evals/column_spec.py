@@ -16,7 +16,6 @@ from promptbot.evals.own_metrics import is_own
 from promptbot.evals.own_predictor import FUNCTION
 from promptbot.evals.suite_spec import Budget, SuiteSpec, nearest_budget, sorted_budgets
 from promptbot.learn.spec import CAUSAL
-from promptbot.models.providers import PROVIDERS
 
 MAX_CELLS = 100
 """Variants that a matrix may make."""
@@ -201,8 +200,3 @@ def shown_columns(spec: SuiteSpec, columns: Sequence[ColumnSpec]) -> tuple[Colum
         return tuple(columns)
     shown = nearest_budget(spec.budgets, spec.pool.per_label)
     return tuple(column for column in columns if column.budget in (None, shown))
-
-
-def is_remote_model(spec: str) -> bool:
-    """Return whether a model runs elsewhere, so that asking it is mostly waiting."""
-    return spec.partition(":")[0].replace("-", "_").lower() in PROVIDERS

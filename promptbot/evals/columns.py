@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from promptbot.bot.folder import Bot, load_bot
 from promptbot.data import check_k, content_hash
 from promptbot.errors import ContextOverflow, UserError
-from promptbot.evals.column_spec import ColumnSpec, is_remote_model
+from promptbot.evals.column_spec import ColumnSpec
 from promptbot.evals.matrix import nested
 from promptbot.evals.own_predictor import FunctionPredictor, load_function
 from promptbot.evals.remember import RememberingEncoder
@@ -24,10 +24,11 @@ from promptbot.evals.together import TogetherModel, TogetherPredictor
 from promptbot.interfaces import AnswersMany, FollowsSchemas
 from promptbot.learn.spec import CAUSAL
 from promptbot.models.call_cache import CallCache, with_cache
+from promptbot.models.providers import is_remote_model
 from promptbot.types import Example
 
 if TYPE_CHECKING:
-    from promptbot.interfaces import FrozenModel, Predictor
+    from promptbot.interfaces import Encoder, FrozenModel, Predictor
     from promptbot.learn.baseline import Baseline
     from promptbot.learn.search import Trial
     from promptbot.learn.spec import BaselineSpec
@@ -59,7 +60,7 @@ class Workshop:
     n_together: int = 1
     """Samples of a prompted column that a local model reads at once."""
     _models: dict[str, FrozenModel] = field(default_factory=dict, repr=False)
-    _encoders: dict[str, RememberingEncoder] = field(default_factory=dict, repr=False)
+    _encoders: dict[tuple[str, bool], RememberingEncoder] = field(default_factory=dict, repr=False)
 
     def bot(self, column: ColumnSpec, seed: int) -> Bot:
         """Return a column's bot, with examples and labels of the suite's pool where it has one."""
@@ -182,7 +183,10 @@ class Workshop:
                 encoder=notes, seed=seed, place=place, on_trial=on_trial, on_memory=on_memory,
             )  # fmt: skip
         else:
-            encoder = self._encoder(column.model) if spec.method == "linear_probe" else None
+            encoder = None
+            if spec.method == "linear_probe":
+                # In float32 a probe is the same, and its key too, whatever the processor can do.
+                encoder = self._encoder(column.model, float32=True)
             made = make_baseline(
                 spec, bot.examples, encoder,
                 seed=seed, place=place, on_trial=on_trial, on_memory=on_memory,
@@ -194,12 +198,19 @@ class Workshop:
     def _spec_of(self, column: ColumnSpec) -> BaselineSpec:
         return self.suite.spec.baseline[column.curve or column.name]
 
-    def _encoder(self, spec: str) -> RememberingEncoder:
+    def _encoder(self, spec: str, *, float32: bool = False) -> RememberingEncoder:
         from promptbot.models.encoder import load_encoder
 
-        if spec not in self._encoders:
-            self._encoders[spec] = RememberingEncoder(partial(load_encoder, spec))
-        return self._encoders[spec]
+        def load() -> Encoder:
+            made = load_encoder(spec, float32=float32)
+            if not float32:  # a baseline's is in its own revision
+                self.on_model(f"encoder {spec}", made.revision)
+            return made
+
+        key = spec, float32 and spec != "embedded"  # which knows nothing else
+        if key not in self._encoders:
+            self._encoders[key] = RememberingEncoder(load)
+        return self._encoders[key]
 
     def _with_pool(self, bot: Bot, per_label: Budget, seed: int) -> Bot:
         pool, pool_spec = self.suite.pool, self.suite.spec.pool

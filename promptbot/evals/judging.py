@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptbot.errors import DataError, ModelError
-from promptbot.evals.column_spec import is_remote_model
 from promptbot.evals.judge import Judge, Question, Winner, both_orders, same_answer
 from promptbot.evals.measures import KeptScore, Measured, key_of
 from promptbot.evals.metrics.agreement import cohen_kappa, kappa_interval
@@ -29,6 +28,7 @@ from promptbot.evals.samples import EvalSample
 from promptbot.evals.stats import Interval, wilson
 from promptbot.evals.suite import Suite
 from promptbot.models.call_cache import CallCache, with_cache
+from promptbot.models.providers import is_remote_model
 from promptbot.types import Message, Prediction, Sample
 
 if TYPE_CHECKING:

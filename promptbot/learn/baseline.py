@@ -118,7 +118,7 @@ def make_baseline(
     examples = sorted(examples, key=lambda example: (str(example.label), example.input))
     way: _Probing | _Training
     if spec.method == "linear_probe":
-        way = _Probing(encoder or load_encoder(spec.model))
+        way = _Probing(encoder or load_encoder(spec.model, float32=True))
     else:
         way = _Training(spec.method, checkpoint_folder(spec.model, place=place), seed, place)
     identity = {

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from promptbot.errors import MissingExtra, MissingKey
 from promptbot.models.codec import Codec
 from promptbot.models.layouts import read_layout
+from promptbot.models.providers import estimated_tokens, is_remote_model
 from promptbot.models.registry import EMBEDDED, hub_name, load_model
 from promptbot.models.weights import graph_in, read_json, verify_small_files
 
@@ -15,6 +17,16 @@ if TYPE_CHECKING:
     from promptbot.interfaces import CountsTokens
     from promptbot.models.chat_format import ChatFormat
     from promptbot.types import Message
+
+
+class EstimatedCounter:
+    """About the size of prompts for a remote model of which nothing is at hand."""
+
+    context_tokens = None
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Return about the tokens of these messages; see `providers.estimated_tokens`."""
+        return estimated_tokens(messages)
 
 
 class TokenCounter:
@@ -42,12 +54,12 @@ class TokenCounter:
 def load_counter(spec: str) -> CountsTokens:
     """Return what counts tokens as the model that a spec names.
 
-    A model without a tokenizer of its own here (remote, scripted) counts by itself.
+    A model without a tokenizer of its own here (remote, scripted) counts by itself. What a remote
+    one tells is an estimate in any case, so it takes neither its key nor its package.
 
     Raises:
         ModelError: The spec names no model, or its tokenizer or configuration cannot be read.
         MissingExtra: The engine's packages are not installed.
-        MissingKey: A provider's key is not in the environment.
     """
     spec = spec.strip()
     folder = EMBEDDED if spec == "embedded" else Path(spec).expanduser()
@@ -63,4 +75,9 @@ def load_counter(spec: str) -> CountsTokens:
         from promptbot.models.transformers import load_chat_format_of
 
         return TokenCounter(*load_chat_format_of(name, spec))
-    return load_model(spec)
+    try:
+        return load_model(spec)
+    except (MissingExtra, MissingKey):
+        if not is_remote_model(spec):
+            raise
+        return EstimatedCounter()

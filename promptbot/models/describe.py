@@ -9,7 +9,7 @@ from promptbot.models.causal import CausalEngine
 from promptbot.models.local import LocalChatModel
 
 if TYPE_CHECKING:
-    from promptbot.interfaces import FrozenModel
+    from promptbot.interfaces import Encoder, FrozenModel
     from promptbot.models.onnx import OnnxNetwork
 
 _ONE_TOKEN = 1
@@ -26,6 +26,44 @@ def describe(model: FrozenModel) -> dict[str, str]:
     if not isinstance(model, LocalChatModel):
         return {"model": model.spec, **common}
     return {"model": model.spec, **_network(model), **common, "chat template": _template(model)}
+
+
+def describe_encoder(encoder: Encoder, spec: str) -> dict[str, str]:
+    """Return what is known of a loaded encoder, by name, in the order in which to show it."""
+    from promptbot.models.encoder import StudentEncoder, TransformersEncoder
+
+    facts = {"encoder": spec}
+    if isinstance(encoder, StudentEncoder):
+        sizes = encoder.config
+        facts |= {
+            "engine": "numpy",
+            "architecture": f"promptbot's own, {sizes.layers} layers",
+            "numbers": "float32: numpy computes in it",
+            "device": "cpu: numpy knows no other",
+            "weights in memory": _mebibytes(encoder.n_bytes),
+            "reads": f"the first {sizes.max_tokens:,} tokens of a text",
+        }
+    elif isinstance(encoder, TransformersEncoder):
+        network = encoder.network
+        facts |= {
+            "engine": "Transformers",
+            "architecture": f"{type(network).__name__} ({network.config.model_type})",
+            "parameters": f"{network.num_parameters():,}",
+            "numbers": _numbers_of_encoder(is_bfloat16=encoder.is_bfloat16),
+            "device": "cpu: promptbot computes encoders on no other",
+            "weights in memory": _mebibytes(encoder.n_bytes),
+            "reads": f"the first {encoder.max_tokens:,} tokens of a text",
+        }
+    return {**facts, "vectors": f"{encoder.dimension} numbers", "revision": encoder.revision}
+
+
+def _numbers_of_encoder(*, is_bfloat16: bool) -> str:
+    if is_bfloat16:
+        return (
+            "bfloat16 for products of matrices, for which this processor has instructions, "
+            "float32 for the rest"
+        )
+    return "float32: this processor has no instructions for bfloat16, or float32 was asked for"
 
 
 def _network(model: LocalChatModel) -> dict[str, str]:

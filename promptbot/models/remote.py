@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
-import math
 import os
 import random
 import time
@@ -31,7 +30,13 @@ from promptbot.errors import (
 from promptbot.models.messages import completion_of, to_langchain
 from promptbot.models.pace import Pace
 from promptbot.models.provider_labels import TOP, enumerated, option_logprobs
-from promptbot.models.providers import PROVIDERS, Provider, RemoteSpec, parse_remote
+from promptbot.models.providers import (
+    PROVIDERS,
+    Provider,
+    RemoteSpec,
+    estimated_tokens,
+    parse_remote,
+)
 from promptbot.models.remote_faults import Asked, BadAnswer, Refused, Silence, diagnose, mask
 from promptbot.types import Choice
 
@@ -190,18 +195,8 @@ class RemoteChatModel(BaseChatModel):
         )
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return an estimate, on the high side for most tokenizers.
-
-        A quarter of the ASCII bytes, half of the other UTF-8 bytes, and 4 per message for its
-        role. The packages' own counters download a vocabulary or ask the provider, so they are
-        not used: a count must neither wait nor cost.
-        """
-        total = 0.0
-        for message in messages:
-            n_bytes = len(message.content.encode(errors="replace"))
-            n_ascii = sum(map(str.isascii, message.content))
-            total += 4 + math.ceil(n_ascii / 4 + (n_bytes - n_ascii) / 2)
-        return int(total)
+        """Return an estimate; see `promptbot.models.providers.estimated_tokens`."""
+        return estimated_tokens(messages)
 
     def cannot_follow(self, json_schema: Mapping[str, Any]) -> str | None:
         """Return why the server is not asked to keep answers to a schema; None: it is asked.

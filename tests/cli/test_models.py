@@ -21,6 +21,15 @@ def test_the_embedded_model_is_described_for_people_and_programs() -> None:
     assert all(value in shown.stdout for value in facts.values())
 
 
+def test_an_encoder_is_described_where_it_is_asked_for() -> None:
+    shown = promptbot("models", "info", "embedded", "--encoder")
+    assert shown.returncode == 0
+    assert "float32: numpy computes in it" in shown.stdout
+    unknown = promptbot("models", "info", "embeded", "--encoder")
+    assert unknown.returncode == 2
+    assert "no encoder of the name" in unknown.stderr
+
+
 def test_an_unknown_model_is_the_users_mistake() -> None:
     shown = promptbot("models", "info", "embeded")
     assert shown.returncode == 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.cli.conftest import Cli, ScriptMaker
 
 
@@ -56,3 +58,13 @@ def test_why_as_json_holds_reply_trace_and_influence(
     assert found["trace"]["prompt"]["parts"][0]["kind"] == "system"
     assert found["influence"]["logprob"] == -1.0
     assert [part["influence"] for part in found["influence"]["parts"]] == [0.25, -0.5, 0, 2.5]
+
+
+def test_sizes_for_a_remote_model_need_no_key_and_say_that_they_are_estimates(
+    cli: Cli, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    shown = cli("show", shop, "--input", "Hi", "--model", "openai:gpt-4o-mini")
+    assert shown.status == 0
+    assert "tokens: " in shown.out
+    assert "estimates" in shown.err

@@ -28,8 +28,9 @@ from promptbot.evals.report.terminal import render_terminal
 from promptbot.evals.suite import load_suite
 from promptbot.evals.summary import Summary, summarise
 from promptbot.evals.worth import Crossover, Estimate, Pair
-from promptbot.models.encoder import load_encoder
+from promptbot.models.encoder import checkpoint_revision, load_encoder
 from tests.conftest import BotMaker
+from tests.models import checkpoints
 
 WORDS = {
     "card_lost": ["card", "lost", "stolen", "gone", "purse", "missing", "thief", "plastic"],
@@ -111,6 +112,25 @@ def test_points_are_the_mean_over_seeds_and_baselines_tell_their_training(
     for point in summary.curve.curve("default").points:
         assert (point.train_s, point.train_bytes) == (None, None)
         assert point.n_tokens is not None
+
+
+def test_the_manifest_tells_the_encoder_of_prompts_and_the_precision_of_both(
+    suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    base = str(checkpoints.bert_like(suite.parent / "bert"))
+    variant = suite.parent / "sorter" / "variants" / "bare.yaml"
+    variant.write_text(f"encoder: {base}\nexamples: {{selector: nearest, k: 1}}\n")
+    suite.write_text(
+        suite.read_text()
+        .replace("model: embedded", f"model: {base}")
+        .replace("[1, 4, 16, all]", "[2, 4]")
+    )
+    models = load_manifest(evaluate(load_suite(suite), runs=suite.parent / "runs").folder)["models"]
+    revision = checkpoint_revision(Path(base))
+    assert models[f"encoder {base}"] == f"bfloat16:{revision}"
+    assert {one for name, one in models.items() if name.startswith("baseline ")} == {revision}
 
 
 def test_a_prompt_without_examples_is_one_result_for_all_budgets(summary: Summary) -> None:

@@ -12,9 +12,11 @@ from promptbot.errors import DataError, StoreError
 from promptbot.learn.baseline import LEFT_BEHIND_S, make_baseline
 from promptbot.learn.probe import WEIGHTS_FILE
 from promptbot.learn.spec import BaselineSpec
+from promptbot.models.encoder import checkpoint_revision
 from promptbot.types import Example, Sample
 from tests.encoders import HashingEncoder
 from tests.learn.test_probe import examples
+from tests.models import checkpoints
 
 SPEC = BaselineSpec(method="linear_probe", model="embedded")
 SAMPLES = [Sample("1", "my card is lost", "card_lost"), Sample("2", "a PIN", "pin")]
@@ -29,6 +31,17 @@ def test_the_same_training_is_done_once(tmp_path: Path) -> None:
     assert encoder.n_encoded == n_encoded
     assert again.train_seconds == pytest.approx(first.train_seconds, abs=1e-3)
     assert again.predictor.predict(SAMPLES) == first.predictor.predict(SAMPLES)
+
+
+def test_a_probe_learns_from_float32_whatever_the_processor_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    base = checkpoints.bert_like(tmp_path / "bert")
+    spec = BaselineSpec(method="linear_probe", model=str(base))
+    made = make_baseline(spec, examples("card_lost", "pin"), cache=tmp_path)
+    assert made.base_revision == checkpoint_revision(base)
 
 
 def test_other_examples_or_another_encoder_are_another_training(tmp_path: Path) -> None:

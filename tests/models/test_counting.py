@@ -55,3 +55,14 @@ def test_a_damaged_tokenizer_is_told(tiny_folder: Path, tmp_path: Path) -> None:
 def test_an_unknown_model_is_told_as_by_loading(spec: str, said: str) -> None:
     with pytest.raises(ModelError, match=said):
         load_counter(spec)
+
+
+def test_a_remote_model_is_counted_without_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("langchain_openai")
+    spec = "openai:gpt-4o-mini"
+    monkeypatch.setenv("OPENAI_API_KEY", "a-key")
+    expected = load_counter(spec).count_tokens(PROMPT)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert load_counter(spec).count_tokens(PROMPT) == expected > 0
+    with pytest.raises(ModelError, match="no model is named"):
+        load_counter("openai:")

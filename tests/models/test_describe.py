@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from promptbot.models.describe import describe
+from promptbot.models.describe import describe, describe_encoder
+from promptbot.models.encoder import load_encoder
 from promptbot.models.onnx import load_onnx
 from promptbot.models.scripted import ScriptedModel
 from tests.models import checkpoints
@@ -36,6 +37,20 @@ def test_a_model_without_a_template_says_what_is_used(tmp_path: Path) -> None:
     for make in (checkpoints.gpt2_like, checkpoints.t5_like):
         facts = describe(load_transformers(str(make(tmp_path / make.__name__)), "x"))
         assert "plain layout" in facts["chat template"]
+
+
+@pytest.mark.parametrize(("has_bfloat16", "numbers"), [(True, "bfloat16"), (False, "float32")])
+def test_an_encoder_says_its_numbers_and_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_bfloat16: bool, numbers: str
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bfloat16})
+    encoder = load_encoder(str(checkpoints.bert_like(tmp_path / "bert")))
+    facts = describe_encoder(encoder, "bert")
+    assert facts["numbers"].startswith(numbers)
+    assert "this processor has" in facts["numbers"]
+    assert facts["vectors"] == "32 numbers"
+    assert facts["revision"] == encoder.revision
 
 
 def test_of_other_models_only_what_is_known_is_said() -> None:

