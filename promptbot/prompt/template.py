@@ -45,7 +45,8 @@ class Template:
     def render(self, values: Mapping[str, object]) -> str:
         """Return the template filled with `values`, without white space at its end.
 
-        The first rendering in a process starts the worker.
+        The first rendering in a process starts the worker. What was rendered last is kept: the
+        system prompts of an evaluation are often all the same, and nothing in a template is random.
 
         Args:
             values: Plain data by variable name: text, numbers, booleans, None, lists, mappings.
@@ -55,14 +56,18 @@ class Template:
             TemplateLimit: It ran too long, needed too much memory or wrote too much.
             TemplateError: Syntax, a variable that is not given, or a value of the wrong kind.
         """
-        reply = ask_worker(self._line, self._order(values), self.name)
+        order = self._order(values)
+        if (known := self._last.get(order)) is not None:
+            return known
+        reply = ask_worker(self._line, order, self.name)
         if "error" in reply:
             raise self._error(reply["error"], values)
         text: str = reply["text"]
         try:
             text.encode()
         except UnicodeEncodeError:
-            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        self.__dict__["_last"] = {order: text}  # a new one: other threads may read the old one
         return text
 
     def check(self, declared: Iterable[str]) -> list[TemplateError]:
@@ -102,6 +107,11 @@ class Template:
             for name, _, _, is_hidden in file["reads"]
             if not is_import and not is_hidden and name not in known
         )
+
+    @cached_property
+    def _last(self) -> dict[bytes, str]:
+        """The order that was rendered last, and its text; empty before the first."""
+        return {}
 
     @cached_property
     def _line(self) -> bytes:

@@ -422,6 +422,33 @@ def test_a_worker_that_dies_while_it_renders_is_given_a_second_chance() -> None:
     killer.join()
 
 
+def test_what_was_rendered_last_is_not_rendered_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    def ask(line: bytes, order: bytes, name: str) -> dict[str, Any]:
+        asked.append(order)
+        return template_process.ask_worker(line, order, name)
+
+    monkeypatch.setattr("promptbot.prompt.template.ask_worker", ask)
+    template = Template(NAME, "Hello {{ names|join(', ') }}!")
+    names = ["Ann"]
+    assert [template.render({"names": names}) for _ in range(3)] == ["Hello Ann!"] * 3
+    assert len(asked) == 1
+    names.append("Bo")  # the same list, now with other contents
+    assert template.render({"names": names}) == "Hello Ann, Bo!"
+    assert template.render({"names": ["Ann"]}) == "Hello Ann!"
+    assert len(asked) == 3
+
+
+def test_a_failed_rendering_fails_again() -> None:
+    template = Template(NAME, "Hello {{ name }}!")
+    assert template.render({"name": "Ann"}) == "Hello Ann!"
+    for _ in range(2):
+        with pytest.raises(TemplateError):
+            template.render({})
+    assert template.render({"name": "Ann"}) == "Hello Ann!"
+
+
 def test_threads_share_the_worker() -> None:
     results: dict[int, str] = {}
 
