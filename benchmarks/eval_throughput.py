@@ -1,7 +1,8 @@
 """Compares evaluations: ``python -m benchmarks.eval_throughput labels|remote|memory|batch|suites``.
 
 - ``labels``: one suite of samples whose labels are scored, against lm-evaluation-harness on the
-  same checkpoint, prompts, labels and threads; log-likelihoods are compared. Needs ``lm_eval`` and
+  same checkpoint, prompts, labels and threads; log-likelihoods are compared with each other and
+  with those in float64 (`benchmarks.float64`), all of them. Needs ``lm_eval`` and
   ``datasets`` in the environment, and BANKING77 as ``test.jsonl`` and ``train.jsonl``.
 - ``remote``: one suite against a local server of OpenAI's protocol that answers after a fixed time:
   samples per second as a share of concurrency / latency, and the memory while it runs; beside
@@ -25,7 +26,6 @@ import multiprocessing
 import os
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -33,9 +33,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
+from benchmarks.float64 import ExactModel
 from promptbot.evals.columns import Workshop
 from promptbot.evals.evaluation import Progress, Throughput, evaluate
 from promptbot.evals.suite import Suite, load_suite
@@ -148,7 +152,7 @@ def measure_labels(
         folder: For files.
         data: BANKING77.
         work: What is scored.
-        n_for_harness: How many of the samples the harness is asked; None for all.
+        n_for_harness: How many of the samples, spread evenly, the harness is asked; None for all.
     """
     suite = write_labels_suite(folder, data, work)
     clock = Clock()
@@ -161,8 +165,8 @@ def measure_labels(
     )
     chain = cast(Any, Workshop(suite).predictor(suite.columns[0], 0))
     labels = [words[0] for words in chain.bot.spec.labels.values()]
-    prompts = [chain.compose(item.sample.input).messages for item in suite.samples]
-    prompts = prompts[:n_for_harness]
+    step = max(1, len(suite.samples) // (n_for_harness or len(suite.samples)))
+    prompts = [chain.compose(item.sample.input).messages for item in suite.samples[::step]]
     theirs, seconds = ask_harness(folder, prompts, labels)
     ours_rate, their_rate = len(suite.samples) / clock.seconds, len(prompts) / seconds
     print(
@@ -172,20 +176,25 @@ def measure_labels(
     print(f"promptbot eval         {ours_rate:8.2f} samples/s")
     print(f"lm-evaluation-harness  {their_rate:8.2f} samples/s")
     print(f"ratio                  {ours_rate / their_rate:8.1f}")
-    checked = range(0, len(prompts), max(1, len(prompts) // 50))
-    differences = [
-        abs(score.logprob - loglikelihood)
-        for number in checked
-        for score, loglikelihood in zip(
-            chain.model.score(prompts[number], labels), theirs[number], strict=True
+    options = chain.model._encode_options(labels, end_of_turn=True)
+    model = ExactModel(EMBEDDED)
+    scores = {
+        "promptbot": [[one.logprob for one in chain.model.score(p, labels)] for p in prompts],
+        "lm-evaluation-harness": theirs,
+        "float64": [
+            model.score(chain.model.engine.chat_format.encode(p).ids, options) for p in prompts
+        ],
+    }
+    largest, median = 0.0, 0.0
+    for one, other in combinations(scores, 2):
+        found = np.abs(np.array(scores[one]) - np.array(scores[other]))
+        if other == "lm-evaluation-harness":
+            largest, median = float(found.max()), float(np.median(found))
+        print(
+            f"{one} and {other}: {found.size:,} log-likelihoods differ by {found.max():.2e} at "
+            f"most, median {np.median(found):.1e}, {int((found > 1e-4).sum())} by more than 1e-4"
         )
-    ]
-    largest, median = max(differences), statistics.median(differences)
-    print(
-        f"difference of {len(differences)} log-likelihoods: {largest:.1e} at most, "
-        f"median {median:.1e}"
-    )
-    said = list(answers(summary, list(chain.bot.spec.labels)))[: len(prompts)]
+    said = list(answers(summary, list(chain.bot.spec.labels)))[::step]
     same = sum(
         one == max(range(len(labels)), key=theirs[number].__getitem__)
         for number, one in enumerate(said)
