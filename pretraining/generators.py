@@ -24,6 +24,7 @@ from pretraining.chats import (
     stated,
     talk,
 )
+from pretraining.conversations import conversation
 from pretraining.episodes import Mark, Piece, Turn, shown, system, target, user
 from pretraining.world import World
 
@@ -288,18 +289,19 @@ EARLY: tuple[tuple[Generator, float], ...] = (
     (one_word, 0.05),
 )
 MIXTURE: tuple[tuple[Generator, float], ...] = (
-    (chat, 0.15),
-    (many_notes, 0.14),
-    (retrieved_notes, 0.11),
+    (conversation, 0.22),
+    (chat, 0.09),
+    (many_notes, 0.09),
+    (retrieved_notes, 0.09),
     (medical_notes, 0.01),
-    (classification, 0.13),
+    (classification, 0.09),
     (dense, 0.01),
-    (talk, 0.05),
+    (talk, 0.04),
     (banter, 0.03),
-    (stated, 0.09),
-    (remember, 0.13),
-    (copying, 0.11),
+    (stated, 0.1),
+    (remember, 0.09),
+    (copying, 0.14),
     (one_word, 0.02),
-    (chinese.notes, 0.09),
-    (chinese.talk, 0.04),
+    (chinese.notes, 0.06),
+    (chinese.talk, 0.02),
 )

@@ -205,6 +205,19 @@ BEFORE = ("", "", "", "", "", "well, ", "so ", "just so you know, ", "I should s
 AFTER = ("", "", "", "", "", "", ".", ".", "!", ", if that helps", ", you see", ", I think I said so", " these days", ", just in case", ", please remember that", ", by the way", " :)", ", as always", ", that is all")  # fmt: skip
 ASKING = ("", "", "", "", "", "", "do you remember: ", "tell me, ", "and ", "so, ", "one more thing, ", "quick question: ", "remind me: ", "just to check, ", "I forgot: ", "sorry, ",
           "let me test you: ", "hm, ", "by the way, ", "now tell me: ")  # fmt: skip
+GREETED = (
+    "[Hi|Hello|Hey|Good morning|Good day|Good afternoon][,| there,| everybody,|!] [I am|I'm|my name is|this is|it's|it is] {}[|.|!|, I have a question|, can you help me?|, a new customer|, nice to meet you|. How are you?|, may I ask something?]",
+    "[Hi|Hello|Hey|Good morning|Good day|Good afternoon], {} [speaking|writing|again|calling|with a question]",
+    "{} [here|speaking|writing][|, hello|, hi|, good morning|, hi there|, good day to you]",
+    "[Nice to meet you|Pleased to meet you|Greetings|Hi bot|Dear team], [I am|I'm|my name is|they call me] {}[|.|!]",
+)  # fmt: skip
+"""Greetings that tell the user's name, which are still greetings."""
+USER_NAMED = (
+    "[The name of the user|The user's name|The customer's name|The learner's name|The guest's name|The name of the person who writes] is {}.",
+    "[The user|The customer|The guest|The learner|The person who writes] is [called|named] {}.",
+    "You are [talking|speaking|writing] [to|with] {}.", "[User|Customer|Guest|Name of the user|Name of the customer]: {}.",
+)  # fmt: skip
+"""How a system prompt states what was kept of the user."""
 HEARD = (
     "I see.", "Good to know.", "Thanks for telling me.", "Noted.", "All right.", "Wonderful!", "I will keep that in mind.", "Interesting.", "Okay!", "Great.",
     "Got it.", "I have written it down.", "Sounds good.", "Very good.", "Fine, how can I help?", "Understood.", "Oh, lovely.", "Thank you.", "That is good to hear.",

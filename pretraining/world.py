@@ -78,8 +78,9 @@ class World:
     """The vectors of made-up texts seen so far."""
     chinese: Chinese | None = None
     """What the Chinese episodes draw from."""
-    embed_chinese: Callable[[list[str]], np.ndarray] | None = None
-    """Gives the embedded encoder's vectors, of Chinese texts: the teacher reads none."""
+    encode: Callable[[list[str]], np.ndarray] | None = None
+    """Gives the embedded encoder's unit vectors: by them notes are retrieved as deployed, and texts
+    in Chinese, which the teacher cannot read, are summarised."""
 
     def learn(self, texts: set[str]) -> None:
         """Compute the teacher's vectors of made-up texts that are new."""
@@ -89,7 +90,7 @@ class World:
             new = sorted(texts)
         for embed, part in (
             (self.embed, [t for t in new if not HAN.search(t)]),
-            (self.embed_chinese, [t for t in new if HAN.search(t)]),
+            (self.encode, [t for t in new if HAN.search(t)]),
         ):
             if part and embed is not None:
                 self.made.update(zip(part, embed(part), strict=True))
@@ -360,5 +361,5 @@ def load(data: Path, folder: Path) -> World:
         ],
         sayings=sorted(sayings),
         chinese=chinese.load(data, folder),
-        embed_chinese=load_encoder("embedded").encode,
+        encode=load_encoder("embedded").encode,
     )

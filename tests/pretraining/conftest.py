@@ -90,7 +90,7 @@ def world() -> World:
         embed=embed,
         sayings=["Well begun is half done.", "Silence is golden."],
         chinese=chinese(),
-        embed_chinese=embed,
+        encode=embed,
     )
 
 

@@ -15,6 +15,7 @@ PATTERNS = sorted(
     {p for w in EVERY for p in (*w.said, *w.asked)}
     | {p for both in wordings.MORE_FACTS.values() for part in both for p in part}
     | {*wordings.END_RULES, *wordings.ONE_WORD, *wordings.HELPING}
+    | {*wordings.GREETED, *wordings.USER_NAMED}
 )
 HELD = (
     *(said for said, _, _ in measure.HELD_FACTS),

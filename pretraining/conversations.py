@@ -1,0 +1,180 @@
+"""Conversations as a bot holds them: the notes shown are those of the newest message alone.
+
+What was answered before stands in the window without the notes it came from, examples of the bot's
+own small talk stand before it, and the notes are the deployed encoder's nearest: where the right
+one is missing, those shown are the next best, near and wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from pretraining import wordings
+from pretraining.businesses import Note, as_written, fallback_sentence, make_business
+from pretraining.chats import (
+    SOCIAL,
+    TOLD,
+    Scene,
+    ask,
+    lengthened,
+    longer,
+    notes_part,
+    off_topic,
+    persona,
+    small_talk,
+    social_turns,
+    split_mark,
+)
+from pretraining.episodes import Mark, Piece, Turn, shown, system, user
+from pretraining.world import World
+
+ABSENT = 0.4
+"""Share of the questions that no note answers."""
+PAST = 0.02
+"""Loss weight of earlier answers whose notes are not shown: nothing in the prompt tells them."""
+Listed = tuple[str, Note]
+"""A note with the question under which the bot keeps it."""
+
+
+def class_notes(r: Random, world: World, n: int) -> tuple[Note, ...]:
+    """Return notes of made-up answers to classes of real questions, near to one another or not."""
+    n = min(n, len(world.intents))
+    near = r.random() < 0.5
+    classes = world.near_classes(r.choice(world.intents), n) if near else r.sample(world.intents, n)
+    # Who is called what is told by the conversation, not by a note.
+    classes = [c for c in classes if "name" not in c]
+    answers = r.sample(world.note_answers, len(classes))
+    notes = []
+    for label, answer in zip(classes, answers, strict=True):
+        rows = world.classes[label]
+        questions = [world.texts[i] for i in r.sample(rows, min(4, len(rows)))]
+        notes.append(Note(tuple(questions), longer(r, world, answer), label))
+    return tuple(notes)
+
+
+def retrieve(world: World, question: str, notes: list[Listed], k: int) -> list[Listed]:
+    """Return the k notes nearest to a question by the deployed encoder, the nearest last."""
+    import numpy as np
+
+    assert world.encode is not None
+    vectors = world.encode([question, *(asked for asked, _ in notes)])
+    scores = vectors[1:].astype(np.float32) @ vectors[0].astype(np.float32)
+    return [notes[i] for i in np.argsort(scores, kind="stable")[-k:]]
+
+
+@dataclass
+class Conversation:
+    """A conversation while it is composed."""
+
+    r: Random
+    world: World
+    scene: Scene
+    notes: list[Listed]
+    """All that the bot knows."""
+    picked: list[Listed] = field(default_factory=list)
+    """What the prompt shows."""
+    known: dict[str, str] = field(default_factory=dict)
+    """The examples' replies to small talk."""
+
+    def question(self, absent: bool) -> list[Turn]:
+        """Choose a question and the notes that it retrieves; return it with its answer.
+
+        A right note that the encoder does not find is missing, as deployed, or stands first.
+        """
+        asked, right = self.r.choice(self.notes)
+        words = ask(self.r, right, asked)
+        k = self.r.choice((2, 3, 3, 3, 3, 3, 4))
+        others = [x for x in self.notes if x[1] is not right]
+        self.picked = retrieve(self.world, words, others if absent else self.notes, k)
+        if not absent and all(x[1] is not right for x in self.picked):
+            if self.r.random() < 0.5:
+                absent = True
+            else:
+                self.picked[0] = (asked, right)
+        if self.r.random() < 0.1:
+            self.r.shuffle(self.picked)
+        reply = self.scene.fallback if absent else right.answer
+        return [user(words), self.scene.reply(Mark(reply))]
+
+    def past(self) -> list[Turn]:
+        """Return an earlier question with its answer, mostly of a note that is not shown now."""
+        x = self.r.random()
+        if x < 0.68:
+            asked, note = self.r.choice(self.notes)
+            words = user(ask(self.r, note, asked))
+            if any(note is p for _, p in self.picked):
+                return [words, self.scene.reply(Mark(note.answer))]
+            ending = f" {self.scene.ending}" if self.scene.ending else ""
+            return [words, shown(note.answer + ending, weight=PAST)]
+        if x < 0.82:
+            question, row = off_topic(self.r, self.world)
+            return [user(question, row=row), self.scene.reply(Mark(self.scene.fallback))]
+        return small_talk(self.r, self.world, self.scene, self.known)
+
+    def more(self, used: set[str]) -> list[Turn]:
+        """Return a further question about the notes shown: another of them, or one that is near."""
+        x = self.r.random()
+        if x < 0.5:
+            asked, note = self.r.choice(self.picked)
+            return [user(ask(self.r, note, asked)), self.scene.reply(Mark(note.answer))]
+        shown_now = {note.answer for _, note in self.picked}
+        rest = [n for n in self.notes if n[1].answer not in shown_now | used]
+        if x < 0.8 and rest:
+            # The nearest that is not shown: what tells it from those that are is little.
+            asked, note = retrieve(self.world, self.picked[-1][0], rest, min(3, len(rest)))[-1]
+            return [user(ask(self.r, note, asked)), self.scene.reply(Mark(self.scene.fallback))]
+        return small_talk(self.r, self.world, self.scene, self.known)
+
+
+def greeting(c: Conversation, name: str) -> list[Turn]:
+    """Return a greeting that tells a name, answered as a greeting."""
+    said = wordings.pick(c.r, wordings.GREETED)
+    reply = c.known.get("greet", SOCIAL["greet"][1][0])
+    typed = said if c.r.random() < 0.7 else said[:1].lower() + said[1:]
+    return [user(*split_mark(typed, name, "What is my name?")), c.scene.reply(Mark(reply))]
+
+
+def name_asked(c: Conversation, name: str) -> list[Turn]:
+    """Return the question for the user's own name, with its answer."""
+    wording = next(w for w in wordings.MORE_TOLD if w.reply == "Your name is {}.")
+    asked = wordings.pick(c.r, wording.asked) if c.r.random() < 0.5 else c.r.choice(TOLD["name"][2])
+    return [user(as_written(c.r, asked)), c.scene.reply(*split_mark(wording.reply, name))]
+
+
+def conversation(r: Random, world: World) -> list[Turn]:
+    """A bot with notes after several turns: a question, near or right notes, perhaps a name."""
+    b = lengthened(r, world, make_business(r, world.lists, n_notes=r.randint(8, 18)))
+    notes = b.notes if r.random() < 0.55 else class_notes(r, world, r.randint(8, 18))
+    scene = Scene(b, fallback_sentence(r))
+    c = Conversation(r, world, scene, [(r.choice(n.questions), n) for n in notes])
+    opening: list[Piece] = persona(r, world, scene, r.choice((0, 0, 0, 1)), endings=0.05)
+    name = r.choice(world.lists["first_names"]) if r.random() < 0.4 else ""
+    stated = bool(name) and r.random() < 0.5
+    if stated:
+        line = wordings.pick(r, wordings.USER_NAMED)
+        opening += [*(["\n"] if opening else []), *split_mark(line, name, "What is my name?")]
+    last = c.question(r.random() < ABSENT)
+    shown_notes = [(asked, note.answer) for asked, note in c.picked]
+    opening += ["\n"] if opening else []
+    turns = [system(*opening, *notes_part(r, scene.fallback, shown_notes))]
+    if r.random() < 0.75:
+        examples, c.known = social_turns(r, world, scene, r.choice((1, 2, 3, 3, 4)))
+        if name and "greet" not in c.known and r.random() < 0.7:
+            c.known["greet"] = r.choice(SOCIAL["greet"][1]).replace("{name}", scene.business.name)
+            hello = r.choice(SOCIAL["greet"][0])
+            examples += [user(hello), shown(Mark(c.known["greet"]))]
+        turns += examples
+    told = bool(name) and (not stated or r.random() < 0.5)
+    if told:
+        turns += greeting(c, name)
+    for _ in range(r.choice((0, 1, 1, 2, 2, 3, 3, 4))):
+        turns += c.past()
+    if name and r.random() < 0.3:
+        turns += name_asked(c, name)
+        name = ""
+    turns += last
+    used = {t.content for t in turns if t.role == "assistant"}
+    for _ in range(r.choice((0, 1, 1, 2))):
+        turns += c.more(used)
+    return [*turns, *(name_asked(c, name) if name and r.random() < 0.7 else [])]
