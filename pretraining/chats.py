@@ -410,6 +410,12 @@ END_RULES = (
 )  # fmt: skip
 
 
+ODD = 0.15
+"""Share of the facts of a kind in `TYPED` that stand in any sentence."""
+TYPED = ("hours", "address", "phone", "email", "price")
+"""Facts that are known by their look, whatever stands around them."""
+
+
 def fact_values(r: Random, world: World, b: Business) -> dict[str, str]:
     """Return a value for each fact, mostly those of the business."""
     article = "an" if (job := r.choice(world.lists["jobs"]))[0] in "aeiou" else "a"
@@ -468,7 +474,10 @@ def persona(
         said = r.choice(fact.said)
         if r.random() < 0.6:
             said = wordings.pick(r, wordings.MORE_FACTS[name][0])
-        extra.append(list(split_mark(said, values[name], fact.asked[0])))
+        asked: str | None = fact.asked[0]
+        if name in TYPED and r.random() < ODD:
+            said, asked = wordings.sentence(r, world).rstrip(".!?") + ".", None
+        extra.append(list(split_mark(said, values[name], asked)))
     for manner in r.sample(MANNERS, r.choice((0, 1, 1, 2))):
         extra.append([manner])
     if r.random() < endings:

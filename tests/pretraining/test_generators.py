@@ -95,6 +95,18 @@ def test_held_businesses_and_topics_are_never_trained_on(world: World) -> None:
     assert not any(kind in text for kind in HELD_BUSINESSES)
 
 
+def test_a_number_or_address_now_and_then_stands_in_any_sentence(world: World) -> None:
+    odd = usual = 0
+    for seed in range(300):
+        turns = generators.stated(Random(seed), world)
+        replies = [p.text for t in turns[1:] for p in t.pieces if isinstance(p, Mark)]
+        for p in turns[0].pieces:
+            if isinstance(p, Mark) and "@" in p.text and p.text in replies:
+                odd += p.about is None
+                usual += p.about is not None
+    assert 0.05 < odd / (odd + usual) < 0.25
+
+
 def test_a_message_in_passing_keeps_its_sense_and_is_often_written_otherwise() -> None:
     text = "I have lost my new card"
     made = [in_passing(Random(seed), text) for seed in range(200)]
