@@ -7,11 +7,11 @@ one is missing, those shown are the next best, near and wrong.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from pretraining import wordings
-from pretraining.businesses import Note, as_written, fallback_sentence, make_business
+from pretraining.businesses import Note, as_written, fallback_sentence, make_business, phone
 from pretraining.chats import (
     SOCIAL,
     TOLD,
@@ -63,6 +63,52 @@ def retrieve(world: World, question: str, notes: list[Listed], k: int) -> list[L
     return [notes[i] for i in np.argsort(scores, kind="stable")[-k:]]
 
 
+def talk_notes(r: Random, world: World, n: int) -> tuple[Note, ...]:
+    """Return notes about the bot itself: questions of small talk with answers of its own.
+
+    What a note answers is not answered in the usual way.
+    """
+    notes = []
+    for label in r.sample(world.chitchat, min(n, len(world.chitchat))):
+        rows = world.classes[label]
+        questions = [world.texts[i] for i in r.sample(rows, min(4, len(rows)))]
+        answer = r.choice(world.note_answers if r.random() < 0.5 else world.sayings)
+        notes.append(Note(tuple(questions), longer(r, world, answer), label))
+    return tuple(notes)
+
+
+def entwined(
+    r: Random, world: World, notes: tuple[Note, ...], fallback: str
+) -> tuple[tuple[Note, ...], str]:
+    """Return notes and fallback with one piece in most of them, as a number or a clause recurs.
+
+    A copy must go on where it began, and not where the same words stand in another note.
+    """
+    x = r.random()
+    if x < 0.35:
+        piece = phone(r)
+    elif x < 0.5:
+        lists = world.lists
+        piece = f"{r.choice(lists['first_names'])} {r.choice(lists['last_names'])}"
+    elif x < 0.75:
+        piece = " ".join(r.sample(world.words, r.randint(1, 4)))
+    else:
+        piece = " ".join(r.choice(world.note_answers).split()[: r.randint(3, 8)])
+
+    def planted(text: str) -> str:
+        words = text.split()
+        at = r.randint(1, len(words))
+        return " ".join([*words[:at], piece, *words[at:]])
+
+    changed = (replace(n, answer=planted(n.answer)) if r.random() < 0.6 else n for n in notes)
+    return tuple(changed), planted(fallback) if r.random() < 0.5 else fallback
+
+
+def is_talk(note: Note) -> bool:
+    """Return whether a note is about small talk, which has an answer without it too."""
+    return note.topic.startswith("chitchat:")
+
+
 @dataclass
 class Conversation:
     """A conversation while it is composed."""
@@ -83,12 +129,13 @@ class Conversation:
         A right note that the encoder does not find is missing, as deployed, or stands first.
         """
         asked, right = self.r.choice(self.notes)
+        absent = absent and not is_talk(right)
         words = ask(self.r, right, asked)
         k = self.r.choice((2, 3, 3, 3, 3, 3, 4))
         others = [x for x in self.notes if x[1] is not right]
         self.picked = retrieve(self.world, words, others if absent else self.notes, k)
         if not absent and all(x[1] is not right for x in self.picked):
-            if self.r.random() < 0.5:
+            if self.r.random() < 0.5 and not is_talk(right):
                 absent = True
             else:
                 self.picked[0] = (asked, right)
@@ -119,7 +166,8 @@ class Conversation:
             asked, note = self.r.choice(self.picked)
             return [user(ask(self.r, note, asked)), self.scene.reply(Mark(note.answer))]
         shown_now = {note.answer for _, note in self.picked}
-        rest = [n for n in self.notes if n[1].answer not in shown_now | used]
+        used = used | shown_now
+        rest = [n for n in self.notes if n[1].answer not in used and not is_talk(n[1])]
         if x < 0.8 and rest:
             # The nearest that is not shown: what tells it from those that are is little.
             asked, note = retrieve(self.world, self.picked[-1][0], rest, min(3, len(rest)))[-1]
@@ -146,7 +194,12 @@ def conversation(r: Random, world: World) -> list[Turn]:
     """A bot with notes after several turns: a question, near or right notes, perhaps a name."""
     b = lengthened(r, world, make_business(r, world.lists, n_notes=r.randint(8, 18)))
     notes = b.notes if r.random() < 0.55 else class_notes(r, world, r.randint(8, 18))
-    scene = Scene(b, fallback_sentence(r))
+    if r.random() < 0.35:
+        notes = (*notes, *talk_notes(r, world, r.randint(2, 6)))
+    fallback = fallback_sentence(r)
+    if r.random() < 0.4:
+        notes, fallback = entwined(r, world, notes, fallback)
+    scene = Scene(b, fallback)
     c = Conversation(r, world, scene, [(r.choice(n.questions), n) for n in notes])
     opening: list[Piece] = persona(r, world, scene, r.choice((0, 0, 0, 1)), endings=0.05)
     name = r.choice(world.lists["first_names"]) if r.random() < 0.4 else ""

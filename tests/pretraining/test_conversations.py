@@ -13,9 +13,11 @@ from pretraining.conversations import (
     Conversation,
     class_notes,
     conversation,
+    entwined,
     greeting,
     name_asked,
     retrieve,
+    talk_notes,
 )
 from pretraining.episodes import Mark, Turn
 from pretraining.world import World
@@ -139,3 +141,27 @@ def test_notes_of_real_questions_have_answers_of_their_own(world: World, seed: i
     assert len({n.topic for n in notes}) == len(notes)
     for note in notes:
         assert {world.labels[world.texts.index(q)] for q in note.questions} == {note.topic}
+
+
+def test_notes_about_small_talk_are_answered_wherever_they_are_the_question(world: World) -> None:
+    for seed in range(20):
+        c = talk(world, seed)
+        c.notes = [(n.questions[0], n) for n in talk_notes(Random(seed), world, 1)]
+        answer = c.question(absent=True)[1].content
+        assert answer == c.notes[0][1].answer
+        assert answer not in world.replies.values()
+
+
+def test_a_piece_recurs_in_notes_and_fallback_and_leaves_the_rest_as_it_was(world: World) -> None:
+    before = tuple(Note(("q",), f"one{i} two{i} three{i}", "t") for i in range(8))
+    for seed in range(20):
+        after, fallback = entwined(Random(seed), world, before, "Ask the desk")
+        longer = [n.answer.split() for n in after if len(n.answer.split()) > 3]
+        assert longer
+        pieces = {
+            " ".join(w for w in words if w not in before[i].answer.split())
+            for i, words in enumerate(n.answer.split() for n in after)
+            if len(words) > 3
+        }
+        assert len(pieces) == 1
+        assert fallback == "Ask the desk" or next(iter(pieces)) in fallback
