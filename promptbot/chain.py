@@ -24,6 +24,7 @@ from promptbot.errors import InputError
 from promptbot.guard.guard import Guard, Screen
 from promptbot.interfaces import ChoosesOptions, HoldsWeights, TakesThreads
 from promptbot.models.messages import completion_of, to_langchain
+from promptbot.models.providers import estimated_text_tokens
 from promptbot.models.scoring import score_each
 from promptbot.prompt.compose import Composer
 from promptbot.prompt.condense import Condensed
@@ -603,7 +604,9 @@ def _prediction(reply: Reply) -> Prediction:
         label=reply.label,
         label_logprobs=reply.trace.label_logprobs,
         n_prompt_tokens=completion.n_prompt_tokens or reply.trace.prompt.n_tokens,
-        n_generated_tokens=None if scored else completion.n_generated_tokens,
+        n_generated_tokens=None
+        if scored
+        else completion.n_generated_tokens or estimated_text_tokens(completion.text),
         messages=reply.trace.prompt.messages,
         notes=tuple(chosen.item for chosen in reply.trace.prompt.notes),
         first_token_s=reply.trace.seconds.get("first_token"),

@@ -252,7 +252,8 @@ class Prediction:
     label_logprobs: Mapping[str, float] = field(default_factory=dict)
     """Normalised log-probability by label, in nats; empty when nothing was scored."""
     n_prompt_tokens: int | None = None
-    """Tokens that were read; None for predictors that read no prompt."""
+    """Tokens that were read; None for predictors that read no prompt. Both counts are estimates
+    where a provider does not tell them."""
     n_generated_tokens: int | None = None
     """Tokens that were written; None where nothing was."""
     messages: tuple[Message, ...] = ()

@@ -65,6 +65,9 @@ SETTING_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """How providers' packages name our decoding settings; the first that a package knows is used."""
 
+USAGE_FIELD = "stream_options"
+"""What asks a server of OpenAI's protocol for the tokens of a stream; old servers refuse it."""
+
 NEUTRAL: Mapping[str, float] = {"top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1}
 """Values that change nothing; they are not sent, because some models refuse even these."""
 
@@ -126,6 +129,7 @@ class RemoteChatModel(BaseChatModel):
     _is_openai: bool = PrivateAttr(default=False)
     _refuses_schemas: bool = PrivateAttr(default=False)
     _refuses_logprobs: bool = PrivateAttr(default=False)
+    _refuses_usage: bool = PrivateAttr(default=False)
     _connection: dict[str, Any] = PrivateAttr()
     _by_settings: dict[tuple[tuple[str, Any], ...], BaseChatModel] = PrivateAttr(
         default_factory=dict
@@ -321,6 +325,9 @@ class RemoteChatModel(BaseChatModel):
         if type(model)._stream is BaseChatModel._stream:
             yield _as_chunk(_checked(model._generate(messages, stop=stop, **others), stop))
             return
+        if self._is_openai and not self._refuses_usage:
+            # ChatOpenAI asks OpenAI alone for a stream's tokens; other servers count them too.
+            others = others | {"stream_usage": True}
         held: list[ChatGenerationChunk] = []
         spoken, finish = False, None
         heard_at = time.monotonic()
@@ -458,6 +465,9 @@ class RemoteChatModel(BaseChatModel):
         asked_for_form = "json_schema" in kwargs and not self._refuses_schemas
         if asked_for_form and isinstance(fault.error, Refused):
             self._refuses_schemas = True  # the same request is made again, without
+            return
+        if not self._refuses_usage and USAGE_FIELD in str(fault.error):
+            self._refuses_usage = True
             return
         if fault.is_too_fast and (fault.wait_s or 0.0) <= self.max_wait_s:
             self._pace.refused(began, fault.wait_s)

@@ -27,6 +27,7 @@ from promptbot.evals.metrics.registry import METRICS
 from promptbot.evals.records import RecordFile, load_records, load_texts, run_folders
 from promptbot.evals.suite import load_suite
 from promptbot.evals.summary import summarise
+from promptbot.models.providers import estimated_text_tokens
 from tests.evals.conftest import ROWS, SuiteMaker
 from tests.evals.test_evaluation import numbers, run
 
@@ -229,6 +230,18 @@ def test_a_second_run_is_answered_from_the_cache(
     third = evaluate(suite, runs=path.parent / "runs", throughput=Throughput(use_cache=False))
     assert sum(provider.n_asked.values()) == 2 * n_asked
     assert numbers(third) == numbers(first)
+
+
+def test_written_tokens_are_estimated_and_cost_where_the_provider_tells_none(
+    make_suite: SuiteMaker, provider: FaultyServer
+) -> None:
+    spec = remote(provider)
+    path = make_suite(f"prices: {{'{spec}': {{input: 0, output: 1000000}}}}\n")
+    for record in run(path, models=[spec]).records.values():
+        assert record.prediction
+        n_written = record.prediction.n_generated_tokens
+        assert n_written == estimated_text_tokens(record.prediction.text) > 0
+        assert record.prediction.cost == n_written
 
 
 def test_repeats_are_never_answered_from_each_other(

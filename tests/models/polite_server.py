@@ -19,7 +19,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         streams = bool(asked.get("stream"))
-        body = stream_body() if streams else whole_body()
+        counts = (asked.get("stream_options") or {}).get("include_usage", False)
+        body = stream_body(counts=counts) if streams else whole_body()
         self.send_response(200)
         kind = "text/event-stream" if streams else "application/json"
         self.send_header("Content-Type", kind)
@@ -39,14 +40,15 @@ def whole_body() -> bytes:
     return json.dumps({**body, "choices": [choice], "usage": USAGE}).encode()
 
 
-def stream_body() -> bytes:
-    """Return the events of a stream, its usage last."""
+def stream_body(*, counts: bool) -> bytes:
+    """Return the events of a stream, its usage last where it was asked for."""
     body = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": word} for word in WORDS]
     choices = [[{"index": 0, "delta": delta, "finish_reason": None}] for delta in deltas]
     choices.append([{"index": 0, "delta": {}, "finish_reason": "stop"}])
     events: list[dict[str, Any]] = [{**body, "choices": choice} for choice in choices]
-    events.append({**body, "choices": [], "usage": USAGE})
+    if counts:
+        events.append({**body, "choices": [], "usage": USAGE})
     lines = [*map(json.dumps, events), "[DONE]"]
     return b"".join(f"data: {line}\n\n".encode() for line in lines)
 

@@ -208,6 +208,19 @@ def test_usage_and_the_reason_of_the_end_are_reported(server: Server) -> None:
     assert answer.response_metadata["finish_reason"] == "length"
 
 
+def test_a_stream_is_asked_for_its_tokens_and_does_without_where_that_is_refused(
+    server: Server,
+) -> None:
+    answers = [refused(400, "stream_options: extra field"), streamed(event("A"), event("", "stop"))]
+    model = model_of(server, *answers, answers[1])
+    assert [ask_streaming(model) for _ in range(2)] == ["A", "A"]
+    assert [asked.get("stream_options") for asked in server.asked] == [
+        {"include_usage": True},
+        None,
+        None,
+    ]
+
+
 def test_a_stream_arrives_in_pieces_and_tells_its_end(server: Server) -> None:
     model = model_of(
         server, streamed(event(""), event("Guten "), event("Tag"), event(None, "stop"))
