@@ -236,6 +236,7 @@ def _progress(folders: list[Path]) -> Iterator[Progress]:
     from promptbot.cli.finetune import tell_memory, tell_trial
     from promptbot.cli.style import make_console
     from promptbot.evals.evaluation import Progress
+    from promptbot.evals.records import load_records
 
     bar = Bar(
         TextColumn("{task.description}", markup=False),
@@ -254,19 +255,29 @@ def _progress(folders: list[Path]) -> Iterator[Progress]:
     n_new = n_failed = n_cached = 0
     cost: float | None = None
 
+    def told_cost() -> str:
+        return "" if cost is None else f"cost {cost:.4f}"
+
+    def count_cost(record: Record) -> None:
+        nonlocal cost
+        if record.prediction and record.prediction.cost is not None and not record.cached:
+            cost = (cost or 0.0) + record.prediction.cost
+
     def on_start(folder: Path, n_done: int, n_answers: int) -> None:
         folders.append(folder)
+        if n_done:  # of a run that goes on, what it cost before is told too
+            for record in load_records(folder).values():
+                count_cost(record)
         print(f"Run: {folder}", file=sys.stderr)
-        bar.update(task, completed=n_done, total=n_answers)
+        bar.update(task, completed=n_done, total=n_answers, cost=told_cost())
         tally.append(_tally(folder))
 
     def on_record(record: Record) -> None:
-        nonlocal n_new, n_failed, n_cached, cost
+        nonlocal n_new, n_failed, n_cached
         n_new += 1
         n_failed += record.prediction is None
         n_cached += record.cached
-        if record.prediction and record.prediction.cost is not None and not record.cached:
-            cost = (cost or 0.0) + record.prediction.cost
+        count_cost(record)
         for line in tally[0].add(record) if tally and tally[0] else ():
             print(line, file=sys.stderr)
         speed = bar.tasks[0].speed
@@ -275,7 +286,7 @@ def _progress(folders: list[Path]) -> Iterator[Progress]:
             advance=1,
             description=record.column,
             rate=f"{speed:.1f}/s" if speed else "",
-            cost="" if cost is None else f"cost {cost:.4f}",
+            cost=told_cost(),
             failed=f"{n_failed} failed" if n_failed else "",
         )
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -136,12 +137,12 @@ class Summary:
                 )
                 said.append(
                     f"{column}: {n} of {n_answers} answers failed and count as wrong; "
-                    f"the first: {' '.join(first.split())[:200]}"
+                    f"the first: {shorten(first, 200, placeholder=' …')}"
                 )
         said += [f"{name} could not be measured: {why}" for name, why in self.problems.items()]
         said += [
             f"{one.name}: {n} of {one.n_asked} judgements could not be read, or failed, and do not "
-            f"count; the first: {' '.join(one.first_problem.split())[:200]}"
+            f"count; the first: {shorten(one.first_problem, 200, placeholder=' …')}"
             for one in self.judges
             if (n := one.n_unreadable + one.n_failed)
         ]

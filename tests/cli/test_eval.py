@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,18 @@ from typer.testing import CliRunner
 
 from promptbot.cli.main import app
 from promptbot.errors import InputError
+from promptbot.evals.records import load_records, run_folders
+from tests.cli.screen import CTRL_C, Screen
 from tests.evals.conftest import SuiteMaker, make_suite
+from tests.evals.test_faults import FaultyServer, provider, remote
 
-__all__ = ["make_suite"]
+__all__ = ["make_suite", "provider"]
+
+PROMPTBOT = [sys.executable, "-m", "promptbot"]
+BAR = re.compile(
+    r"(default|zero_shot) [━╸╺]* +(\d+)/24 (\d+\.\d)/s cost (\d+\.\d{4}) 0:00:(\d\d) 2 failed"
+)
+N_JOBS, DELAY_S = 2, 0.15
 
 
 @pytest.fixture
@@ -110,3 +122,87 @@ def test_a_suite_and_resume_together_are_refused(suite: str) -> None:
     for arguments in (["eval"], ["eval", suite, "--resume", "last"]):
         result = CliRunner().invoke(app, arguments)
         assert isinstance(result.exception, InputError)
+
+
+@pytest.fixture
+def slow_suite(make_suite: SuiteMaker, provider: FaultyServer) -> Path:
+    """Return a suite over a slow provider with a price, one of whose answers always fails."""
+    provider.delay_s = DELAY_S
+    provider.fault = lambda question, nth: "garbled" if "three" in question else None
+    path = make_suite(f"prices: {{'{remote(provider)}': {{input: 1000, output: 2000}}}}\n")
+    path.write_text(re.sub("models:.*", f"models: ['{remote(provider)}']", path.read_text()))
+    return path
+
+
+def typed(suite: Path, *more: str) -> list[str]:
+    return [*PROMPTBOT, "eval", *(more or (suite.name,)), "--jobs", str(N_JOBS), "--no-cache"]
+
+
+def kept_cost(suite: Path) -> float:
+    """Return what the run's answers cost, read from its records."""
+    [folder] = run_folders(suite.parent / "runs")
+    predictions = [record.prediction for record in load_records(folder).values()]
+    return sum(p.cost for p in predictions if p and p.cost is not None)
+
+
+def test_progress_tells_rate_cost_remaining_time_and_failures_in_60_columns(
+    slow_suite: Path,
+) -> None:
+    with Screen(typed(slow_suite), columns=60, rows=60, cwd=slow_suite.parent) as screen:
+        screen.expect("2 failed")
+        [line] = [line for line in screen.lines if "/24" in line]
+        found = BAR.fullmatch(line)
+        assert found, line
+        assert found[1] == "zero_shot"
+        assert 12 < int(found[2]) < 24
+        assert 0 < float(found[3]) < 1.5 * N_JOBS / DELAY_S
+        so_far = float(found[4])
+        assert int(found[5]) <= 10
+        assert screen.wait() == 0
+        total = kept_cost(slow_suite)
+        assert 0.4 * total < so_far < total
+        assert f"Cost of this run: {total:.4f}" in screen.text
+        assert "/24" not in screen.text  # the bar is gone
+        assert "default: 1 of 12 answers failed" in screen.text
+
+
+def test_progress_of_a_resumed_run_starts_at_what_was_done_and_paid_for(
+    slow_suite: Path, provider: FaultyServer
+) -> None:
+    provider.fault = lambda question, nth: None
+    with Screen(typed(slow_suite), columns=60, cwd=slow_suite.parent) as screen:
+        screen.expect(" 7/24")
+        screen.send(CTRL_C)
+        assert screen.wait() == 130
+        assert "every answer so far is kept" in screen.text
+    [folder] = run_folders(slow_suite.parent / "runs")
+    n_done, paid = len(load_records(folder)), kept_cost(slow_suite)
+    assert 7 <= n_done <= 7 + 2 * N_JOBS
+    provider.delay_s = 2
+    command = typed(slow_suite, "--resume", "last")
+    with Screen(command, columns=60, cwd=slow_suite.parent) as screen:
+        screen.expect(f"{n_done}/24")
+        [line] = [line for line in screen.lines if "/24" in line]
+        assert line.split("/24")[1].split() == ["cost", f"{paid:.4f}", "-:--:--"]
+        provider.delay_s = 0
+        assert screen.wait() == 0
+        assert f"Cost of this run: {kept_cost(slow_suite):.4f}" in screen.text
+    assert len(load_records(folder)) == 24
+
+
+def test_without_a_terminal_progress_is_plain_lines(slow_suite: Path) -> None:
+    done = subprocess.run(
+        typed(slow_suite), cwd=slow_suite.parent, capture_output=True, text=True, check=True
+    )
+    [folder] = run_folders(slow_suite.parent / "runs")
+    plan = done.stderr.splitlines()[2]
+    assert plan.startswith("Such a run shows differences of at least ")
+    assert done.stderr.splitlines() == [
+        "small: 2 columns x 12 samples = 24 answers.",
+        "Columns: default, zero_shot (reference: default).",
+        plan,
+        f"Run: runs/small/{folder.name}",
+        f"Cost of this run: {kept_cost(slow_suite):.4f}",
+    ]
+    assert "\x1b" not in done.stdout
+    assert done.stdout.startswith("By exact (against default)")

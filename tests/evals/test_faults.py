@@ -109,6 +109,7 @@ class FaultyHandler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.n_asked[prompt] += 1
             nth = self.server.n_asked[prompt]
+        time.sleep(self.server.delay_s)
         answer = self.server.answers[question]
         fault = self.server.fault(question, nth)
         if fault in ("429", "500"):
@@ -154,6 +155,7 @@ class FaultyServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.answers = {row["input"]: row["output"] for row in ROWS}
         self.fault: Callable[[str, int], str | None] = lambda question, nth: None
+        self.delay_s = 0.0
         self.n_asked: Counter[str] = Counter()
         self.lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), FaultyHandler)
