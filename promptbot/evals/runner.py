@@ -14,6 +14,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from promptbot.errors import BrokenOff, ProviderError, StoreError
@@ -107,7 +108,8 @@ def run_jobs(
         StoreError: Records cannot be written.
     """
     n_failed = 0
-    crew = Crew(max(n_parallel, n_threads))
+    crews = {True: Crew(n_parallel), False: Crew(n_threads)}  # of remote jobs, and of others
+    crew = crews[True]
     pace = Pace(per_minute)
 
     def keep(records: Sequence[Record], job: Job) -> None:
@@ -127,8 +129,11 @@ def run_jobs(
         call, records = crew.next(timeout_s)
         keep(records, call.job)
 
-    def start(call: Call, n_most: int) -> None:
-        if crew.n_busy >= n_most:
+    def start(call: Call) -> None:
+        # As many again wait for a thread, which then need not wait for a record to be written. With
+        # a limit on their rate none does: it has its turn when it begins.
+        n_waiting = 0 if call.job.remote and per_minute else crew.n
+        if crew.n_busy >= crew.n + n_waiting:
             keep_next()
         if call.job.remote:
             pace.wait()
@@ -152,15 +157,17 @@ def run_jobs(
                 for start in range(0, len(missing), size)
             ]
             if job.remote:
+                crew = crews[True]
                 for call in calls:
-                    start(call, n_parallel)
+                    start(call)
                 continue
             finish()
+            crew = crews[False]
             takes_threads = isinstance(predictor, TakesThreads) and predictor.takes_threads
             with watching_memory() as grown:
                 for call in calls:
                     if takes_threads and n_threads > 1:
-                        start(call, n_threads)
+                        start(call)
                     else:
                         keep(ask(call), job)
                 finish()
@@ -168,6 +175,7 @@ def run_jobs(
                 on_memory(job, predictor.n_bytes + grown.n_bytes)
         finish()
     except BaseException as stop:
+        crew.forget_waiting()
         if crew.n_busy and not isinstance(stop, StoreError):
             on_stop(crew.n_busy)
             n_failed = -crew.n_busy  # why the run ends is known already
@@ -253,9 +261,10 @@ class Crew:
     """
 
     def __init__(self, n: int) -> None:
+        self.n = n
+        """Threads at most."""
         self.n_busy = 0
-        """Calls under way."""
-        self._n = n
+        """Calls under way, and those that wait for a thread."""
         self._threads: list[threading.Thread] = []
         self._calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[tuple[Call, list[Record]]] = queue.SimpleQueue()
@@ -264,9 +273,16 @@ class Crew:
         """Let a thread ask."""
         self.n_busy += 1
         self._calls.put(call)
-        if len(self._threads) < min(self._n, self.n_busy):
+        if len(self._threads) < min(self.n, self.n_busy):
             self._threads.append(threading.Thread(target=self._work, daemon=True))
             self._threads[-1].start()
+
+    def forget_waiting(self) -> None:
+        """Let no call begin any more that has not begun."""
+        with suppress(queue.Empty):
+            while True:
+                self._calls.get_nowait()
+                self.n_busy -= 1
 
     def next(self, timeout_s: float | None = None) -> tuple[Call, list[Record]]:
         """Return the call that is answered next, with its records.

@@ -100,7 +100,9 @@ def test_other_local_calls_are_made_one_by_one_by_the_calling_thread(
     assert threads == {threading.current_thread()}
 
 
-def test_a_stopped_run_keeps_the_answers_that_are_under_way(tmp_path: Path) -> None:
+def test_a_stopped_run_keeps_the_answers_that_are_under_way_and_begins_no_other(
+    tmp_path: Path,
+) -> None:
     release = threading.Event()
 
     def answer(sample: Sample) -> str:
@@ -119,16 +121,42 @@ def test_a_stopped_run_keeps_the_answers_that_are_under_way(tmp_path: Path) -> N
         told.append(n)
         release.set()
 
+    plain = Plain(answer)
     with pytest.raises(KeyboardInterrupt):
         run(
             tmp_path / "r",
-            Job("a", 0, lambda: Plain(answer), remote=True),
+            Job("a", 0, lambda: plain, remote=True),
             n_parallel=4,
             on_record=on_record,
             on_stop=on_stop,
         )
-    assert told == [3]
-    assert len(load_records(tmp_path / "r")) == 4
+    assert 3 <= told[0] <= 6  # up to two that were answered, and four
+    kept = load_records(tmp_path / "r").values()
+    assert len(kept) == 1 + told[0]
+    assert {record.sample for record in kept} == {asked for [asked] in plain.calls}
+
+
+@pytest.mark.parametrize(
+    ("kind", "remote", "allowed"),
+    [(Plain, True, {"n_parallel": 2}), (Threaded, False, {"n_threads": 2})],
+)
+def test_the_next_call_begins_while_a_record_is_written(
+    tmp_path: Path, kind: type[Plain], remote: bool, allowed: dict[str, int]
+) -> None:
+    begun = threading.Semaphore(0)
+    waited = []
+
+    def answer(sample: Sample) -> str:
+        begun.release()
+        return sample.target
+
+    def on_record(record: object) -> None:
+        if not waited:  # of the two that began first, at least one is answered
+            waited.append(all(begun.acquire(timeout=30) for _ in range(4)))
+
+    job = Job("a", 0, lambda: kind(answer), remote=remote)
+    run(tmp_path / "r", job, on_record=on_record, **allowed)
+    assert waited == [True]
 
 
 def test_a_stopped_run_leaves_answers_that_do_not_come(
