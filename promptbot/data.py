@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from typing import Any
 
 from promptbot.errors import DataError, did_you_mean
 from promptbot.types import Example, Note
+
+SEPARATORS = {";": "semicolons", "\t": "tabs"}
+"""What spreadsheets write in place of commas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,15 @@ def _scan_csv(path: Path) -> Iterator[Row | DataError]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     start = 2
     try:
+        names = reader.fieldnames or []
+        if len(names) == 1 and (found := re.search("[;\t]", names[0])):
+            yield DataError(
+                f"the fields are separated by {SEPARATORS[found[0]]}, not by commas.",
+                place=f"{path}, line 1",
+                expected=f"Found: {_shorten(names[0])}",
+                hint="Save the file with commas, or as JSONL.",
+            )
+            return
         for values in reader:
             if None in values or None in values.values():
                 yield DataError(

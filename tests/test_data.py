@@ -103,6 +103,14 @@ def test_csv_holds_examples_and_quoted_line_breaks(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_csv_without_commas_is_told_with_its_separator(
+    tmp_path: Path, mark: str, name: str
+) -> None:
+    with pytest.raises(DataError, match=f"separated by {name}, not by commas"):
+        load_examples(write(tmp_path / "e.csv", f"input{mark}output\na{mark}b\n"))
+
+
 def test_csv_row_of_another_length_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 3: this row has another number of fields"):
         load_examples(write(tmp_path / "e.csv", "input,output\na,b\na,b,c\n"))

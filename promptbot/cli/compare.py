@@ -25,7 +25,7 @@ def compare(
     """
     import json
 
-    from promptbot.cli.style import make_console
+    from promptbot.cli.style import Harmless, make_console
     from promptbot.evals.compare import compare_runs
     from promptbot.evals.records import find_run
     from promptbot.evals.summary import summarise
@@ -34,7 +34,7 @@ def compare(
     if as_json:
         print(json.dumps(found.to_dict(), ensure_ascii=False))
     else:
-        make_console().print(_render(found))
+        make_console().print(Harmless(_render(found)))
 
 
 def _render(found: RunComparison) -> RenderableType:

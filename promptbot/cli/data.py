@@ -135,11 +135,11 @@ def _print(
 ) -> None:
     from rich.text import Text
 
-    from promptbot.cli.style import make_console
+    from promptbot.cli.style import Harmless, make_console
     from promptbot.evals.report.data import render_data_terminal
 
     console = make_console()
-    console.print(render_data_terminal(report))
+    console.print(Harmless(render_data_terminal(report)))
     if written is None or folder is None:
         return
     console.print()

@@ -144,11 +144,11 @@ def evaluate(
 
 def print_summary(summary: Summary) -> None:
     """Print the report of a run, and where the other forms of it lie."""
-    from promptbot.cli.style import make_console
+    from promptbot.cli.style import Harmless, make_console
     from promptbot.evals.report.terminal import render_terminal
 
     console = make_console()
-    console.print(render_terminal(summary))
+    console.print(Harmless(render_terminal(summary)))
     console.print(f"{summary.folder / 'report.html'}", soft_wrap=True)
 
 
@@ -170,8 +170,9 @@ def _say_plan(suite: Suite, planned: Plan) -> None:
             "Such a run cannot show any difference, however large."
             if planned.detectable is None
             else f"Such a run shows differences of at least {planned.detectable * 100:.1f} points "
-            f"(with a power of {POWER:.0%}, where columns differ on {ASSUMED_DISCORDANCE:.0%} of "
-            "the samples)."
+            f"(with a power of {POWER:.0%}, where columns differ on "
+            # A difference cannot be larger than the share of samples that make it.
+            f"{max(ASSUMED_DISCORDANCE, planned.detectable):.0%} of the samples)."
         )
     if planned.n_left_out:
         lines.append(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.text import Text
 
     from promptbot.errors import PromptbotError
@@ -61,6 +61,23 @@ def make_console(*, stderr: bool = False) -> Console:
 def visible(text: str) -> str:
     """Return a text without control characters: they could move the cursor or hide text."""
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+class Harmless:
+    """Something for a console to print, without the control characters of the texts in it.
+
+    Args:
+        inner: What is printed.
+    """
+
+    def __init__(self, inner: RenderableType) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.segment import Segment
+
+        for part in console.render(self._inner, options):
+            yield part if part.control else Segment(visible(part.text), part.style)
 
 
 def asked_text(text: str) -> Text:

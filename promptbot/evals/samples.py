@@ -96,7 +96,9 @@ def read_samples(
         raise DataError(
             "there are no samples.",
             place=where,
-            hint=f'Write one JSON object a line: {{"input": ..., "{default_target}": ...}}.',
+            hint=f"Write rows with the fields input and {default_target}."
+            if where.endswith(".csv")
+            else f'Write one JSON object a line: {{"input": ..., "{default_target}": ...}}.',
         )
     samples = []
     template = None

@@ -26,7 +26,7 @@ PROMPTBOT = [sys.executable, "-m", "promptbot"]
 BAR = re.compile(
     r"(default|zero_shot) [━╸╺]* +(\d+)/24 (\d+\.\d)/s cost (\d+\.\d{4}) 0:00:(\d\d) 2 failed"
 )
-N_JOBS, DELAY_S = 2, 0.15
+N_JOBS, DELAY_S = 2, 0.25
 
 
 @pytest.fixture
@@ -118,6 +118,29 @@ def test_report_shows_a_run_again_in_three_forms(suite: str) -> None:
     assert {row["answer"] for row in rows if row["score"] == "0.0"} <= {"Pardon?"}
 
 
+def test_texts_of_users_and_models_cannot_steer_the_terminal(
+    make_suite: SuiteMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steer = "\x1b]0;title\x07\x1b[2Jgone"
+    rows = [{"input": f"{i} {steer}", "output": f"{steer} {i}", "kind": steer} for i in range(3)]
+    path = make_suite(rows=rows, n_known=2)
+    monkeypatch.chdir(path.parent)
+    before = CliRunner().invoke(app, ["eval", path.name])
+    make_suite(rows=rows, n_known=1)
+    now = CliRunner().invoke(app, ["eval", path.name, "--no-cache"])
+    names = [folder.name for folder in run_folders()]
+    compared = CliRunner().invoke(app, ["compare", names[1], names[0]])
+    for result in (before, now, compared):
+        assert result.exit_code == 0
+        assert "]0;title[2Jgone" in result.stdout
+        assert not set(result.stdout) & {"\x1b", "\x07"}
+
+
+def test_one_sample_is_told_as_one(suite: str) -> None:
+    result = CliRunner().invoke(app, ["eval", suite, "--limit", "1"])
+    assert "Every column answered the same 1 sample." in result.stdout
+
+
 def test_a_suite_and_resume_together_are_refused(suite: str) -> None:
     for arguments in (["eval"], ["eval", suite, "--resume", "last"]):
         result = CliRunner().invoke(app, arguments)
@@ -128,7 +151,7 @@ def test_a_suite_and_resume_together_are_refused(suite: str) -> None:
 def slow_suite(make_suite: SuiteMaker, provider: FaultyServer) -> Path:
     """Return a suite over a slow provider with a price, one of whose answers always fails."""
     provider.delay_s = DELAY_S
-    provider.fault = lambda question, nth: "garbled" if "three" in question else None
+    provider.fault = lambda question, nth: "garbled" if "one" in question else None
     path = make_suite(f"prices: {{'{remote(provider)}': {{input: 1000, output: 2000}}}}\n")
     path.write_text(re.sub("models:.*", f"models: ['{remote(provider)}']", path.read_text()))
     return path
@@ -171,13 +194,14 @@ def test_progress_of_a_resumed_run_starts_at_what_was_done_and_paid_for(
 ) -> None:
     provider.fault = lambda question, nth: None
     with Screen(typed(slow_suite), columns=60, cwd=slow_suite.parent) as screen:
-        screen.expect(" 7/24")
+        screen.expect("/s cost")
         screen.send(CTRL_C)
         assert screen.wait() == 130
         assert "every answer so far is kept" in screen.text
     [folder] = run_folders(slow_suite.parent / "runs")
     n_done, paid = len(load_records(folder)), kept_cost(slow_suite)
-    assert 7 <= n_done <= 7 + 2 * N_JOBS
+    assert 0 < n_done < 24
+    assert paid > 0
     provider.delay_s = 2
     command = typed(slow_suite, "--resume", "last")
     with Screen(command, columns=60, cwd=slow_suite.parent) as screen:
@@ -196,7 +220,11 @@ def test_without_a_terminal_progress_is_plain_lines(slow_suite: Path) -> None:
     )
     [folder] = run_folders(slow_suite.parent / "runs")
     plan = done.stderr.splitlines()[2]
-    assert plan.startswith("Such a run shows differences of at least ")
+    # 12 samples, of which no fewer can differ than the difference itself needs.
+    assert plan == (
+        "Such a run shows differences of at least 57.8 points (with a power of 80%, where columns "
+        "differ on 58% of the samples)."
+    )
     assert done.stderr.splitlines() == [
         "small: 2 columns x 12 samples = 24 answers.",
         "Columns: default, zero_shot (reference: default).",

@@ -106,6 +106,16 @@ def test_wrong_data_is_told_with_its_line(
         load_suite(path)
 
 
+def test_an_empty_csv_is_told_in_the_words_of_csv(make_suite: SuiteMaker) -> None:
+    path = make_suite()
+    (path.parent / "data.csv").write_text("input,output\n")
+    path.write_text(path.read_text().replace("data.jsonl", "data.csv"))
+    with pytest.raises(DataError, match="no samples") as told:
+        load_suite(path)
+    assert "JSON" not in str(told.value)
+    assert "input and output" in str(told.value)
+
+
 def test_a_limit_takes_samples_from_all_over_the_file(make_suite: SuiteMaker) -> None:
     lines = [item.line for item in load_suite(make_suite(), limit=4).samples]
     assert lines == [1, 4, 7, 10]

@@ -59,6 +59,10 @@ def shown_metrics(summary: Summary) -> list[str]:
     ]
 
 
+def _count(n: int) -> str:
+    return f"{n} sample{'s' * (n != 1)}"
+
+
 VERDICT_WORDS = {
     "better": "better",
     "worse": "worse",
@@ -75,7 +79,7 @@ def method(summary: Summary) -> str:
     words = {"mcnemar": "McNemar's exact test", "permutation": "a paired permutation test"}
     used = " and ".join(words[test] for test in sorted(tests))
     text = (
-        f"Every column answered the same {len(summary.samples)} samples. "
+        f"Every column answered the same {_count(len(summary.samples))}. "
         "Shares have Wilson intervals at 95%. "
     )
     if not n:
