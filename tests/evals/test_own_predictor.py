@@ -12,6 +12,7 @@ from promptbot.errors import InputError, SpecError
 from promptbot.evals.estimate import estimate
 from promptbot.evals.evaluation import evaluate, resume
 from promptbot.evals.records import Key
+from promptbot.evals.report.cells import method
 from promptbot.evals.suite import load_suite
 from promptbot.evals.summary import Summary
 from tests.evals.conftest import ROWS, SuiteMaker
@@ -39,6 +40,25 @@ def with_rules(make_suite: SuiteMaker, variants: str, code: str = RULES) -> Path
 
 def run(path: Path, **options: Any) -> Summary:
     return evaluate(load_suite(path, **options), runs=path.parent / "runs", options=options)
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        ("bad", "together, but of columns that are better or worse each at the level of its step"),
+        ("known", "hold at 95% for all 2 comparisons together. Verdicts come from"),
+    ],
+)
+def test_a_report_says_which_intervals_hold_together(
+    make_suite: SuiteMaker, second: str, words: str
+) -> None:
+    known = {row["input"]: row["output"] for row in ROWS}
+    code = f"KNOWN = {known}\ndef bad(text):\n    return 'x'\n"
+    code += "def known(text):\n    return KNOWN[text]\ndef worse(text):\n    return 'y'\n"
+    path = with_rules(make_suite, f"[default, 'rules.py:worse', 'rules.py:{second}']", code)
+    summary = run(path)
+    assert summary.comparisons[0].outcome == "worse"
+    assert words in method(summary)
 
 
 def test_a_function_answers_the_same_samples_as_the_prompts_and_is_compared(

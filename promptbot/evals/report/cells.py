@@ -84,10 +84,17 @@ def method(summary: Summary) -> str:
     )
     if not n:
         return text.strip()
-    together = "the comparison" if n == 1 else f"all {n} comparisons together"
+    whole = "the comparison" if n == 1 else f"all {n} comparisons together"
+    hold = f"hold at 95% for {whole}"
+    if len({comparison.interval.confidence for comparison in summary.comparisons}) > 1:
+        # Intervals of Holm's later steps are narrower than those that hold for all at once.
+        hold = (
+            f"{hold}, but of columns that are better or worse each at the level of its step in "
+            "Holm's correction, at least 95% for it alone"
+        )
     return text + (
         f"Differences are paired by sample; their intervals (BCa bootstrap, and Bonett-Price "
-        f"where columns hardly differ) hold at 95% for {together}. Verdicts come from {used}, "
+        f"where columns hardly differ) {hold}. Verdicts come from {used}, "
         f"corrected by Holm, so that a report says better or worse without reason in at most 5 "
         f"of 100 cases. The smallest difference that matters here: "
         f"{summary.scale.tell(float(summary.manifest['suite']['margin']))}."
