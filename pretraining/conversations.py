@@ -29,7 +29,7 @@ from pretraining.chats import (
 from pretraining.episodes import Mark, Piece, Turn, shown, system, user
 from pretraining.world import World
 
-ABSENT = 0.4
+ABSENT = 0.3
 """Share of the questions that no note answers."""
 PAST = 0.02
 """Loss weight of earlier answers whose notes are not shown: nothing in the prompt tells them."""
