@@ -81,8 +81,8 @@ def evaluate(
 ) -> None:
     """Compare a bot's prompt variants on the same samples, and say which is better.
 
-    Exit status: 0, 2 for a mistake of yours, 3 where the gate was not met, 130 where it was
-    stopped (every answer so far is kept).
+    Exit status: 0, 2 for a mistake of yours, 3 where the gate was not met,
+    130 where it was stopped (every answer so far is kept).
     """
     from promptbot.errors import InputError
     from promptbot.evals import evaluation

@@ -100,11 +100,14 @@ class LineFile:
 
 def cannot_write(path: Path, error: OSError) -> StoreError:
     """Return the error of a file in a run's folder that the disk did not take."""
+    begun = (path.parent / "manifest.json").exists()
     return StoreError(
         f"the file cannot be written ({error.strerror}).",
         place=str(path),
         hint="Make room, or mend the disk, then go on: every answer so far is kept. "
-        f"promptbot eval --resume {path.parent}",
+        f"promptbot eval --resume {path.parent}"
+        if begun
+        else "Make room, or mend the disk, then start again; nothing was asked yet.",
     )
 
 

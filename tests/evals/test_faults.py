@@ -290,7 +290,9 @@ def test_a_full_disk_is_told_and_what_was_written_goes_on_elsewhere(
 
     assert forked(work, lambda: False) == 0
     assert "cannot be written (File too large)" in said.read_text()
-    if folders := run_folders(runs):
+    folders = run_folders(runs)
+    assert ("nothing was asked yet" in said.read_text()) == (not folders)
+    if folders:
         assert "--resume" in said.read_text()
         assert numbers(resume(folders[0])) == numbers(whole)
 
