@@ -192,7 +192,12 @@ def test_progress_tells_rate_cost_remaining_time_and_failures_in_60_columns(
 def test_progress_of_a_resumed_run_starts_at_what_was_done_and_paid_for(
     slow_suite: Path, provider: FaultyServer
 ) -> None:
-    provider.fault = lambda question, nth: None
+
+    def stall(question: str, nth: int) -> None:
+        if sum(provider.n_asked.values()) > 8:  # so that it is stopped in time, however late
+            provider.delay_s = 2
+
+    provider.fault = stall
     with Screen(typed(slow_suite), columns=60, cwd=slow_suite.parent) as screen:
         screen.expect("/s cost")
         screen.send(CTRL_C)
@@ -202,6 +207,7 @@ def test_progress_of_a_resumed_run_starts_at_what_was_done_and_paid_for(
     n_done, paid = len(load_records(folder)), kept_cost(slow_suite)
     assert 0 < n_done < 24
     assert paid > 0
+    provider.fault = lambda question, nth: None
     provider.delay_s = 2
     command = typed(slow_suite, "--resume", "last")
     with Screen(command, columns=60, cwd=slow_suite.parent) as screen:
