@@ -27,6 +27,7 @@ from promptbot.errors import (
     ModelError,
     ProviderError,
 )
+from promptbot.models.connections import keeping_client
 from promptbot.models.messages import completion_of, to_langchain
 from promptbot.models.pace import Pace
 from promptbot.models.provider_labels import TOP, enumerated, option_logprobs
@@ -153,6 +154,8 @@ class RemoteChatModel(BaseChatModel):
         bare = self._init(self._connection)
         self._known = _argument_names(type(bare))
         self._is_openai = _speaks_openai(bare)
+        if self._is_openai and "http_client" in self._known:
+            self._connection["http_client"] = keeping_client()
         self.profile = bare.profile
         if self._remote.base_url is not None and "base_url" not in self._known:
             raise ModelError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -50,6 +51,7 @@ class Answer:
     delay_s: float = 0.0
     stream: bool = False
     cut: bool = False  # announce more bytes than are sent
+    holds: bool = False  # and keep the connection open all the same
 
 
 def said(text: str | None, finish: str = "stop", **extra: Any) -> Answer:
@@ -88,6 +90,8 @@ class Server(ThreadingHTTPServer):
         self.answers: list[Answer] = []
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.callers: list[tuple[str, int]] = []
+        self.release = threading.Event()
         super().__init__(("127.0.0.1", 0), Handler)
 
     @property
@@ -97,11 +101,13 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
+    protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         length = int(self.headers["Content-Length"])
         self.server.asked.append(json.loads(self.rfile.read(length)))
         self.server.keys.append(self.headers.get("Authorization"))
+        self.server.callers.append(self.client_address)
         answers = self.server.answers
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         time.sleep(answer.delay_s)
@@ -114,6 +120,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer.body)
+            if answer.holds:
+                self.server.release.wait(30)
+            self.close_connection = answer.cut
         except OSError:
             pass  # the client gave up waiting, as some tests want
 
@@ -129,6 +138,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield server
+    server.release.set()
     server.shutdown()
     server.server_close()
 
@@ -305,6 +315,39 @@ def test_a_refused_key_is_the_users_and_masked(server: Server, verb: Callable[..
     assert "***" in str(caught.value)
     assert caught.value.__suppress_context__
     assert len(server.asked) == 1
+
+
+@BOTH
+def test_calls_one_after_the_other_share_a_connection(
+    server: Server, verb: Callable[..., str]
+) -> None:
+    answer = streamed(event("yes"), event(None, "stop"))
+    model = model_of(server, answer if verb is ask_streaming else said("yes"))
+    assert [verb(model) for _ in range(3)] == ["yes"] * 3
+    assert verb(model, temperature=0.5) == "yes"
+    assert len(server.asked) == 4
+    assert len(set(server.callers)) == 1
+
+
+def test_a_body_that_does_not_end_after_the_last_event_costs_its_connection_alone(
+    server: Server,
+) -> None:
+    endless = streamed(event("yes"), event(None, "stop"), cut=True)
+    endless.holds = True
+    model = model_of(server, endless, timeout_s=20.0)
+    assert [ask_streaming(model) for _ in range(2)] == ["yes"] * 2
+    assert len(set(server.callers)) == 2
+
+
+def test_a_stream_that_is_left_in_its_middle_is_not_read_on(server: Server) -> None:
+    started = streamed(*[event(f"word {n} ") for n in range(2000)], done=False, cut=True)
+    started.holds = True  # the rest of the body never comes
+    model = model_of(server, started, timeout_s=20.0)
+    with contextlib.closing(model.stream("hi")) as pieces:  # type: ignore[type-var]
+        assert next(iter(pieces)).text == "word 0 "
+    server.answers = [streamed(event("yes"), event(None, "stop"))]
+    assert ask_streaming(model) == "yes"
+    assert len(set(server.callers)) == 2
 
 
 @BOTH
