@@ -156,6 +156,9 @@ class RemoteChatModel(BaseChatModel):
         self._is_openai = _speaks_openai(bare)
         if self._is_openai and "http_client" in self._known:
             self._connection["http_client"] = keeping_client()
+            if "http_socket_options" in self._known:
+                # With a client for one side alone, it would warn that the other knows no proxy.
+                self._connection["http_socket_options"] = ()
         self.profile = bare.profile
         if self._remote.base_url is not None and "base_url" not in self._known:
             raise ModelError(
