@@ -37,6 +37,12 @@ Listed = tuple[str, Note]
 """A note with the question under which the bot keeps it."""
 
 
+def some_questions(r: Random, world: World, label: str) -> tuple[str, ...]:
+    """Return up to four real questions of a class."""
+    rows = world.classes[label]
+    return tuple(world.texts[i] for i in r.sample(rows, min(4, len(rows))))
+
+
 def class_notes(r: Random, world: World, n: int) -> tuple[Note, ...]:
     """Return notes of made-up answers to classes of real questions, near to one another or not."""
     n = min(n, len(world.intents))
@@ -47,9 +53,8 @@ def class_notes(r: Random, world: World, n: int) -> tuple[Note, ...]:
     answers = r.sample(world.note_answers, len(classes))
     notes = []
     for label, answer in zip(classes, answers, strict=True):
-        rows = world.classes[label]
-        questions = [world.texts[i] for i in r.sample(rows, min(4, len(rows)))]
-        notes.append(Note(tuple(questions), longer(r, world, answer), label))
+        questions = some_questions(r, world, label)
+        notes.append(Note(questions, longer(r, world, answer), label))
     return tuple(notes)
 
 
@@ -70,10 +75,9 @@ def talk_notes(r: Random, world: World, n: int) -> tuple[Note, ...]:
     """
     notes = []
     for label in r.sample(world.chitchat, min(n, len(world.chitchat))):
-        rows = world.classes[label]
-        questions = [world.texts[i] for i in r.sample(rows, min(4, len(rows)))]
+        questions = some_questions(r, world, label)
         answer = r.choice(world.note_answers if r.random() < 0.5 else world.sayings)
-        notes.append(Note(tuple(questions), longer(r, world, answer), label))
+        notes.append(Note(questions, longer(r, world, answer), label))
     return tuple(notes)
 
 

@@ -156,13 +156,13 @@ def run_jobs(
                 Call(job, predictor, tuple(missing[start : start + size]))
                 for start in range(0, len(missing), size)
             ]
+            if not job.remote:
+                finish()
+            crew = crews[job.remote]
             if job.remote:
-                crew = crews[True]
                 for call in calls:
                     start(call)
                 continue
-            finish()
-            crew = crews[False]
             takes_threads = isinstance(predictor, TakesThreads) and predictor.takes_threads
             with watching_memory() as grown:
                 for call in calls:

@@ -8,6 +8,7 @@ internet with another TLS handshake.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -34,15 +35,22 @@ def _read_to_its_end(response: Any) -> None:
 
     One that is closed in its middle is given up, as before.
     """
-    stream = response.stream
-    base: Any = import_module(type(response).__module__.partition(".")[0]).SyncByteStream
+    package = type(response).__module__.partition(".")[0]
+    response.stream = _stream_class(package)(response.stream, response.request)
 
-    class ReadToItsEnd(base):  # type: ignore[misc]  # httpx's, or that of a later name
-        end = b""
-        is_over = False
+
+@cache
+def _stream_class(package: str) -> Any:
+    """Return the class of such streams for httpx, or for a package of its kind."""
+    base: Any = import_module(package).SyncByteStream
+
+    class ReadToItsEnd(base):  # type: ignore[misc]  # known only once the package is
+        def __init__(self, stream: Any, request: Any) -> None:
+            self.stream, self.request = stream, request
+            self.end, self.is_over = b"", False
 
         def __iter__(self) -> Iterator[bytes]:
-            for chunk in stream:
+            for chunk in self.stream:
                 self.end = (self.end + chunk)[-len(LAST_EVENT) - 8 :]
                 yield chunk
             self.is_over = True
@@ -50,12 +58,12 @@ def _read_to_its_end(response: Any) -> None:
         def close(self) -> None:
             try:
                 if LAST_EVENT in self.end and not self.is_over:
-                    response.request.extensions["timeout"]["read"] = END_WITHIN_S
-                    for _ in stream:
+                    self.request.extensions["timeout"]["read"] = END_WITHIN_S
+                    for _ in self.stream:
                         pass
             except Exception:  # nobody waits for these bytes, so nothing is lost with them
                 pass
             finally:
-                stream.close()
+                self.stream.close()
 
-    response.stream = ReadToItsEnd()
+    return ReadToItsEnd

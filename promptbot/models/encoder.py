@@ -298,7 +298,7 @@ class TransformersEncoder:
             torch.inference_mode(),
             torch.autocast("cpu", torch.bfloat16, enabled=self.is_bfloat16),
         ):
-            for batch in batches_of_like_length([len(one) for one in ids], most):
+            for batch in _batches_of_like_length([len(one) for one in ids], most):
                 rows = [torch.tensor(ids[i], dtype=torch.long) for i in batch]
                 seen = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
                 padded = pad_sequence(
@@ -334,7 +334,9 @@ def has_bfloat16() -> bool:
     return bool(mkldnn.is_available() and torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
-def batches_of_like_length(lengths: Sequence[int], most: int = _TORCH_BATCH) -> Iterator[list[int]]:
+def _batches_of_like_length(
+    lengths: Sequence[int], most: int = _TORCH_BATCH
+) -> Iterator[list[int]]:
     """Yield the places of texts, the shortest first, as many as fit into `most` tokens."""
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lengths.__getitem__):

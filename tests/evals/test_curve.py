@@ -117,8 +117,7 @@ def test_points_are_the_mean_over_seeds_and_baselines_tell_their_training(
 def test_the_manifest_tells_the_encoder_of_prompts_and_the_precision_of_both(
     suite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch = pytest.importorskip("torch")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    checkpoints.on_processor(monkeypatch, has_bfloat16=True)
     base = str(checkpoints.bert_like(suite.parent / "bert"))
     variant = suite.parent / "sorter" / "variants" / "bare.yaml"
     variant.write_text(f"encoder: {base}\nexamples: {{selector: nearest, k: 1}}\n")

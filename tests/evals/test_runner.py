@@ -59,10 +59,15 @@ def right(sample: Sample) -> str:
     return sample.target
 
 
-@pytest.mark.parametrize(
-    ("kind", "remote", "allowed"),
-    [(Plain, True, {"n_parallel": 5}), (Threaded, False, {"n_threads": 5})],
-)
+def side_by_side(n: int) -> pytest.MarkDecorator:
+    """Return the mark of a test over remote calls and over threads, so many of them at once."""
+    return pytest.mark.parametrize(
+        ("kind", "remote", "allowed"),
+        [(Plain, True, {"n_parallel": n}), (Threaded, False, {"n_threads": n})],
+    )
+
+
+@side_by_side(5)
 def test_calls_run_side_by_side_and_never_more_than_allowed(
     tmp_path: Path, kind: type[Plain], remote: bool, allowed: dict[str, int]
 ) -> None:
@@ -136,10 +141,7 @@ def test_a_stopped_run_keeps_the_answers_that_are_under_way_and_begins_no_other(
     assert {record.sample for record in kept} == {asked for [asked] in plain.calls}
 
 
-@pytest.mark.parametrize(
-    ("kind", "remote", "allowed"),
-    [(Plain, True, {"n_parallel": 2}), (Threaded, False, {"n_threads": 2})],
-)
+@side_by_side(2)
 def test_the_next_call_begins_while_a_record_is_written(
     tmp_path: Path, kind: type[Plain], remote: bool, allowed: dict[str, int]
 ) -> None:

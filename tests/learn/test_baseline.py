@@ -36,8 +36,7 @@ def test_the_same_training_is_done_once(tmp_path: Path) -> None:
 def test_a_probe_learns_from_float32_whatever_the_processor_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch = pytest.importorskip("torch")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    checkpoints.on_processor(monkeypatch, has_bfloat16=True)
     base = checkpoints.bert_like(tmp_path / "bert")
     spec = BaselineSpec(method="linear_probe", model=str(base))
     made = make_baseline(spec, examples("card_lost", "pin"), cache=tmp_path)

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 LINES = [
     "Where is my order? I lost my card abroad.",
     "You can return a parcel within thirty days.",
@@ -376,6 +378,12 @@ def llama2_like(folder: Path) -> Path:
         model.lm_head.weight[len(special) : len(special) + len(fallback)] = 0.0
     named = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     return save(folder, model, tokenizer, **named)
+
+
+def on_processor(monkeypatch: pytest.MonkeyPatch, *, has_bfloat16: bool) -> None:
+    """Let torch find a processor with or without instructions for bfloat16; skip without torch."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bfloat16})
 
 
 def bert_like(folder: Path) -> Path:

@@ -43,8 +43,7 @@ def test_a_model_without_a_template_says_what_is_used(tmp_path: Path) -> None:
 def test_an_encoder_says_its_numbers_and_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_bfloat16: bool, numbers: str
 ) -> None:
-    torch = pytest.importorskip("torch")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bfloat16})
+    checkpoints.on_processor(monkeypatch, has_bfloat16=has_bfloat16)
     encoder = load_encoder(str(checkpoints.bert_like(tmp_path / "bert")))
     facts = describe_encoder(encoder, "bert")
     assert facts["numbers"].startswith(numbers)

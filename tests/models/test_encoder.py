@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from promptbot.errors import MissingExtra, ModelError, UnsafeWeights
+from promptbot.interfaces import Encoder
 from promptbot.models.encoder import (
     EMBEDDED_FOLDER,
     StudentEncoder,
-    batches_of_like_length,
+    _batches_of_like_length,
     load_encoder,
 )
 from tests.models import checkpoints
@@ -161,12 +162,12 @@ def test_embedded_files_fit_into_16_mb() -> None:
 
 def test_batches_hold_every_text_once_with_little_padding() -> None:
     lengths = [*np.random.default_rng(0).geometric(1 / 14, 2_000).clip(3, 256), 0, 256, 256]
-    batches = list(batches_of_like_length(lengths))
+    batches = list(_batches_of_like_length(lengths))
     assert sorted(place for batch in batches for place in batch) == list(range(len(lengths)))
     sizes = [len(batch) * max(lengths[place] for place in batch) for batch in batches]
     assert max(sizes) <= 256
     assert sum(lengths) > 0.9 * sum(sizes)
-    assert list(batches_of_like_length([])) == []
+    assert list(_batches_of_like_length([])) == []
 
 
 def test_a_checkpoint_reads_half_a_surrogate_pair(tmp_path: Path) -> None:
@@ -176,17 +177,21 @@ def test_a_checkpoint_reads_half_a_surrogate_pair(tmp_path: Path) -> None:
     np.testing.assert_allclose(half, asked, atol=1e-6)
 
 
-def processor(monkeypatch: pytest.MonkeyPatch, *, has_bfloat16: bool) -> None:
-    torch = pytest.importorskip("torch")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bfloat16})
-
-
-def test_both_precisions_agree_and_their_vectors_are_kept_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    processor(monkeypatch, has_bfloat16=True)
+@pytest.fixture
+def both(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Encoder, Encoder]:
+    """Return an encoder as it is by default, and in float32; the parameter: has it bfloat16?"""
+    checkpoints.on_processor(monkeypatch, has_bfloat16=request.param)
     folder = str(checkpoints.bert_like(tmp_path / "bert"))
-    fast, exact = load_encoder(folder), load_encoder(folder, float32=True)
+    return load_encoder(folder), load_encoder(folder, float32=True)
+
+
+@pytest.mark.parametrize("both", [True], indirect=True)
+def test_both_precisions_agree_and_their_vectors_are_kept_apart(
+    both: tuple[Encoder, Encoder],
+) -> None:
+    fast, exact = both
     assert fast.revision == f"bfloat16:{exact.revision}"
     found, expected = fast.encode(TEXTS), exact.encode(TEXTS)
     assert found.dtype == expected.dtype == np.float32
@@ -194,12 +199,9 @@ def test_both_precisions_agree_and_their_vectors_are_kept_apart(
     assert np.abs(found - expected).max() > 1e-6  # it is not float32 under another name
 
 
-def test_a_processor_without_bfloat16_computes_in_float32(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    processor(monkeypatch, has_bfloat16=False)
-    folder = str(checkpoints.bert_like(tmp_path / "bert"))
-    plain, exact = load_encoder(folder), load_encoder(folder, float32=True)
+@pytest.mark.parametrize("both", [False], indirect=True)
+def test_a_processor_without_bfloat16_computes_in_float32(both: tuple[Encoder, Encoder]) -> None:
+    plain, exact = both
     assert plain.revision == exact.revision
     np.testing.assert_array_equal(plain.encode(TEXTS), exact.encode(TEXTS))
 
