@@ -41,8 +41,16 @@ def test_lines_keep_what_is_no_proper_unicode(tmp_path: Path) -> None:
     assert lines_of(path) == ["\ud83d \u2028 é"]
 
 
-def test_a_full_disk_is_told_and_keeps_whole_lines_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("begun", "advice"),
+    [(True, "promptbot eval --resume"), (False, "then start again; nothing was asked yet")],
+)
+def test_a_full_disk_is_told_and_keeps_whole_lines_only(
+    tmp_path: Path, begun: bool, advice: str
+) -> None:
     path = tmp_path / "lines.jsonl"
+    if begun:
+        (tmp_path / "manifest.json").write_text("{}")
     program = (
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
@@ -61,7 +69,7 @@ def test_a_full_disk_is_told_and_keeps_whole_lines_only(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "cannot be written (File too large)" in done.stdout
-    assert "--resume" in done.stdout
+    assert advice in done.stdout
     assert lines_of(path) == ["a" * 700, "c" * 100]
 
 
