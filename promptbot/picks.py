@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -127,7 +126,7 @@ class PickRun:
                 **identity,
                 "suite": {"name": suite},
                 "names": list(names),
-                "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                "started": datetime.now().astimezone().isoformat(timespec="seconds"),
                 "command": command,
                 "versions": {"promptbot": __version__},
             }

@@ -137,7 +137,11 @@ def evaluate(
                 file=sys.stderr,
             )
         raise typer.Exit(INTERRUPTED) from None
-    print_summary(summary)
+    try:
+        print_summary(summary)
+    except SystemExit:  # rich's, where the reader of a pipe has left; the gate counts still
+        if summary.gate_met:
+            raise
     if not summary.gate_met:
         raise typer.Exit(GATE_NOT_MET)
 
@@ -178,6 +182,8 @@ def _say_plan(suite: Suite, planned: Plan) -> None:
         lines.append(
             f"{planned.n_left_out} rows of the pool equal a sample, or nearly, and are left out."
         )
+    if planned.unknown_targets:
+        lines.append(planned.unknown_targets)
     for judge in suite.judges.values():
         n = count_questions(judge, planned.n_answers, planned.n_columns)
         lines.append(f"Judge {judge.name}, {judge.spec.model}: asked at most {n:,} times.")

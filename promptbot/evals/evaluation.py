@@ -10,17 +10,17 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptbot.data import content_hash
-from promptbot.errors import DataError, InputError
+from promptbot.errors import DataError, InputError, did_you_mean
 from promptbot.evals.column_spec import ColumnSpec, shown_columns
 from promptbot.evals.columns import Workshop
 from promptbot.evals.fluency import BITS, measure_fluency
@@ -28,6 +28,7 @@ from promptbot.evals.judging import Asking, ask_judges, check_judges
 from promptbot.evals.leaks import Leak, find_leaks
 from promptbot.evals.manifest import load_evaluation, load_manifest
 from promptbot.evals.measures import measure_own, not_measured, save_measured
+from promptbot.evals.metrics.metric import OUT_OF_SCOPE
 from promptbot.evals.metrics.registry import METRICS
 from promptbot.evals.outcomes import outcomes_of
 from promptbot.evals.records import (
@@ -50,6 +51,7 @@ from promptbot.models.call_cache import default_cache
 from promptbot.models.footprint import usable_cores
 
 if TYPE_CHECKING:
+    from promptbot.bot.folder import Bot
     from promptbot.learn.baseline import Baseline
     from promptbot.learn.search import Trial
 
@@ -64,6 +66,9 @@ OLDER: Mapping[str, Any] = {"repeats": 1, "prices": {}}
 
 MAX_LEAKS_TOLD = 10
 """Pairs that an error lists."""
+
+MAX_LABELS_TOLD = 5
+"""Labels that a warning lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,8 @@ class Plan:
     """Rows of the pool that were left out because they equal a sample, or nearly."""
     pool_counts: Mapping[str, int] | None = None
     """Rows of each label in the pool; None where there is no pool."""
+    unknown_targets: str = ""
+    """Which labels of samples no column can answer, in a sentence; empty for none."""
 
     @property
     def n_answers(self) -> int:
@@ -177,6 +184,33 @@ def plan(suite: Suite) -> Plan:
         pool_counts=dict(sorted(Counter(row.sample.target for row in suite.pool.rows).items()))
         if suite.pool
         else None,
+        unknown_targets=_unknown_targets(suite, bots.values()),
+    )
+
+
+def _unknown_targets(suite: Suite, bots: Iterable[Bot]) -> str:
+    """Return a sentence on labels of samples that neither a bot nor the pool has, as typos."""
+    if suite.task != "classify":
+        return ""
+    known = {label for bot in bots for label in bot.spec.labels or ()}
+    known.update(row.sample.target for row in (suite.pool.rows if suite.pool else ()))
+    known.add(str(suite.facts.get(OUT_OF_SCOPE, "")))
+    lines: dict[str, list[int]] = {}
+    for item in suite.samples:
+        if item.sample.target not in known:
+            lines.setdefault(item.sample.target, []).append(item.line)
+    if not lines:
+        return ""
+    told = [
+        f'"{label}" ({len(where)}, first on line {where[0]}) {did_you_mean(label, known)}'.strip()
+        for label, where in list(lines.items())[:MAX_LABELS_TOLD]
+    ]
+    if len(lines) > MAX_LABELS_TOLD:
+        told.append(f"and {len(lines) - MAX_LABELS_TOLD} more")
+    n = sum(map(len, lines.values()))
+    return (
+        f"{n} of the samples ha{'s a label' if n == 1 else 've labels'} that no column can answer, "
+        f"and count{'s' * (n == 1)} as wrong: {', '.join(told)}"
     )
 
 
@@ -232,10 +266,11 @@ def evaluate(
         ),
         "leaks": [asdict(pair) for pair in planned.leaks],
         "allow_leaks": allow_leaks,
+        "unknown_targets": planned.unknown_targets,
         "path": str(suite.path.resolve()),
         "options": dict(options or {}),
         "command": command,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "versions": _versions(),
         "hardware": _hardware(),
     }

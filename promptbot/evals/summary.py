@@ -157,6 +157,8 @@ class Summary:
                 f"{len(leaks)} sample{' is' if one else 's are'} also shown as "
                 f"{'an example' if one else 'examples'} (--allow-leaks): scores are too high."
             )
+        if unknown := self.manifest.get("unknown_targets"):
+            said.append(unknown)
         if n_repeated := _count_repeated(self.samples):
             said.append(
                 f"{n_repeated} of the samples say{'s' * (n_repeated == 1)} what another one says, "

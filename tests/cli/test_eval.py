@@ -50,6 +50,23 @@ def test_a_gate_that_is_not_met_exits_with_3_and_says_why(suite: str) -> None:
     assert "not met: exact is 0.917" in result.stdout
 
 
+@pytest.mark.parametrize(("bound", "status"), [(0.95, 3), (0.1, 1)])
+def test_a_reader_that_leaves_does_not_hide_the_gate(suite: str, bound: float, status: int) -> None:
+    gate = f"exact(default) >= {bound}"
+    with subprocess.Popen(
+        [*PROMPTBOT, "eval", suite, "--gate", gate],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()  # before anything is printed, as `| head -0`
+        told = process.stderr.read()
+    assert process.returncode == status
+    assert "Traceback" not in told
+
+
 def test_a_dry_run_makes_no_folder(suite: str) -> None:
     result = CliRunner().invoke(app, ["eval", suite, "--dry-run", "--limit", "4"])
     assert result.exit_code == 0

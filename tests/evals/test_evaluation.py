@@ -465,3 +465,31 @@ def test_a_misspelt_model_leaves_no_run_behind(make_suite: SuiteMaker, given: An
     with pytest.raises(ModelError, match='unknown model "nonsense"'):
         run(path, **given)
     assert not (path.parent / "runs").exists()
+
+
+def test_labels_of_samples_that_no_column_can_answer_are_told(tmp_path: Path) -> None:
+    bot = tmp_path / "bot"
+    bot.mkdir()
+    (bot / "bot.yaml").write_text(
+        "name: labels\ntask: classify\ntemplate: system.j2\n"
+        "labels: {card: [card], payment: [payment]}\n"
+    )
+    (bot / "system.j2").write_text("Answer.")
+    (tmp_path / "script.jsonl").write_text('{"match": "", "text": "card"}\n')
+    labels = ["card", "paymnt", "elsewhere", "paymnt", "payment"]
+    rows = [{"input": f"message {word}", "label": word} for word in labels]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    suite = tmp_path / "suite.yaml"
+    text = (
+        "name: s\nbot: bot\ndata: {file: data.jsonl}\n"
+        f"models: ['scripted:{tmp_path / 'script.jsonl'}']\n"
+    )
+    suite.write_text(text)
+    told = (
+        "3 of the samples have labels that no column can answer, and count as wrong: "
+        '"paymnt" (2, first on line 2) Did you mean "payment"?, "elsewhere" (1, first on line 3)'
+    )
+    assert plan(load_suite(suite)).unknown_targets == told
+    assert told in evaluate(load_suite(suite), runs=tmp_path / "runs").warnings
+    suite.write_text(text + "out_of_scope: elsewhere\n")
+    assert plan(load_suite(suite)).unknown_targets == told.replace("3 of", "2 of").split(', "e')[0]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from promptbot.evals.evaluation import evaluate
 from promptbot.evals.ledger import make_ledger
+from promptbot.evals.report.ledger import HEAD
+from promptbot.evals.report.terminal import render_terminal
 from promptbot.evals.suite import load_suite
 from tests.evals.conftest import SuiteMaker, make_suite
 
@@ -76,3 +81,14 @@ def test_a_run_with_seeds_shows_the_ledger_in_each_form(make_suite: SuiteMaker) 
         assert "Where the spread comes from" in text
         assert "samples 100%" in text
     assert several.to_dict()["ledger"]["default"]["lowest"][1] == 3
+
+
+def test_the_ledger_breaks_no_word_in_80_columns(make_suite: SuiteMaker) -> None:
+    summary = evaluate(load_suite(make_suite("seeds: [3, 4]\n")))
+    out = io.StringIO()
+    Console(file=out, width=80).print(render_terminal(summary))
+    text = out.getvalue()
+    words = [word for head in HEAD if head != "between repeats" for word in head.split()]
+    assert all(word in text.split() for word in words)
+    assert "default: More samples would make it surer." in text
+    assert "repeats" not in text.split("mean", 1)[1].split("Where")[0]  # there is one

@@ -100,7 +100,7 @@ def _lines(summary: Summary) -> Iterator[str]:
     yield (
         f"{len(summary.samples)} samples, seeds {', '.join(map(str, manifest['seeds']))}, data "
         f"`{manifest['data_hash']}`, promptbot {manifest['versions'].get('promptbot', '')}, "
-        f"started {manifest['started']}."
+        f"started {manifest['started'].replace('T', ' ')}."
     )
 
 

@@ -54,7 +54,7 @@ def render_terminal(summary: Summary) -> RenderableType:
     if judges := judge_rows(summary):
         parts += [Text(), _rows(JUDGE_HEAD, judges), Text(JUDGE_ABOUT, style="dim")]
     if ledger := ledger_rows(summary):
-        parts += [Text(), _rows(HEAD, ledger), Text(ABOUT, style="dim")]
+        parts += [Text(), *_ledger(ledger), Text(ABOUT, style="dim")]
     parts += [Text(), Padding(Text(method(summary), style="dim"), (0, 0, 1, 0))]
     return Group(*parts)
 
@@ -74,6 +74,14 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _ledger(rows: Sequence[Sequence[str]]) -> list[RenderableType]:
+    """Return the ledger without what it has nothing on, its advice below: lines are short."""
+    *numbers, _ = range(len(HEAD))
+    kept = [i for i in numbers if any(row[i] for row in rows)]
+    table = _rows([HEAD[i] for i in kept], [[row[i] for i in kept] for row in rows])
+    return [table, *(Text(f"{row[0]}: {row[-1]}") for row in rows)]
 
 
 def _table(summary: Summary) -> SideBySide:
