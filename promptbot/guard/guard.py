@@ -195,7 +195,7 @@ def secrets_of_environment() -> dict[str, str]:
     found = {
         name: value
         for name, value in os.environ.items()
-        if _may_be_secret(value) and _SECRET_NAME.search(name.upper())
+        if _SECRET_NAME.search(name.upper()) and _may_be_secret(value)
     }
     return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 

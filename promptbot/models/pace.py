@@ -39,7 +39,9 @@ class Pace:
         with self._lock:
             turn = max(self._next, time.monotonic())
             self._next = turn + self._spacing_s
-        time.sleep(max(0.0, turn - time.monotonic()))
+        # Not for no time: that would hand the interpreter to another thread.
+        if (left_s := turn - time.monotonic()) > 0:
+            time.sleep(left_s)
         return turn
 
     def refused(self, began: float, wait_s: float | None) -> None:

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import random
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
@@ -132,6 +133,7 @@ class RemoteChatModel(BaseChatModel):
     _refuses_logprobs: bool = PrivateAttr(default=False)
     _refuses_usage: bool = PrivateAttr(default=False)
     _connection: dict[str, Any] = PrivateAttr()
+    _making: threading.Lock = PrivateAttr(default_factory=threading.Lock)
     _by_settings: dict[tuple[tuple[str, Any], ...], BaseChatModel] = PrivateAttr(
         default_factory=dict
     )
@@ -378,8 +380,9 @@ class RemoteChatModel(BaseChatModel):
         }
         key = tuple(sorted(given.items()))
         if key not in self._by_settings:
-            arguments = self._connection | self._renamed(given)
-            self._by_settings[key] = self._init(arguments)
+            with self._making:  # threads that begin together would each make one
+                if key not in self._by_settings:
+                    self._by_settings[key] = self._init(self._connection | self._renamed(given))
         json_schema = others.pop("json_schema", None)
         if json_schema is not None and self.cannot_follow(json_schema) is None:
             # In the body itself: the package would parse the answer, and raise where it is cut.

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -238,6 +239,23 @@ def test_a_stream_arrives_in_pieces_and_tells_its_end(server: Server) -> None:
     chunks = list(model.stream("hi"))
     assert [str(c.text) for c in chunks if c.text] == ["Guten ", "Tag"]
     assert sum(chunks[1:], start=chunks[0]).response_metadata["finish_reason"] == "stop"
+
+
+def test_threads_that_begin_together_share_one_client(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of(server, *[said("yes")] * 4)
+    made, make = [], RemoteChatModel._init
+
+    def slowly(self: RemoteChatModel, arguments: Any) -> Any:
+        made.append(1)
+        time.sleep(0.1)
+        return make(self, arguments)
+
+    monkeypatch.setattr(RemoteChatModel, "_init", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: ask(model, temperature=0.25), range(4))) == ["yes"] * 4
+    assert len(made) == 1
 
 
 def test_callbacks_hear_of_one_answer_once(server: Server) -> None:
