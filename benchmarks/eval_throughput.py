@@ -71,7 +71,7 @@ class Clock:
     def progress(self) -> Progress:
         """Return what sets this clock."""
 
-        def on_start(folder: Path, n_done: int, n_answers: int) -> None:
+        def on_start(folder: Path, done: object, n_answers: int) -> None:
             self.started = time.perf_counter()
 
         def on_record(record: object) -> None:

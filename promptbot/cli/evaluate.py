@@ -12,12 +12,12 @@ import typer
 from promptbot.errors import INTERRUPTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from promptbot.evals.curve import Tally
     from promptbot.evals.evaluation import Plan, Progress
-    from promptbot.evals.records import Record
+    from promptbot.evals.records import Key, Record
     from promptbot.evals.suite import Suite
     from promptbot.evals.summary import Summary
 
@@ -222,16 +222,16 @@ def _say_leaks(planned: Plan) -> None:
         )
 
 
-def _tally(folder: Path) -> Tally | None:
+def _tally(folder: Path, done: Mapping[Key, Record]) -> Tally | None:
     """Return what tells partial results of a learning curve; None for other runs."""
     from promptbot.evals.curve import Tally
     from promptbot.evals.manifest import load_manifest
-    from promptbot.evals.records import load_records, load_samples
+    from promptbot.evals.records import load_samples
 
     manifest = load_manifest(folder)
     if not manifest.get("budgets"):
         return None
-    return Tally(manifest, load_samples(folder, manifest["data_hash"]), load_records(folder))
+    return Tally(manifest, load_samples(folder, manifest["data_hash"]), done)
 
 
 @contextmanager
@@ -243,7 +243,6 @@ def _progress(folders: list[Path]) -> Iterator[Progress]:
     from promptbot.cli.finetune import tell_memory, tell_trial
     from promptbot.cli.style import make_console
     from promptbot.evals.evaluation import Progress
-    from promptbot.evals.records import load_records
 
     bar = Bar(
         TextColumn("{task.description}", markup=False),
@@ -270,14 +269,14 @@ def _progress(folders: list[Path]) -> Iterator[Progress]:
         if record.prediction and record.prediction.cost is not None and not record.cached:
             cost = (cost or 0.0) + record.prediction.cost
 
-    def on_start(folder: Path, n_done: int, n_answers: int) -> None:
+    def on_start(folder: Path, done: Mapping[Key, Record], n_answers: int) -> None:
         folders.append(folder)
-        if n_done:  # of a run that goes on, what it cost before is told too
-            for record in load_records(folder).values():
-                count_cost(record)
+        for record in done.values():  # of a run that goes on, what it cost before is told too
+            count_cost(record)
+        n_done = sum(record.prediction is not None for record in done.values())
         print(f"Run: {folder}", file=sys.stderr)
         bar.update(task, completed=n_done, total=n_answers, cost=told_cost())
-        tally.append(_tally(folder))
+        tally.append(_tally(folder, done))
 
     def on_record(record: Record) -> None:
         nonlocal n_new, n_failed, n_cached

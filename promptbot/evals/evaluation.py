@@ -33,6 +33,7 @@ from promptbot.evals.metrics.registry import METRICS
 from promptbot.evals.outcomes import outcomes_of
 from promptbot.evals.records import (
     RUNS,
+    Key,
     Record,
     RecordFile,
     load_records,
@@ -122,8 +123,9 @@ class Plan:
 class Progress:
     """How a run tells what it does; every call does nothing unless given."""
 
-    on_start: Callable[[Path, int, int], None] = lambda folder, n_done, n_answers: None
-    """Called once with the run's folder, the answers that exist already, and all of them."""
+    on_start: Callable[[Path, Mapping[Key, Record], int], None] = lambda folder, done, n: None
+    """Called once with the run's folder, the records that exist already, and how many answers there
+    will be."""
     on_record: Callable[[Record], None] = lambda record: None
     """Called with each new record, of judges too."""
     on_memory: Callable[[str, int], None] = lambda name, n_bytes: None
@@ -332,8 +334,7 @@ def _run(workshop: Workshop, folder: Path, progress: Progress, throughput: Throu
     ]
     with RecordFile(folder) as file, closing(cache) if cache else nullcontext():
         done = load_records(folder)
-        n_done = sum(record.prediction is not None for record in done.values())
-        progress.on_start(folder, n_done, len(suite.samples) * len(jobs))
+        progress.on_start(folder, done, len(suite.samples) * len(jobs))
         run_jobs(
             jobs,
             suite.samples,

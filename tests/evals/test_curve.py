@@ -271,7 +271,7 @@ def test_results_are_told_as_they_come(suite: Path) -> None:
     tallies: list[Tally] = []
     loaded = load_suite(suite, seeds=[0, 1])
 
-    def on_start(folder: Path, n_done: int, n_answers: int) -> None:
+    def on_start(folder: Path, done: object, n_answers: int) -> None:
         tallies.append(Tally(load_manifest(folder), loaded.samples, {}))
 
     progress = Progress(
