@@ -134,7 +134,7 @@ def test_from_a_correction_to_an_example_at_a_terminal(shop: str, script: Script
         screen.expect('"x" is no answer')
         screen.send("d" + ENTER)
         screen.expect("2 of 2  fix")
-        screen.expect("After 2 earlier messages")
+        screen.expect("After 2 earlier messages: can it be understood alone?\nexamples · held-out")
         assert "wanted  Express costs 7.90." in screen.text
         screen.send("e" + ENTER)
         screen.expect("examples: is added")
