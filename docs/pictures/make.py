@@ -49,7 +49,7 @@ class Picture:
 
 
 PICTURES = (
-    Picture("opening", ("When will my parcel arrive?",), f"  {BOT}  variant"),
+    Picture("opening", ("How much does delivery cost?",), f"  {BOT}  variant"),
     Picture("why", ("Hi", "How much does express delivery cost?", "/why"), "› /why"),
 )
 
