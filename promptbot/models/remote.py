@@ -379,10 +379,9 @@ class RemoteChatModel(BaseChatModel):
             if value is not None and value != NEUTRAL.get(name)
         }
         key = tuple(sorted(given.items()))
-        if key not in self._by_settings:
-            with self._making:  # threads that begin together would each make one
-                if key not in self._by_settings:
-                    self._by_settings[key] = self._init(self._connection | self._renamed(given))
+        with self._making:  # threads that begin together would each make one
+            if key not in self._by_settings:
+                self._by_settings[key] = self._init(self._connection | self._renamed(given))
         json_schema = others.pop("json_schema", None)
         if json_schema is not None and self.cannot_follow(json_schema) is None:
             # In the body itself: the package would parse the answer, and raise where it is cut.
