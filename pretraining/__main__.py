@@ -19,8 +19,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("pretraining/work"))
     parser.add_argument("--folder", type=Path, default=export.FOLDER, help="the exported model")
     parser.add_argument("--tokens", type=int, default=10_000_000, help="the training budget")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--f32", action="store_true", help="no bfloat16 in matrix products")
+    parser.add_argument("--threads", type=int, default=2, help="processes that train")
+    parser.add_argument("--bf16", action="store_true", help="bfloat16 in matrix products")
     parser.add_argument("--begin", type=Path, help="an exported model to go on from")
     options = parser.parse_args()
     work: Path = options.work
@@ -34,7 +34,7 @@ def main() -> None:
             english = tokenizer.build(tokenizer.training_lines(corpus.load(work)))
         characters = chinese.characters(encoder_chinese.load_texts(options.data).all())
         tokenizer.with_characters(english, characters).save(str(work / "tokenizer.json"))
-    settings = train.Settings(tokens=options.tokens, bf16=not options.f32)
+    settings = train.Settings(tokens=options.tokens, bf16=options.bf16)
     if not train.main(options.data, work, settings, options.threads, options.begin):
         return
     card = options.folder / "card.json"

@@ -813,7 +813,7 @@ def banter(r: Random, world: World) -> list[Turn]:
 def stated(r: Random, world: World) -> list[Turn]:
     """Facts of the system prompt asked one after the other: much reading in few tokens."""
     scene = Scene(make_business(r, world.lists, n_notes=1), fallback_sentence(r))
-    pieces = persona(r, world, scene, r.randint(0, 5), n_things=r.randint(0, 4), endings=0.06)
+    pieces = persona(r, world, scene, r.randint(0, 5), n_things=r.randint(0, 4), endings=0.12)
     turns = [system(*(pieces or [r.choice(MANNERS)]))]
     names = sorted(scene.facts)
     r.shuffle(names)
@@ -828,7 +828,7 @@ def remember(r: Random, world: World) -> list[Turn]:
     """Things that the user said one to four turns before, asked for."""
     b = make_business(r, world.lists, n_notes=1)
     scene = Scene(b, fallback_sentence(r))
-    pieces = persona(r, world, scene, r.randint(0, 2), endings=0.06)
+    pieces = persona(r, world, scene, r.randint(0, 2), endings=0.12)
     turns = [system(*pieces)] if pieces and r.random() < 0.85 else []
     if not turns:
         scene.ending = ""
@@ -915,7 +915,7 @@ def copying(r: Random, world: World) -> list[Turn]:
     """Details of the user's message inside a reply whose form examples or the prompt show."""
     b = make_business(r, world.lists, n_notes=1)
     scene = Scene(b, fallback_sentence(r))
-    pieces = persona(r, world, scene, 0, endings=0.05)
+    pieces = persona(r, world, scene, 0, endings=0.1)
     kind, says, replies = r.choice(COPIES)
     kinds = [kind]
     pattern = r.choice(replies) if r.random() < 0.25 else wordings.sentence(r, world)

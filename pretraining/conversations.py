@@ -205,7 +205,7 @@ def conversation(r: Random, world: World) -> list[Turn]:
         notes, fallback = entwined(r, world, notes, fallback)
     scene = Scene(b, fallback)
     c = Conversation(r, world, scene, [(r.choice(n.questions), n) for n in notes])
-    opening: list[Piece] = persona(r, world, scene, r.choice((0, 0, 0, 1)), endings=0.05)
+    opening: list[Piece] = persona(r, world, scene, r.choice((0, 0, 0, 1)), endings=0.1)
     name = r.choice(world.lists["first_names"]) if r.random() < 0.4 else ""
     stated = bool(name) and r.random() < 0.5
     if stated:

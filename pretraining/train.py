@@ -3,26 +3,32 @@
     python -m pretraining.train --tokens 9000000
 
 Stops and resumes at any time: SIGTERM (or every five minutes) writes a checkpoint with weights,
-optimisers and the place in the stream of episodes, and the next start goes on from it with the
+optimisers and the places in the streams of episodes, and the next start goes on from it with the
 same result as an unbroken run. The schedule counts tokens, so the budget may be changed between
 two starts: a constant rate until 60% of it, then a linear decay.
+
+Each core trains on batches of its own, in a process of its own, and a step follows the mean of
+their gradients: one process on two cores leaves the second idle while episodes are made.
 """
 
 from __future__ import annotations
 
 import json
 import signal
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch.multiprocessing.spawn import start_processes
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from pretraining import generators, model
@@ -69,33 +75,41 @@ class Settings:
     """Tokens of a batch, padding included."""
     max_length: int = 704
     """Longer episodes are left out."""
-    pool: int = 64
+    pool: int = 192
     """Episodes made at once and sorted by length into batches."""
     warmup: int = 60
     """Steps over which the rate rises."""
-    bf16: bool = True
-    """Whether matrix products run in bfloat16 (the weights stay float32): 2.5 times faster on
-    CPUs with AVX512-BF16, slower on those without."""
+    bf16: bool = False
+    """Whether matrix products run in bfloat16 (the weights stay float32): faster on CPUs with AMX,
+    slower on those without (0.6 times float32 on a Xeon whose AMX is hidden)."""
+
+
+@dataclass
+class Place:
+    """A place in a stream of batches."""
+
+    pool: int = 0
+    """Number of the current pool of episodes."""
+    tokens: int = 0
+    """Tokens seen when that pool was made: with the number it determines the episodes."""
+    taken: int = 0
+    """Batches of that pool already trained on."""
 
 
 @dataclass
 class Progress:
-    """Where a run stands."""
+    """Where a run stands; but for the places, the same in each of its processes."""
 
     step: int = 0
     tokens: int = 0
-    pool: int = 0
-    """Number of the current pool of episodes."""
-    pool_tokens: int = 0
-    """Tokens seen when that pool was made: with the number it determines the episodes."""
-    taken: int = 0
-    """Batches of that pool already trained on."""
-    pool_read: int = 0
-    """Like `pool_tokens`, of the texts that are only read."""
     read_tokens: int = 0
     """Tokens read for their summaries alone; they do not count into `tokens`."""
     begun: int = 0
     """The step with which these optimisers began: that of an exported model, or 0."""
+    asked: Place = field(default_factory=Place)
+    """The place of this process among the episodes."""
+    read: Place = field(default_factory=Place)
+    """Its place among the texts that are only read."""
 
 
 @dataclass(frozen=True)
@@ -147,18 +161,17 @@ def make_pool(
     world: World,
     tokenizer: Tokenizer,
     settings: Settings,
-    number: int,
-    tokens: int,
+    place: Place,
     read: bool = False,
 ) -> list[Batch]:
     """Return the batches of one pool; the same arguments give the same batches.
 
     `read`: of texts to be summarised, else of the episodes for this stage of the curriculum.
     """
-    r = Random(f"{settings.seed}:{number}")
+    r = Random(f"{settings.seed}:{rank()}:{read}:{place.pool}")
     episodes: list[Encoded] = []
     while len(episodes) < settings.pool:
-        generator = generators.reading if read else choose(r, tokens)
+        generator = generators.reading if read else choose(r, place.tokens)
         e = encode(generator(r, world), tokenizer)
         if 1 < len(e.ids) <= settings.max_length:
             episodes.append(e)
@@ -181,18 +194,34 @@ def make_pool(
 def stream(
     world: World, tokenizer: Tokenizer, settings: Settings, progress: Progress
 ) -> Iterator[Batch]:
-    """Yield batches for ever, keeping the place in `progress`."""
+    """Yield batches for ever, keeping the places in `progress`.
+
+    Processes that train together read together: what is read costs less than an episode, and one
+    would wait for the other.
+    """
+    pools: dict[bool, list[Batch]] = {}
     while True:
-        goal = min(settings.tokens, READ_FIRST) + READ_SHARE * progress.pool_tokens
-        read = progress.pool_read < goal
-        batches = make_pool(world, tokenizer, settings, progress.pool, progress.pool_tokens, read)
-        while progress.taken < len(batches):
-            progress.taken += 1
-            yield batches[progress.taken - 1]
-        progress.pool += 1
-        progress.pool_tokens = progress.tokens
-        progress.pool_read = progress.read_tokens
-        progress.taken = 0
+        goal = min(settings.tokens, READ_FIRST) + READ_SHARE * progress.tokens
+        read = progress.read_tokens < goal
+        place = progress.read if read else progress.asked
+        if read not in pools:
+            pools[read] = make_pool(world, tokenizer, settings, place, read)
+        if place.taken >= len(pools[read]):
+            place.pool += 1
+            place.taken, place.tokens = 0, progress.tokens
+            pools[read] = make_pool(world, tokenizer, settings, place, read)
+        place.taken += 1
+        yield pools[read][place.taken - 1]
+
+
+def ranks() -> int:
+    """Return the number of processes that train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return the number of this process among those that train together."""
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
 class Trainer:
@@ -273,15 +302,16 @@ class Trainer:
             cos.float(),
             sin.float(),
         )
+        # The attention of every position and not only of the guided ones: to gather the keys
+        # of each guide's episode would move far more memory than these products.
         episode = torch.tensor([g[0] for g in guides])
         position = torch.tensor([g[1] for g in guides])
-        scores = torch.einsum("rhd,rhsd->rhs", q[episode, :, position], k[episode]).float()
-        scores = scores * width**-0.5
+        scores = (q @ k.transpose(2, 3))[episode, :, position] * width**-0.5
         future = torch.arange(length)[None] > position[:, None]
         scores = scores.masked_fill(future[:, None], -1e9).log_softmax(-1)
         mask = torch.full((len(guides), length), -1e9)
-        for i, g in enumerate(guides):
-            mask[i, list(g[2])] = 0.0
+        rows = [i for i, g in enumerate(guides) for _ in g[2]]
+        mask[rows, [source for g in guides for source in g[2]]] = 0.0
         found = (scores + mask[:, None]).logsumexp(-1)  # (n_guides, n_heads)
         mean = (found.mean(1) * weights).sum() / weights.sum()
         return -mean, found.exp().mean().item()
@@ -346,8 +376,30 @@ class Trainer:
                     self.note("first token", right[first].float().mean().item())
         return total
 
-    def step(self, batch: Batch, world: World) -> None:
-        """Train on one batch."""
+    def share(self, *figures: float) -> list[float]:
+        """Put the mean of all processes' gradients in each; return the sums of other figures."""
+        if ranks() == 1:
+            return list(figures)
+        parameters = [*self.network.parameters(), *self.reader.parameters()]
+        n_figures = len(figures)
+        flat = torch.cat(
+            [
+                torch.tensor([*figures, *(float(p.grad is not None) for p in parameters)]),
+                *((torch.zeros_like(p) if p.grad is None else p.grad).view(-1) for p in parameters),
+            ]
+        )
+        dist.all_reduce(flat)
+        figures_and_known = flat[: n_figures + len(parameters)].tolist()
+        at = len(figures_and_known)
+        for p, known in zip(parameters, figures_and_known[n_figures:], strict=True):
+            # A part that no process trained stays without a gradient: its weights do not move.
+            if known:
+                p.grad = flat[at : at + p.numel()].view_as(p) / ranks()
+            at += p.numel()
+        return figures_and_known[:n_figures]
+
+    def step(self, batch: Batch, world: World, stop: bool = False) -> bool:
+        """Train on one batch; return whether any process was asked to stop."""
         factor = self.rate()
         for optimiser, rate in self.optimisers:
             for group in optimiser.param_groups:
@@ -355,6 +407,7 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bf16):
             loss = self.loss(batch, world)
         loss.backward()  # type: ignore[no-untyped-call]
+        tokens, asked = self.share(batch.ids.numel(), stop)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         if self.progress.tokens < GUIDE_FULL:
             attention = self.network.model.layers[self.size.copy_layer].self_attn
@@ -367,20 +420,27 @@ class Trainer:
             optimiser.zero_grad()
         self.progress.step += 1
         if batch.is_read:
-            self.progress.read_tokens += batch.ids.numel()
+            self.progress.read_tokens += int(tokens)
         else:
-            self.progress.tokens += batch.ids.numel()
+            self.progress.tokens += int(tokens)
+        return asked > 0
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; an interrupted write leaves the old one."""
+        places = [{"asked": asdict(self.progress.asked), "read": asdict(self.progress.read)}]
+        if ranks() > 1:
+            mine, places = places[0], [{}] * ranks()
+            dist.all_gather_object(places, mine)
+        if rank():
+            return
         part = path.with_suffix(".part")
         torch.save(
             {
                 "network": self.network.state_dict(),
                 "reader": self.reader.state_dict(),
                 "optimisers": [o.state_dict() for o, _ in self.optimisers],
-                "progress": vars(self.progress),
-                "random": torch.get_rng_state(),
+                "progress": {k: v for k, v in asdict(self.progress).items() if k not in places[0]},
+                "places": places,
             },
             part,
         )
@@ -394,7 +454,14 @@ class Trainer:
         for (optimiser, _), saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.progress = Progress(**state["progress"])
-        torch.set_rng_state(state["random"])
+        if rank() < len(state["places"]):
+            saved = state["places"][rank()]
+            self.progress.asked, self.progress.read = (
+                Place(**saved["asked"]),
+                Place(**saved["read"]),
+            )
+        else:
+            self.progress.asked.tokens = self.progress.read.tokens = self.progress.tokens
 
     def start_from(self, folder: Path, world: World, tokenizer: Tokenizer) -> None:
         """Take the weights of an exported model, whose optimisers and read-out were not kept.
@@ -414,18 +481,18 @@ class Trainer:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         p = self.progress
         p.step = p.begun = card["training_steps"]
-        p.tokens = p.pool_tokens = card["training_tokens"]
-        p.read_tokens = p.pool_read = int(READ_FIRST + READ_SHARE * p.tokens)
-        p.pool = p.step  # beyond every pool that it has seen
+        p.tokens = p.asked.tokens = p.read.tokens = card["training_tokens"]
+        p.read_tokens = int(READ_FIRST + READ_SHARE * p.tokens)
+        p.asked.pool = p.read.pool = p.step  # beyond every pool that it has seen
         self.fit_reader(world, tokenizer)
 
     @torch.no_grad()
-    def fit_reader(self, world: World, tokenizer: Tokenizer, pools: int = 12) -> None:
+    def fit_reader(self, world: World, tokenizer: Tokenizer, pools: int = 4) -> None:
         """Fit the read-out of the summaries to the teacher's vectors of texts, by least squares."""
         size = self.size.width
         inputs, outputs = torch.eye(size), torch.zeros(size, 384)
         for number in range(pools):
-            for batch in make_pool(world, tokenizer, self.settings, -1 - number, 0, read=True):
+            for batch in make_pool(world, tokenizer, self.settings, Place(-1 - number), read=True):
                 self.network.model(batch.ids)
                 where = torch.tensor([s[:2] for s in batch.summaries])
                 goal = np.stack([world.vector(s[2]) for s in batch.summaries]).astype(np.float32)
@@ -450,40 +517,40 @@ def run(
     tokenizer: Tokenizer,
     checkpoint: Path,
     measure: Callable[[LlamaForCausalLM], str] | None = None,
-    save_every_s: float = 300.0,
+    save_every: int = 100,
     measure_every_s: float = 1800.0,
 ) -> bool:
     """Train until the budget is spent; return False where a signal stopped it before."""
     if checkpoint.exists():
         trainer.load(checkpoint)
+    if ranks() > 1:
+        for weights in (*trainer.network.parameters(), *trainer.reader.parameters()):
+            dist.broadcast(weights.data, 0)
     stop = [False]
 
     def ask_to_stop(_number: int, _frame: Any) -> None:
         stop[0] = True
 
     before = signal.signal(signal.SIGTERM, ask_to_stop)
-    began = saved = measured = time.monotonic()
-    start = trainer.progress.tokens
-    for batch in stream(world, tokenizer, trainer.settings, trainer.progress):
-        if trainer.progress.tokens >= trainer.settings.tokens or stop[0]:
-            # This batch was taken from the stream but not trained on.
-            trainer.progress.taken -= 1
-            break
-        trainer.step(batch, world)
+    p = trainer.progress
+    began = measured = time.monotonic()
+    start, asked = p.tokens, False
+    batches = stream(world, tokenizer, trainer.settings, p)
+    while p.tokens < trainer.settings.tokens and not asked:
+        asked = trainer.step(next(batches), world, stop[0])
         now = time.monotonic()
-        if trainer.progress.step % 20 == 0:
-            print(trainer.line(now - began, trainer.progress.tokens - start), flush=True)
-        if now - saved > save_every_s:
+        if p.step % 20 == 0 and not rank():
+            print(trainer.line(now - began, p.tokens - start), flush=True)
+        if p.step % save_every == 0:
             trainer.save(checkpoint)
-            saved = now
-        if measure and now - measured > measure_every_s and trainer.progress.tokens > SHORT_UNTIL:
+        if measure and now - measured > measure_every_s and p.tokens > SHORT_UNTIL and not rank():
             trainer.network.train(False)
             print("   measured:", measure(trainer.network), flush=True)
             trainer.network.train()
             measured = time.monotonic()
     trainer.save(checkpoint)
     signal.signal(signal.SIGTERM, before)
-    return not stop[0]
+    return not asked
 
 
 def main(
@@ -491,32 +558,71 @@ def main(
 ) -> bool:
     """Train, or go on training, the model in the folder `work`; a small one in `work/small`.
 
+    `threads`: how many processes of one thread each train together.
     `begin`: an exported model to begin with, where there is no checkpoint yet.
     """
+    with tempfile.TemporaryDirectory() as meeting:
+        task = (threads, Path(meeting) / "meeting", data, work, settings, begin)
+        start: Any = start_processes
+        processes = start(_train, task, threads, join=False, start_method="spawn")
+
+        def ask_to_stop(_number: int, _frame: Any) -> None:
+            for process in processes.processes:
+                process.terminate()
+
+        before = signal.signal(signal.SIGTERM, ask_to_stop)
+        while not processes.join():
+            pass
+        signal.signal(signal.SIGTERM, before)
+    state = torch.load(_place(work, settings) / "checkpoint.pt", weights_only=True)
+    return bool(state["progress"]["tokens"] >= settings.tokens)
+
+
+def _place(work: Path, settings: Settings) -> Path:
+    return work / "small" if settings.size is model.SMALL else work
+
+
+def _train(
+    number: int,
+    n: int,
+    meeting: Path,
+    data: Path,
+    work: Path,
+    settings: Settings,
+    begin: Path | None,
+) -> None:
+    """Be one of n processes that train together."""
     from pretraining import measure, teacher, tokenizer, world
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{meeting}", rank=number, world_size=n)
+    if number:
+        dist.barrier()  # what is made once is made by the first
     material = world.load(data, work)
-    material.embed = teacher.Teacher(threads).embed
+    material.embed = teacher.Teacher(threads=1).embed
     vocabulary = tokenizer.load(work)
-    place = work / "small" if settings.size is model.SMALL else work
+    place = _place(work, settings)
     place.mkdir(exist_ok=True)
     start, checkpoint = place / "start.pt", place / "checkpoint.pt"
     if not start.exists():
         torch.manual_seed(0)
         torch.save(model.teacher_embeddings(vocabulary, settings.size.width), start)
+    if not number:
+        dist.barrier()
     network = model.build(settings.size, torch.load(start, weights_only=True))
     trainer = Trainer(network, settings.size, settings)
     if begin is not None and not checkpoint.exists():
         trainer.start_from(begin, material, vocabulary)
-    print("parameters", sum(p.numel() for p in network.parameters()), flush=True)
-    return run(
+    if not number:
+        print("parameters", sum(p.numel() for p in network.parameters()), flush=True)
+    run(
         trainer,
         material,
         vocabulary,
         checkpoint,
         lambda n: measure.quick(n, vocabulary, material, work),
     )
+    dist.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -41,6 +41,11 @@ FORMS = ("where is my {}", "I lost the {}", "please bring a {}", "how much is th
 
 @pytest.fixture(scope="session")
 def world() -> World:
+    """Return the little world."""
+    return little_world()
+
+
+def little_world() -> World:
     """Return a world of eighteen intents, nine of them pseudo-classes, and small talk."""
     r = Random(0)
     texts, labels = [], []
@@ -111,6 +116,11 @@ def chinese() -> Chinese:
 @pytest.fixture(scope="session")
 def tokenizer(world: World) -> Tokenizer:
     """Return a small tokenizer of the recipe's kind."""
+    return little_tokenizer(world)
+
+
+def little_tokenizer(world: World) -> Tokenizer:
+    """Return a small tokenizer of the texts of a world."""
     english = build((" " + t for t in world.texts), size=400)
     material = world.chinese
     assert material is not None

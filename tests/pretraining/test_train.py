@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from tokenizers import Tokenizer
+from torch.multiprocessing.spawn import start_processes
 
 from pretraining import model, train
 from pretraining.world import World
+from tests.pretraining.conftest import little_tokenizer, little_world
 
 TINY = model.Size(width=48, layers=3, heads=6, inner=64)
 
@@ -39,7 +45,7 @@ def test_resumed_run_equals_unbroken_run(
 ) -> None:
     whole, first, second = (trainer(tokenizer) for _ in range(3))
     for t in (whole, first):
-        t.progress.tokens = t.progress.pool_tokens = tokens
+        t.progress.tokens = t.progress.asked.tokens = tokens
     steps(whole, world, tokenizer, 5)
     steps(first, world, tokenizer, 2)
     first.save(tmp_path / "checkpoint.pt")
@@ -114,7 +120,7 @@ def test_the_fitted_read_out_finds_summaries_that_a_drawn_one_does_not(
 ) -> None:
     t = trainer(tokenizer)
     with torch.no_grad():
-        batches = train.make_pool(world, tokenizer, t.settings, -1, 0, read=True)
+        batches = train.make_pool(world, tokenizer, t.settings, train.Place(-1), read=True)
         for batch in batches:
             t.network.model(batch.ids)
             t.summaries(batch, world, 0.0)
@@ -124,4 +130,65 @@ def test_the_fitted_read_out_finds_summaries_that_a_drawn_one_does_not(
         for batch in batches:
             t.network.model(batch.ids)
             t.summaries(batch, world, 0.0)
-    assert sum(t.recent["read cosine"]) / len(batches) > sum(before) / len(batches) + 0.1
+    assert sum(t.recent["read cosine"]) / len(batches) > sum(before) / len(batches) + 0.05
+
+
+def together(number: int, folder: Path, name: str, budget: int, stop_at: int) -> None:
+    """Be one of two processes that train; the second is asked to stop at a step."""
+    meeting = folder / f"{name}.meeting.{stop_at}"
+    dist.init_process_group("gloo", f"file://{meeting}", rank=number, world_size=2)
+    world = little_world()
+    tokenizer = little_tokenizer(world)
+    t = trainer(tokenizer, tokens=budget)
+    if number:
+        with torch.no_grad():
+            t.network.lm_head.weight.add_(1.0)  # the first process's weights are those of both
+    step = t.step
+
+    def interrupted(*given: Any) -> bool:
+        if number and t.progress.step == stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(*given)
+
+    t.step = interrupted  # type: ignore[method-assign]
+    ended = train.run(t, world, tokenizer, folder / f"{name}.pt")
+    weights = torch.cat([p.detach().view(-1) for p in t.network.parameters()])
+    torch.save(
+        {"ended": ended, "weights": weights},
+        folder / f"{name}.{number}",
+    )
+    dist.destroy_process_group()
+
+
+def test_processes_train_one_model_on_batches_of_their_own(tmp_path: Path) -> None:
+    def go(name: str, budget: int, stop_at: int) -> list[dict[str, Any]]:
+        start: Any = start_processes
+        start(together, (tmp_path, name, budget, stop_at), 2, start_method="spawn")
+        return [torch.load(tmp_path / f"{name}.{n}", weights_only=True) for n in range(2)]
+
+    whole = go("whole", 9000, -1)
+    assert [x["ended"] for x in whole] == [True, True]
+    assert torch.equal(whole[0]["weights"], whole[1]["weights"])
+    stopped = go("parts", 9000, 6)
+    assert [x["ended"] for x in stopped] == [False, False]
+    state = torch.load(tmp_path / "parts.pt", weights_only=True)
+    assert state["progress"]["step"] == 8  # it was asked during the seventh
+    resumed = go("parts", 9000, -1)
+    assert [x["ended"] for x in resumed] == [True, True]
+    assert torch.equal(resumed[0]["weights"], whole[0]["weights"])
+
+
+def test_the_mean_gradient_of_two_processes_is_that_of_both_batches(
+    world: World, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    t = trainer(tokenizer)
+    batch = next(train.stream(world, tokenizer, t.settings, t.progress))
+    t.loss(batch, world).backward()  # type: ignore[no-untyped-call]
+    mine = [None if p.grad is None else p.grad.clone() for p in t.network.parameters()]
+    monkeypatch.setattr(train, "ranks", lambda: 2)
+    monkeypatch.setattr(dist, "all_reduce", lambda flat: flat.mul_(3.0))  # the other's is twice it
+    assert t.share(5.0, 1.0) == [15.0, 3.0]
+    for p, before in zip(t.network.parameters(), mine, strict=True):
+        assert (p.grad is None) == (before is None)
+        if p.grad is not None and before is not None:
+            assert torch.allclose(p.grad, 1.5 * before)
