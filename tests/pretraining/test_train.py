@@ -133,49 +133,46 @@ def test_the_fitted_read_out_finds_summaries_that_a_drawn_one_does_not(
     assert sum(t.recent["read cosine"]) / len(batches) > sum(before) / len(batches) + 0.05
 
 
-def together(number: int, folder: Path, name: str, budget: int, stop_at: int) -> None:
-    """Be one of two processes that train; the second is asked to stop at a step."""
-    meeting = folder / f"{name}.meeting.{stop_at}"
-    dist.init_process_group("gloo", f"file://{meeting}", rank=number, world_size=2)
+def together(number: int, folder: Path) -> None:
+    """Be one of two that train: unbroken, then until the second is stopped, then on from there."""
+    dist.init_process_group("gloo", f"file://{folder / 'meeting'}", rank=number, world_size=2)
     world = little_world()
     tokenizer = little_tokenizer(world)
-    t = trainer(tokenizer, tokens=budget)
-    if number:
-        with torch.no_grad():
-            t.network.lm_head.weight.add_(1.0)  # the first process's weights are those of both
-    step = t.step
 
-    def interrupted(*given: Any) -> bool:
-        if number and t.progress.step == stop_at:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(*given)
+    def go(name: str, stop_at: int = -1) -> tuple[bool, int, torch.Tensor]:
+        t = trainer(tokenizer, tokens=9000)
+        if number:
+            with torch.no_grad():
+                t.network.lm_head.weight.add_(1.0)  # the first one's weights become those of both
+        step = t.step
 
-    t.step = interrupted  # type: ignore[method-assign]
-    ended = train.run(t, world, tokenizer, folder / f"{name}.pt")
-    weights = torch.cat([p.detach().view(-1) for p in t.network.parameters()])
-    torch.save(
-        {"ended": ended, "weights": weights},
-        folder / f"{name}.{number}",
-    )
+        def interrupted(*given: Any) -> bool:
+            if number and t.progress.step == stop_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return step(*given)
+
+        t.step = interrupted  # type: ignore[method-assign]
+        ended = train.run(t, world, tokenizer, folder / f"{name}.pt")
+        weights = torch.cat([p.detach().view(-1) for p in t.network.parameters()])
+        return ended, t.progress.step, weights
+
+    runs = {"whole": go("whole"), "stopped": go("parts", stop_at=6), "resumed": go("parts")}
+    torch.save(runs, folder / f"runs.{number}")
     dist.destroy_process_group()
 
 
-def test_processes_train_one_model_on_batches_of_their_own(tmp_path: Path) -> None:
-    def go(name: str, budget: int, stop_at: int) -> list[dict[str, Any]]:
-        start: Any = start_processes
-        start(together, (tmp_path, name, budget, stop_at), 2, start_method="spawn")
-        return [torch.load(tmp_path / f"{name}.{n}", weights_only=True) for n in range(2)]
-
-    whole = go("whole", 9000, -1)
-    assert [x["ended"] for x in whole] == [True, True]
-    assert torch.equal(whole[0]["weights"], whole[1]["weights"])
-    stopped = go("parts", 9000, 6)
-    assert [x["ended"] for x in stopped] == [False, False]
-    state = torch.load(tmp_path / "parts.pt", weights_only=True)
-    assert state["progress"]["step"] == 8  # it was asked during the seventh
-    resumed = go("parts", 9000, -1)
-    assert [x["ended"] for x in resumed] == [True, True]
-    assert torch.equal(resumed[0]["weights"], whole[0]["weights"])
+def test_processes_train_one_model_and_stop_and_resume_together(tmp_path: Path) -> None:
+    start: Any = start_processes
+    start(together, (tmp_path,), 2, start_method="spawn")
+    first, second = (torch.load(tmp_path / f"runs.{n}", weights_only=True) for n in range(2))
+    for name, (ended, step, weights) in first.items():
+        assert (ended, step) == second[name][:2]
+        assert torch.equal(weights, second[name][2])
+    # The seventh step began when the stop was asked for; the one after it told the other.
+    assert first["stopped"][:2] == (False, 8)
+    assert first["whole"][:2] == first["resumed"][:2]
+    assert first["whole"][0]
+    assert torch.equal(first["resumed"][2], first["whole"][2])
 
 
 def test_the_mean_gradient_of_two_processes_is_that_of_both_batches(
