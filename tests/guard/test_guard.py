@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ def test_personal_data_reaches_neither_prompt_nor_trace_nor_store(make_bot: BotM
     assert isinstance(chain.model, ScriptedModel)
     assert chain.model.prompts[0][-1] == Message("user", "I am [email], [phone]")
     kept = str(reply.to_dict()) + str(chain.history.load("a"))
+    kept = re.sub(r"\d+\.\d+", "", kept)  # seconds, whose digits can be any
     assert MAIL not in kept
     assert "7911" not in kept
     assert set(events(reply)) == {
