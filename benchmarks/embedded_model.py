@@ -27,6 +27,7 @@ from promptbot.chain import Chain, InMemoryHistory, load_chain
 from promptbot.models.encoder import load_encoder
 from promptbot.models.messages import to_langchain
 from promptbot.models.registry import load_model
+from promptbot.prompt.knowledge import Knowledge
 from promptbot.types import Example, Message, Note, Sample
 
 if TYPE_CHECKING:
@@ -150,13 +151,18 @@ def xsid(model: FrozenModel, encoder: Encoder, data: Path) -> Iterator[Row]:
 
 
 def notes(model: FrozenModel, encoder: Encoder, cases: Sequence[Any]) -> Iterator[Row]:
-    """Yield how often the right note is answered, and the fallback said where none fits."""
+    """Yield how often the right note is answered, and the fallback said where none fits.
+
+    Beside that, what the encoder's similarity alone can do: the nearest note is answered unless it
+    is farther than a threshold, chosen so that it falls back falsely as often as the model does.
+    """
     from pretraining.measure import FALLBACK
 
     base = load_bot("customer_service", "zero_shot")
     guard = base.spec.guard.model_copy(update={"fallback": FALLBACK})
     counts = {"exact": 0, "false": 0, "fell": 0}
     n_shown = sum(bool(case.answer) for case in cases)
+    nearest: list[tuple[float, str, str]] = []  # similarity, its note's answer, the right answer
     for case in cases:
         spec = base.spec.model_copy(update={"guard": guard, "vars": {"company": case.name}})
         bot = replace(base, spec=spec, notes=tuple(Note(q, a, "case") for q, a in case.notes))
@@ -166,9 +172,18 @@ def notes(model: FrozenModel, encoder: Encoder, cases: Sequence[Any]) -> Iterato
             counts["false"] += reply == FALLBACK
         else:
             counts["fell"] += reply == FALLBACK
+        [found] = Knowledge(bot.notes, encoder).retrieve(case.question, 1)
+        nearest.append((found.similarity or 0.0, found.item.answer, case.answer))
     yield Row("notes: the exact answer where it is shown", counts["exact"], n_shown, 0.9)
     yield Row("notes: fallback although it is shown", counts["false"], n_shown, 0.05, at_most=True)
-    yield Row("notes: fallback where none fits", counts["fell"], len(cases) - n_shown, 0.85)
+    n_absent = len(cases) - n_shown
+    yield Row("notes: fallback where none fits", counts["fell"], n_absent, 0.85)
+    shown = sorted(s for s, _, wanted in nearest if wanted)
+    threshold = [*shown, math.inf][counts["false"]]
+    right = sum(s >= threshold and answer == wanted for s, answer, wanted in nearest)
+    yield Row("notes, nearest by the encoder: the exact answer", right, n_shown)
+    fell = sum(s < threshold and not wanted for s, _, wanted in nearest)
+    yield Row("notes, nearest by the encoder: fallback where none fits", fell, n_absent)
 
 
 def plain_bot(folder: Path) -> Bot:

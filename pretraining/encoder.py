@@ -49,7 +49,7 @@ from promptbot.models.encoder import (
 SIZES = StudentConfig(
     layers=2, heads=4, width=256, inner=1024, dimension=384, reach=16, max_tokens=128
 )
-N_GRAMMAR, N_CHAINED = 70_000, 45_000
+N_GRAMMAR, N_CHAINED = 120_000, 45_000
 """Sentences added by the grammar and by the chain over the corpus."""
 NOT_CHAINED = ("wikisplit", "gsm8k")
 """Sources whose sentences are too long to say what users of a chatbot say."""
@@ -282,6 +282,33 @@ def first_weights(
         student.project.bias.zero_()
 
 
+def start_from(student: Student, folder: Path) -> None:
+    """Take the weights of an exported student: the word pieces that both have, and all layers."""
+    from safetensors.numpy import load_file
+
+    arrays = {k: a.astype(np.float32) for k, a in load_file(folder / WEIGHTS_FILE).items()}
+    width = student.sizes.width
+    rows = arrays["rows"] * arrays["scales"][:, None]
+    state = {
+        "rows.weight": rows[: student.rows.num_embeddings],  # Chinese pieces are the last
+        "gate": arrays["gate"],
+        "project.weight": arrays["project"].T,
+        "project.bias": arrays["project_bias"],
+    }
+    for i in range(student.sizes.layers):
+        qkv = arrays[f"{i}.qkv"].T.copy()
+        qkv[:width] *= (width // student.sizes.heads) ** 0.5
+        state[f"layers.{i}.qkv.weight"] = qkv
+        state[f"layers.{i}.up.bias"] = arrays[f"{i}.up_bias"]
+        state[f"layers.{i}.bias"] = arrays[f"{i}.bias"]
+        for name in ("out", "up", "down"):
+            state[f"layers.{i}.{name}.weight"] = arrays[f"{i}.{name}"].T
+    tensors = {k: torch.from_numpy(np.ascontiguousarray(a)) for k, a in state.items()}
+    # The gains of the norms are part of the exported matrices; fresh ones are 1.
+    missing = student.load_state_dict(tensors, strict=False).missing_keys
+    assert all("norm" in name for name in missing)
+
+
 def clusters(vectors: NDArray[np.float16], n_clusters: int, seed: int) -> NDArray[np.int64]:
     """Return each vector's cluster, by six rounds of spherical k-means.  # (n_vectors,)"""
     rng = np.random.default_rng(seed)
@@ -337,10 +364,20 @@ def loss_of(student: torch.Tensor, teacher: torch.Tensor) -> tuple[torch.Tensor,
     return direct, ranking
 
 
-def train(work: Path, n_steps: int, seed: int = 0, sizes: StudentConfig = SIZES) -> Student:
+def train(
+    work: Path,
+    n_steps: int,
+    seed: int = 0,
+    sizes: StudentConfig = SIZES,
+    begin: Path | None = None,
+    bf16: bool = False,
+) -> Student:
     """Return the trained student; resumes from `encoder.pt` where that exists.
 
     On the CPU with one thread, about 0.4 s a step.
+
+    `begin`: an exported student to begin with, where there is no checkpoint yet; `bf16`: whether
+    matrix products run in bfloat16, which is faster where the CPU has instructions for it.
     """
     torch.set_num_threads(1)
     torch.manual_seed(seed)
@@ -354,7 +391,10 @@ def train(work: Path, n_steps: int, seed: int = 0, sizes: StudentConfig = SIZES)
     ]
     cluster = clusters(targets, N_CLUSTERS, seed)
     student = Student(sizes, tokenizer.get_vocab_size())
-    first_weights(student, np.load(work / "encoder_pieces.npy"), tokens)
+    if begin is None:
+        first_weights(student, np.load(work / "encoder_pieces.npy"), tokens)
+    else:
+        start_from(student, begin)
     matrices = [p for name, p in student.named_parameters() if p.ndim > 1 and name != "rows.weight"]
     vectors = [p for p in student.parameters() if p.ndim == 1]
     optimizer = torch.optim.AdamW(
@@ -364,6 +404,7 @@ def train(work: Path, n_steps: int, seed: int = 0, sizes: StudentConfig = SIZES)
             {"params": vectors, "lr": 3e-3, "weight_decay": 0.0},
         ],
         betas=(0.9, 0.98),
+        fused=True,
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
@@ -398,7 +439,9 @@ def train(work: Path, n_steps: int, seed: int = 0, sizes: StudentConfig = SIZES)
         if step > n_steps:
             break
         teacher = torch.from_numpy(targets[batch].astype(np.float32))
-        direct, ranking = loss_of(student([tokens[i] for i in batch]), teacher)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            given = student([tokens[i] for i in batch])
+        direct, ranking = loss_of(given.float(), teacher)
         loss = direct + 0.5 * ranking
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -471,6 +514,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("pretraining/work"))
     parser.add_argument("--out", type=Path, default=EMBEDDED_FOLDER)
     parser.add_argument("--steps", type=int, default=N_STEPS, help="of training")
+    parser.add_argument("--begin", type=Path, help="an exported encoder to go on from")
+    parser.add_argument("--bf16", action="store_true", help="bfloat16 in matrix products")
     options = parser.parse_args()
     data, work = options.data, options.work
     if not data.is_dir():
@@ -480,7 +525,7 @@ def main() -> None:
     if "prepare" in wanted:
         prepare(data, work)
     if "train" in wanted:
-        train(work, options.steps)
+        train(work, options.steps, begin=options.begin, bf16=options.bf16)
     if "chinese" in wanted:
         from pretraining import encoder_chinese
 

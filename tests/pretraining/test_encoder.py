@@ -25,6 +25,7 @@ from pretraining.encoder import (  # noqa: E402
     first_weights,
     loss_of,
     quantised,
+    start_from,
 )
 from pretraining.encoder_texts import chained_sentences, grammar_sentences  # noqa: E402
 from promptbot.models.encoder import StudentConfig, StudentEncoder, load_student  # noqa: E402
@@ -83,6 +84,18 @@ def test_exported_folder_loads_and_stays_near_the_student(tmp_path: Path) -> Non
     again = tmp_path / "again"
     export(net, tokenizer(), again)
     assert load_student(again).revision == loaded.revision
+
+
+def test_training_goes_on_from_an_exported_folder(tmp_path: Path) -> None:
+    net = student()
+    export(net, tokenizer(), tmp_path)
+    # One word piece fewer: those that come last, Chinese characters, are added afterwards.
+    again = Student(SIZES, len(WORDS) - 1)
+    start_from(again, tmp_path)
+    known = [tokens()[1], tokens()[3]]  # texts without "?", the last of the word pieces
+    with torch.no_grad():
+        wanted, found = net(known), again(known)
+    assert ((wanted * found).sum(1) > 0.999).all()
 
 
 def test_quantised_rows_are_off_by_less_than_one_step() -> None:
