@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -46,6 +47,12 @@ class Chinese:
     """(phrasing, reply) of small talk that never enters training."""
     vectors: np.ndarray
     """The embedded encoder's unit vectors of the questions' first wordings (n_questions, 384)."""
+
+    @cached_property
+    def every(self) -> tuple[str, ...]:
+        """Every character of the answers and questions once, however rare."""
+        texts = [*self.answers, *(wording for q in self.questions for wording in q)]
+        return tuple(sorted({c for text in texts for c in HAN.findall(text)}))
 
 
 def sentences(text: str) -> list[str]:
@@ -217,8 +224,20 @@ def as_written(r: Random, text: str) -> str:
     return r.choice(BEFORE) + text.rstrip("？?。！") + r.choice(AFTER)
 
 
+def strange(r: Random, text: str, every: Sequence[str]) -> str:
+    """Return a text in which characters stand that nobody would expect: rare ones, and its own again.
+
+    Where a reply is all that is usual, a reader says what is usual instead of what it reads; and
+    after a character that stands several times, it must know which of them it has come to.
+    """
+    return "".join(
+        r.choice(text if r.random() < 0.4 else every) if HAN.match(c) and r.random() < 0.2 else c
+        for c in text
+    )
+
+
 def answer(r: Random, chinese: Chinese) -> str:
-    """Return an answer, some with a number, a quoted name or a second sentence of its own."""
+    """Return an answer, some with a number, a quoted name, strange characters or more to say."""
     text = r.choice(chinese.answers)
     x = r.random()
     if x < 0.2:
@@ -229,6 +248,8 @@ def answer(r: Random, chinese: Chinese) -> str:
         made = r.choice((str(r.randint(2, 9999)), f"{r.randint(2, 60)}天", f"{r.randint(5, 900)}元",
                          f"“{''.join(r.sample(text, min(len(text), 3)))}”", f"{r.randint(1, 23)}点"))  # fmt: skip
         return text[:at] + made + text[at:]
+    if x < 0.65:
+        return strange(r, text, chinese.every)
     return text
 
 

@@ -289,7 +289,7 @@ EARLY: tuple[tuple[Generator, float], ...] = (
     (one_word, 0.05),
 )
 MIXTURE: tuple[tuple[Generator, float], ...] = (
-    (conversation, 0.15),
+    (conversation, 0.13),
     (chat, 0.08),
     (many_notes, 0.07),
     (retrieved_notes, 0.08),
@@ -299,9 +299,9 @@ MIXTURE: tuple[tuple[Generator, float], ...] = (
     (banter, 0.02),
     (stated, 0.09),
     (remember, 0.08),
-    (copying, 0.12),
+    (copying, 0.11),
     (one_word, 0.02),
     (dialogue, 0.03),
-    (chinese.notes, 0.06),
+    (chinese.notes, 0.09),
     (chinese.talk, 0.04),
 )

@@ -135,3 +135,15 @@ def test_chinese_notes_answer_by_what_they_show_or_by_the_fallback(world: World)
                     if isinstance(m, Mark)
                 ]
                 assert turn.pieces[0].text in shown_before
+
+
+def test_strange_characters_keep_the_place_of_everything_else(world: World) -> None:
+    assert world.chinese is not None
+    text = "默认由系统安排，3天内送到“您”家。" * 20
+    made = chinese.strange(Random(0), text, world.chinese.every)
+    assert len(made) == len(text)
+    changed = [(a, b) for a, b in zip(text, made, strict=True) if a != b]
+    assert 0.1 < len(changed) / len(text) < 0.2
+    assert {a for a, _ in changed} <= set("默认由系统安排天内送到您家")
+    assert {b for _, b in changed} <= set(text) | set(world.chinese.every)
+    assert {b for _, b in changed} - set(text)
