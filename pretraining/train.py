@@ -59,6 +59,8 @@ READ_SHARE = 0.4
 """How many more of them for every token of an episode."""
 READ_BATCH = 8192
 """Tokens of such a batch: the larger, the more texts each summary must be told from."""
+STUTTERS = 0.03
+"""Share of the words said that are read as the one before them, said twice."""
 DECAY_SHARE = 0.4
 RATE_MATRICES, RATE_EMBEDDINGS, RATE_REST = 1.2e-3, 2e-3, 1e-3
 
@@ -215,6 +217,22 @@ def stream(
         yield pools[read][place.taken - 1]
 
 
+def stutter(batch: Batch, seed: int) -> torch.Tensor:
+    """Return the tokens as they are read: some that the bot says stand twice and hide the next.
+
+    A model that has only read right replies says a word for ever once it has said it twice. What
+    comes next stays the target, so that it learns to go on.  # (n, length)
+
+    Source:
+        Exposure bias: Bengio et al. (2015), arXiv:1506.03099; here without sampling.
+    """
+    said = batch.weights >= 0.9
+    inside = torch.zeros_like(said)
+    inside[:, 1:-1] = said[:, :-2] & said[:, 1:-1] & said[:, 2:]
+    chance = torch.rand(said.shape, generator=torch.Generator().manual_seed(seed))
+    return torch.where(inside & (chance < STUTTERS), batch.ids.roll(1, 1), batch.ids)
+
+
 def ranks() -> int:
     """Return the number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
@@ -347,7 +365,8 @@ class Trainer:
         """Return the loss of a batch: next tokens, sentence summaries, guided attention."""
         if batch.is_read:
             return 2.0 * self.reading(batch, world, 0.2)
-        hidden = self.network.model(batch.ids).last_hidden_state
+        read = stutter(batch, self.progress.step * ranks() + rank())
+        hidden = self.network.model(read).last_hidden_state
         targets = batch.ids[:, 1:].reshape(-1)
         weights = batch.weights[:, 1:].reshape(-1)
         keep = weights > 0

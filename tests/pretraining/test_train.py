@@ -189,3 +189,18 @@ def test_the_mean_gradient_of_two_processes_is_that_of_both_batches(
         assert (p.grad is None) == (before is None)
         if p.grad is not None and before is not None:
             assert torch.allclose(p.grad, 1.5 * before)
+
+
+def test_stutters_hide_only_words_inside_what_the_bot_says() -> None:
+    ids = torch.arange(1, 2001).view(10, 200)
+    weights = torch.full((10, 200), 0.02)
+    weights[:, 100:] = 1.0
+    batch = train.Batch(ids, weights, [], [])
+    read = train.stutter(batch, seed=3)
+    changed = read != ids
+    assert 0.01 < changed[:, 101:199].float().mean() < 0.06
+    assert not changed[:, :101].any()
+    assert not changed[:, 199].any()
+    assert (read[changed] == ids[changed] - 1).all()
+    assert torch.equal(read, train.stutter(batch, seed=3))
+    assert not torch.equal(read, train.stutter(batch, seed=4))
