@@ -1,6 +1,6 @@
 """The recipe of the embedded encoder: a small student of all-MiniLM-L6-v2.
 
-    python -m pretraining.encoder            prepare, train, intents, chinese, export, measure
+    python -m pretraining.encoder            prepare, train, chinese, export, measure
     python -m pretraining.encoder train      one step of it
 
 It reads `texts.jsonl` and `teacher.npy` (`pretraining.corpus`, `pretraining.teacher`), adds
@@ -8,9 +8,7 @@ sentences of its own (`pretraining.encoder_texts`), and teaches the student to g
 the teacher's vector, and every pair of sentences of a batch the teacher's similarity. Half of what
 makes a batch useful are neighbours, so sentences come in chunks from one cluster.
 
-What the teacher's vectors do not say, which sentences want the same, it learns after that from the
-labels of two corpora (`intents`), still held to the teacher. Chinese, which the teacher hardly
-reads, is added last: `pretraining.encoder_chinese`.
+Chinese, which the teacher hardly reads, is added afterwards: `pretraining.encoder_chinese`.
 
 The student's word-piece vectors start from the teacher's vectors of single word pieces, as
 distillation into static vectors does; no weight of the teacher is copied.
@@ -18,8 +16,6 @@ distillation into static vectors does; no weight of the teacher is copied.
 Source:
     Sentence distillation: Reimers and Gurevych (2020), arXiv:2004.09813.
     Similarity distillation: Tung and Mori (2019), arXiv:1907.09682.
-    Intents: Khosla et al. (2020), "Supervised contrastive learning", arXiv:2004.11362; that public
-    intents help with unseen ones: Zhang et al. (2021), arXiv:2109.05782.
     Weights of frequent words: Arora, Liang, Ma (2017), "A simple but tough-to-beat baseline".
     Relative position biases: Raffel et al. (2020), arXiv:1910.10683.
 """
@@ -57,8 +53,6 @@ N_GRAMMAR, N_CHAINED = 120_000, 45_000
 """Sentences added by the grammar and by the chain over the corpus."""
 NOT_CHAINED = ("wikisplit", "gsm8k")
 """Sources whose sentences are too long to say what users of a chatbot say."""
-INTENT_SOURCES = ("clinc150", "ms_chitchat")
-"""Sources whose labels say which sentences want the same."""
 TRAIN_TOKENS = 48
 """Sentences are cut here while training; positions are relative, so longer ones still work."""
 CHUNK, CHUNKS = 64, 4
@@ -68,14 +62,8 @@ TEMPERATURE = 0.05
 """Of the softmax over a sentence's similarities to the rest of its batch."""
 FREQUENT = 2e-3
 """Share of all tokens at which a word piece starts with half the weight of a rare one."""
-N_STEPS = 2000
-"""Training steps of 256 sentences: each sentence is seen about twice."""
-N_INTENT_STEPS = 500
-"""Training steps in which the labels of intents are learnt as well."""
-INTENTS, PER_INTENT = 32, 3
-"""Intents in a batch, and sentences of each."""
-INTENT_WEIGHT, INTENT_RATE = 0.3, 0.3
-"""Of the loss over labels; of the learning rates of `train`."""
+N_STEPS = 8000
+"""Training steps of 256 sentences: each sentence is seen about six times."""
 PIECE_RMS = 1.0
 """Size of the word-piece vectors' entries at the start."""
 
@@ -376,98 +364,6 @@ def loss_of(student: torch.Tensor, teacher: torch.Tensor) -> tuple[torch.Tensor,
     return direct, ranking
 
 
-def contrast(vectors: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return how far sentences of one label are from being each other's nearest, in nats.
-
-    Every label stands at least twice.
-
-    Source:
-        Khosla et al. (2020), arXiv:2004.11362, equation 2.
-    """
-    alone = torch.eye(len(labels), dtype=torch.bool)
-    scores = (vectors @ vectors.T / TEMPERATURE).masked_fill(alone, -1e9).log_softmax(1)
-    same = (labels[:, None] == labels[None]) & ~alone
-    return -(scores * same).sum(1).div(same.sum(1)).mean()
-
-
-def load_intents(work: Path) -> list[list[int]]:
-    """Return the numbers of the sentences of each intent, as `load_targets` counts them."""
-    members: dict[str, list[int]] = {}
-    train = (row for row in _rows(work / "texts.jsonl") if row.get("split", "train") == "train")
-    for i, row in enumerate(train):
-        if row["source"] in INTENT_SOURCES:
-            members.setdefault(row["label"], []).append(i)
-    return [m for _, m in sorted(members.items()) if len(m) >= PER_INTENT]
-
-
-def _tokens(texts: Sequence[str], tokenizer: Tokenizer) -> list[NDArray[np.int32]]:
-    tokenizer.enable_truncation(TRAIN_TOKENS)
-    unknown = tokenizer.get_vocab()["[UNK]"]
-    return [
-        np.array(encoding.ids or [unknown], dtype=np.int32)
-        for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-    ]
-
-
-def _optimizer(student: Student) -> torch.optim.AdamW:
-    matrices = [p for name, p in student.named_parameters() if p.ndim > 1 and name != "rows.weight"]
-    vectors = [p for p in student.parameters() if p.ndim == 1]
-    return torch.optim.AdamW(
-        [
-            {"params": [student.rows.weight], "lr": 3e-3, "weight_decay": 0.0},
-            {"params": matrices, "lr": 1.5e-3, "weight_decay": 0.01},
-            {"params": vectors, "lr": 3e-3, "weight_decay": 0.0},
-        ],
-        betas=(0.9, 0.98),
-        fused=True,
-    )
-
-
-def train_intents(
-    student: Student, work: Path, n_steps: int = N_INTENT_STEPS, seed: int = 0, bf16: bool = False
-) -> None:
-    """Teach a trained student which sentences have the same label, still held to the teacher."""
-    torch.set_num_threads(1)
-    torch.manual_seed(seed)
-    texts, targets = load_targets(work)
-    tokens = _tokens(texts, make_tokenizer()[0])
-    intents = load_intents(work)
-    optimizer = _optimizer(student)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: INTENT_RATE * min((step + 1) / 50, 1.0) * max(0.02, 1 - step / n_steps),
-    )
-    rng = np.random.default_rng(seed)
-    labels = torch.arange(INTENTS).repeat_interleave(PER_INTENT)
-    sums = np.zeros(3)
-    for step, batch in enumerate(batches(clusters(targets, N_CLUSTERS, seed), seed + 1), 1):
-        if step > n_steps:
-            break
-        chosen = [intents[i] for i in rng.choice(len(intents), INTENTS, replace=False)]
-        alike = np.concatenate([rng.choice(m, PER_INTENT, replace=False) for m in chosen])
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            given = student([tokens[i] for i in [*batch, *alike]])
-        given = given.float()
-        teacher = torch.from_numpy(targets[batch].astype(np.float32))
-        direct, ranking = loss_of(given[: len(batch)], teacher)
-        told = contrast(given[len(batch) :], labels)
-        loss = direct + 0.5 * ranking + INTENT_WEIGHT * told
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        sums += float(direct.detach()), float(ranking.detach()), float(told.detach())
-        if step % 50 == 0:
-            direct_now, ranking_now, told_now = sums / 50
-            print(
-                f"intents: step {step} of {n_steps}: 1 - cosine {direct_now:.4f}, "
-                f"ranking {ranking_now:.4f}, labels {told_now:.4f}",
-                flush=True,
-            )
-            sums[:] = 0
-
-
 def train(
     work: Path,
     n_steps: int,
@@ -487,14 +383,29 @@ def train(
     torch.manual_seed(seed)
     texts, targets = load_targets(work)
     tokenizer, _ = make_tokenizer()
-    tokens = _tokens(texts, tokenizer)
+    tokenizer.enable_truncation(TRAIN_TOKENS)
+    unknown = tokenizer.get_vocab()["[UNK]"]
+    tokens = [
+        np.array(encoding.ids or [unknown], dtype=np.int32)
+        for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+    ]
     cluster = clusters(targets, N_CLUSTERS, seed)
     student = Student(sizes, tokenizer.get_vocab_size())
     if begin is None:
         first_weights(student, np.load(work / "encoder_pieces.npy"), tokens)
     else:
         start_from(student, begin)
-    optimizer = _optimizer(student)
+    matrices = [p for name, p in student.named_parameters() if p.ndim > 1 and name != "rows.weight"]
+    vectors = [p for p in student.parameters() if p.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [student.rows.weight], "lr": 3e-3, "weight_decay": 0.0},
+            {"params": matrices, "lr": 1.5e-3, "weight_decay": 0.01},
+            {"params": vectors, "lr": 3e-3, "weight_decay": 0.0},
+        ],
+        betas=(0.9, 0.98),
+        fused=True,
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: min((step + 1) / 100, 1.0) * max(0.02, 1 - step / n_steps),
@@ -597,7 +508,7 @@ def main() -> None:
     import argparse
 
     parser = argparse.ArgumentParser(description="Make the embedded encoder.")
-    steps = ("prepare", "train", "intents", "chinese", "export", "measure")
+    steps = ("prepare", "train", "chinese", "export", "measure")
     parser.add_argument("step", nargs="?", choices=steps, help="only this step; default: all")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, default=Path("pretraining/work"))
@@ -610,20 +521,15 @@ def main() -> None:
     if not data.is_dir():
         parser.error(f"{data}: no such folder. Give the folder of the public data sets as --data.")
     wanted = [options.step] if options.step else list(steps)
-    intents, both = work / "encoder_intents.pt", work / "encoder_both.pt"
-    tokenizer = work / "encoder_tokenizer.json"
+    both, tokenizer = work / "encoder_both.pt", work / "encoder_tokenizer.json"
     if "prepare" in wanted:
         prepare(data, work)
     if "train" in wanted:
         train(work, options.steps, begin=options.begin, bf16=options.bf16)
-    if "intents" in wanted:
-        student = load_trained(work / "encoder.pt")
-        train_intents(student, work, bf16=options.bf16)
-        torch.save({"student": student.state_dict()}, intents)
     if "chinese" in wanted:
         from pretraining import encoder_chinese
 
-        english = load_trained(intents)
+        english = load_trained(work / "encoder.pt")
         texts = encoder_chinese.load_texts(data)
         student, pieces = encoder_chinese.train(english, make_tokenizer()[0], texts)
         torch.save({"student": student.state_dict()}, both)

@@ -21,11 +21,8 @@ from pretraining.encoder import (  # noqa: E402
     Student,
     batches,
     clusters,
-    contrast,
     export,
     first_weights,
-    load_intents,
-    load_targets,
     loss_of,
     quantised,
     start_from,
@@ -120,31 +117,6 @@ def test_loss_is_zero_for_the_teachers_own_vectors_only() -> None:
     assert float(direct) == pytest.approx(2, abs=1e-6)
     assert float(ranking) == pytest.approx(0, abs=1e-6)
     assert float(loss_of(teacher.roll(1, 0), teacher)[1]) > 0.1
-
-
-def test_contrast_is_zero_where_each_label_is_a_place_of_its_own() -> None:
-    vectors = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    assert float(contrast(vectors, torch.tensor([0, 0, 1, 1]))) == pytest.approx(0, abs=1e-6)
-    # The sentence beside it has another label, and lies 1 / 0.05 nearer.
-    assert float(contrast(vectors, torch.tensor([0, 1, 0, 1]))) == pytest.approx(20, abs=1e-3)
-
-
-def test_intents_are_counted_as_the_targets_are(tmp_path: Path) -> None:
-    rows = [("clinc150", "a", "train"), ("sgd", "", "train"), ("clinc150", "a", "held")]
-    rows += [("clinc150", label, "train") for label in "aabb"]
-    lines = [
-        json.dumps({"text": f"text {i}", "source": source, "label": label, "split": split})
-        for i, (source, label, split) in enumerate(rows)
-    ]
-    (tmp_path / "texts.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (tmp_path / "encoder_texts.jsonl").write_text("", encoding="utf-8")
-    np.save(tmp_path / "teacher.npy", np.zeros((len(rows), 4), np.float16))
-    np.save(tmp_path / "encoder_texts.npy", np.zeros((0, 4), np.float16))
-    texts, _ = load_targets(tmp_path)
-    # Label b has too few sentences to be learnt.
-    assert [[texts[i] for i in m] for m in load_intents(tmp_path)] == [
-        ["text 0", "text 3", "text 4"]
-    ]
 
 
 def test_student_starts_as_weighted_mean_of_the_teachers_pieces() -> None:
