@@ -446,13 +446,20 @@ class Trainer:
         return asked > 0
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint; an interrupted write leaves the old one."""
+        """Write a checkpoint; an interrupted write leaves the old one.
+
+        No process returns before it is written, so that each can go on from it.
+        """
         places = [{"asked": asdict(self.progress.asked), "read": asdict(self.progress.read)}]
         if ranks() > 1:
             mine, places = places[0], [{}] * ranks()
             dist.all_gather_object(places, mine)
-        if rank():
-            return
+        if not rank():
+            self._write(path, places)
+        if ranks() > 1:
+            dist.barrier()
+
+    def _write(self, path: Path, places: list[dict[str, Any]]) -> None:
         part = path.with_suffix(".part")
         torch.save(
             {
