@@ -488,6 +488,10 @@ def persona(
         elif x < 0.7:
             words = " ".join(r.sample(world.words, r.randint(1, 5)))
             scene.ending = words.capitalize() + r.choice((".", "!", "?", ""))
+        elif x < 0.85:
+            # As people begin a sentence: in quotes its first word is other tokens than in a reply.
+            words = " ".join(off_topic(r, world)[0].split()[: r.randint(2, 4)]).rstrip(".,?!")
+            scene.ending = words[:1].upper() + words[1:] + r.choice((".", "!", ""))
         rule = wordings.pick(r, wordings.END_RULES) if r.random() < 0.7 else r.choice(END_RULES)
         extra.append(list(split_mark(rule, scene.ending)))
     for i in range(n_things):
@@ -654,13 +658,19 @@ def fact_turns(r: Random, scene: Scene, name: str = "") -> list[Turn]:
     if name in scene.drawn:
         wording = scene.drawn[name]
         question = as_written(r, wordings.pick(r, wording.asked))
-        return [user(question), scene.reply(*split_mark(wording.reply, scene.facts[name]))]
+        about = wordings.spread(wording.asked[0])[0]
+        return [
+            user(question, row=about),
+            scene.reply(*split_mark(wording.reply, scene.facts[name])),
+        ]
     fact = FACTS[name]
     question = r.choice(fact.asked)
     if r.random() < 0.6:
         question = wordings.pick(r, wordings.MORE_FACTS[name][1])
+    # Every wording has one summary, that of the fact: the teacher finds "Whose hotline is this?"
+    # nearer to a telephone number.
     return [
-        user(as_written(r, question)),
+        user(as_written(r, question), row=fact.asked[0]),
         scene.reply(*split_mark(r.choice(fact.replies[:2]), scene.facts[name])),
     ]
 
@@ -938,6 +948,8 @@ def copying(r: Random, world: World) -> list[Turn]:
     x = r.random()
     fixed = wordings.telling(r, world) if x < 0.4 else r.choice(says)
     vary = r.random() < 0.4
+    if not vary and not by_rule and r.random() < 0.25:
+        parts = wordings.echoing(r, pattern, fixed).split("{}")
 
     def pair(make: bool) -> list[Turn]:
         values = []

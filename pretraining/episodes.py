@@ -63,8 +63,12 @@ def system(*pieces: Piece) -> Turn:
     return Turn("system", pieces, 0.0)
 
 
-def user(*pieces: Piece, row: int | None = None, weight: float = READ) -> Turn:
-    """Return a user message; `row` is its row in the corpus, where it stands there."""
+def user(*pieces: Piece, row: int | str | None = None, weight: float = READ) -> Turn:
+    """Return a user message.
+
+    `row` is its row in the corpus, where it stands there, or another text that asks the same and
+    whose summary it shall have.
+    """
     if row is not None or weight != READ:
         return Turn("user", pieces, weight, row)
     content = Turn("user", pieces, weight).content

@@ -185,9 +185,13 @@ def key_value(r: Random, world: World) -> list[Turn]:
 
 def reading(r: Random, world: World) -> list[Turn]:
     """Many texts, half of them near one another, read for their summaries alone."""
-    if r.random() < 0.5:
+    x = r.random()
+    if x < 0.25:
         _, source, _ = _pool(r, world)
         rows = [r.choice(world.classes[c]) for c in r.sample(source, 3) for _ in range(7)]
+        r.shuffle(rows)
+    elif x < 0.7:
+        rows = [i for n in r.sample(world.neighbourhoods, 3) for i in r.sample(n, min(7, len(n)))]
         r.shuffle(rows)
     else:
         rows = r.sample(world.trainable, 21)

@@ -32,6 +32,7 @@ from torch.multiprocessing.spawn import start_processes
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from pretraining import generators, model
+from pretraining.encoder import loss_of
 from pretraining.episodes import Encoded, encode
 from pretraining.generators import Generator
 from pretraining.tokenizer import ASSISTANT
@@ -55,13 +56,15 @@ GUIDE_FLOOR = 0.1
 MAX_GUIDES = 400
 READ_FIRST = 4_000_000
 """Tokens of texts read for their summaries alone, by the layers below the tap, before the rest."""
-READ_SHARE = 0.4
-"""How many more of them for every token of an episode."""
+READ_SHARE = 10.0
+"""How many more of them for every token of an episode: half of the time, as they are cheap."""
 READ_BATCH = 8192
 """Tokens of such a batch: the larger, the more texts each summary must be told from."""
 STUTTERS = 0.03
 """Share of the words said that are read as the one before them, said twice."""
 DECAY_SHARE = 0.4
+GO_ON_RATE = 0.45
+"""The learning rate's factor where a run goes on from an exported model; it falls to the end."""
 RATE_MATRICES, RATE_EMBEDDINGS, RATE_REST = 1.2e-3, 2e-3, 1e-3
 
 
@@ -109,6 +112,8 @@ class Progress:
     """Tokens read for their summaries alone; they do not count into `tokens`."""
     begun: int = 0
     """The step with which these optimisers began: that of an exported model, or 0."""
+    begun_tokens: int = 0
+    """Tokens that the exported model had seen."""
     asked: Place = field(default_factory=Place)
     """The place of this process among the episodes."""
     read: Place = field(default_factory=Place)
@@ -288,9 +293,12 @@ class Trainer:
 
     def rate(self) -> float:
         """Return the factor of the learning rate at this point of the run."""
-        done = self.progress.tokens / self.settings.tokens
-        rise = min(1.0, (self.progress.step - self.progress.begun + 1) / self.settings.warmup)
+        p = self.progress
+        done = (p.tokens - p.begun_tokens) / (self.settings.tokens - p.begun_tokens)
+        rise = min(1.0, (p.step - p.begun + 1) / self.settings.warmup)
         fall = max(0.0, 1.0 - done) / DECAY_SHARE
+        if p.begun:
+            fall *= DECAY_SHARE * GO_ON_RATE
         return rise * min(1.0, 0.03 + 0.97 * fall)
 
     def guide_weight(self) -> float:
@@ -335,36 +343,65 @@ class Trainer:
         mean = (found.mean(1) * weights).sum() / weights.sum()
         return -mean, found.exp().mean().item()
 
-    def summaries(self, batch: Batch, world: World, ranking: float) -> torch.Tensor:
-        """Return the distance of the tapped summaries to the teacher's vectors.
+    def summaries(
+        self, tapped: torch.Tensor, batch: Batch, world: World, ranking: float
+    ) -> torch.Tensor:
+        """Return the distance of the summaries to the teacher's vectors.
 
-        Cosine distance, and (weighted) how surely each finds its own among those of the batch.
+        Cosine distance, and (weighted) that of their similarities to one another.
         """
-        where = torch.tensor([s[:2] for s in batch.summaries])
         goal = torch.from_numpy(np.stack([world.vector(s[2]) for s in batch.summaries])).float()
-        tapped = self.tap["summary"][where[:, 0], where[:, 1]]
         read = F.normalize(self.reader(tapped).float(), dim=-1)
-        cosine = (read * goal).sum(-1).mean()
-        self.note("read cosine" if batch.is_read else "summary cosine", cosine.item())
-        same = torch.arange(len(batch.summaries))
-        rank = F.cross_entropy((read @ goal.T).float() * 20.0, same) if ranking else 0.0
-        return 1.0 - cosine + ranking * rank
+        with torch.autocast("cpu", enabled=False):
+            distance, ranked = loss_of(read, goal)
+        self.note("read cosine" if batch.is_read else "summary cosine", 1.0 - distance.item())
+        return distance + ranking * ranked if ranking else distance
 
-    def reading(self, batch: Batch, world: World, ranking: float) -> torch.Tensor:
-        """Return the summaries' loss alone, computed by the layers up to the tap."""
-        options = self.network.model.config
-        layers = options.num_hidden_layers
-        options.num_hidden_layers = self.size.tap_layer + 1
-        try:
-            self.network.model(batch.ids)
-        finally:
-            options.num_hidden_layers = layers
-        return self.summaries(batch, world, ranking)
+    def read(self, batch: Batch) -> torch.Tensor:
+        """Return the states from which a batch's summaries are read.  # (n_summaries, width)
+
+        No layer above the tap is computed, and of the tapped one only the keys and values of
+        other positions: a sixth of its products.
+        """
+        network, ids = self.network.model, batch.ids
+        hidden = network.embed_tokens(ids)
+        n, length, width = hidden.shape
+        cos, sin = network.rotary_emb(hidden, torch.arange(length)[None])
+        for layer in network.layers[: self.size.tap_layer]:
+            hidden = layer(hidden, position_embeddings=(cos, sin))
+        episode = torch.tensor([s[0] for s in batch.summaries])
+        position = torch.tensor([s[1] for s in batch.summaries])
+        counts = torch.bincount(episode, minlength=n)
+        order = episode.argsort(stable=True)
+        slot = torch.empty_like(order)
+        slot[order] = torch.arange(len(order)) - (counts.cumsum(0) - counts)[episode[order]]
+        at = torch.zeros(n, int(counts.max()), dtype=torch.long)
+        at[episode, slot] = position
+
+        def heads(rows: torch.Tensor) -> torch.Tensor:
+            return rows.view(n, -1, self.size.heads, width // self.size.heads).transpose(1, 2)
+
+        def turned(rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+            return apply_rotary_pos_emb(rows, rows, cos[0][places], sin[0][places])[0]
+
+        layer = network.layers[self.size.tap_layer]
+        attention = layer.self_attn
+        normed = layer.input_layernorm(hidden)
+        asked = at[..., None].expand(-1, -1, width)
+        mixed = F.scaled_dot_product_attention(
+            turned(heads(attention.q_proj(normed.gather(1, asked))), at),
+            turned(heads(attention.k_proj(normed)), torch.arange(length)[None]),
+            heads(attention.v_proj(normed)),
+            attn_mask=(torch.arange(length) <= at[..., None])[:, None],
+        )
+        x = hidden.gather(1, asked) + attention.o_proj(mixed.transpose(1, 2).flatten(2))
+        x = x + layer.mlp(layer.post_attention_layernorm(x))
+        return x[episode, slot]
 
     def loss(self, batch: Batch, world: World) -> torch.Tensor:
         """Return the loss of a batch: next tokens, sentence summaries, guided attention."""
         if batch.is_read:
-            return 2.0 * self.reading(batch, world, 0.2)
+            return 2.0 * self.summaries(self.read(batch), batch, world, 0.5)
         read = stutter(batch, self.progress.step * ranks() + rank())
         hidden = self.network.model(read).last_hidden_state
         targets = batch.ids[:, 1:].reshape(-1)
@@ -378,7 +415,10 @@ class Trainer:
         if wanted.any():
             self.note("answer loss", each[wanted].mean().item())
         if batch.summaries:
-            total = total + self.summaries(batch, world, 0.1 if len(batch.summaries) > 16 else 0.0)
+            where = torch.tensor([s[:2] for s in batch.summaries])
+            tapped = self.tap["summary"][where[:, 0], where[:, 1]]
+            ranking = 0.1 if len(batch.summaries) > 16 else 0.0
+            total = total + self.summaries(tapped, batch, world, ranking)
         guides = batch.guides
         if len(guides) > MAX_GUIDES:
             guides = Random(self.progress.step).sample(guides, MAX_GUIDES)
@@ -508,7 +548,7 @@ class Trainer:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         p = self.progress
         p.step = p.begun = card["training_steps"]
-        p.tokens = p.asked.tokens = p.read.tokens = card["training_tokens"]
+        p.tokens = p.asked.tokens = p.read.tokens = p.begun_tokens = card["training_tokens"]
         p.read_tokens = int(READ_FIRST + READ_SHARE * p.tokens)
         p.asked.pool = p.read.pool = p.step  # beyond every pool that it has seen
         self.fit_reader(world, tokenizer)
@@ -520,10 +560,8 @@ class Trainer:
         inputs, outputs = torch.eye(size), torch.zeros(size, 384)
         for number in range(pools):
             for batch in make_pool(world, tokenizer, self.settings, Place(-1 - number), read=True):
-                self.network.model(batch.ids)
-                where = torch.tensor([s[:2] for s in batch.summaries])
                 goal = np.stack([world.vector(s[2]) for s in batch.summaries]).astype(np.float32)
-                tapped = self.tap["summary"][where[:, 0], where[:, 1]].float()
+                tapped = self.read(batch).float()
                 inputs += tapped.T @ tapped
                 outputs += tapped.T @ torch.from_numpy(goal)
         self.reader.weight.copy_(torch.linalg.solve(inputs, outputs).T)

@@ -349,6 +349,18 @@ def sentence(r: Random, world: World) -> str:
     return text[:1].upper() + text[1:]
 
 
+def echoing(r: Random, pattern: str, said: str) -> str:
+    """Return a reply form that goes on behind its first {} as the user's sentence does, or nearly.
+
+    What comes after a detail must be read where the reply's form is shown, not in the message.
+    """
+    following = said.partition("{}")[2].split()
+    if not following:
+        return pattern
+    word = following[0].rstrip(".,?!") + r.choice(("", "", "s", "ed", "ing"))
+    return pattern.replace("{}", "{} " + word, 1)
+
+
 def telling(r: Random, world: World) -> str:
     """Return a user's sentence with one {}: one that was written, cut open anywhere."""
     words = world.texts[r.choice(world.questions)].split()

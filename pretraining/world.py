@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 N_CLASSES = 4000
 """Pseudo-classes: k-means over the teacher's vectors of the user utterances."""
+N_NEIGHBOURHOODS = 1000
+"""Clusters from which texts are read side by side."""
 UTTERANCES = [
     "sgd",
     "multidogo",
@@ -156,6 +158,17 @@ class World:
     def trainable(self) -> list[int]:
         """Every text that may be trained on."""
         return [i for i, held in enumerate(self.held) if not held]
+
+    @cached_property
+    def neighbourhoods(self) -> list[list[int]]:
+        """All texts that may be trained on, in clusters of the teacher's vectors."""
+        from pretraining.encoder import clusters
+
+        found: dict[int, list[int]] = {}
+        numbers = clusters(self.vectors[self.trainable], N_NEIGHBOURHOODS, seed=0)
+        for row, number in zip(self.trainable, numbers.tolist(), strict=True):
+            found.setdefault(number, []).append(row)
+        return [rows for _, rows in sorted(found.items())]
 
     @cached_property
     def note_answers(self) -> list[str]:
@@ -313,6 +326,17 @@ def _topic_similarity(folder: Path) -> dict[tuple[str, str], float]:
     return {(a, b): float(cosines[i, j]) for i, a in enumerate(names) for j, b in enumerate(names)}
 
 
+def _made_texts(folder: Path) -> tuple[list[str], np.ndarray]:
+    """Return the sentences made for the encoder and their vectors, if it was prepared here."""
+    import numpy as np
+
+    path = folder / "encoder_texts.npy"
+    if not path.exists():
+        return [], np.zeros((0, 384), dtype=np.float16)
+    with (folder / "encoder_texts.jsonl").open(encoding="utf-8") as file:
+        return [json.loads(line)["text"] for line in file], np.load(path)
+
+
 def load(data: Path, folder: Path) -> World:
     """Return the material made from the corpus files and the teacher's vectors in `folder`."""
     import numpy as np
@@ -322,6 +346,7 @@ def load(data: Path, folder: Path) -> World:
 
     corpus = load_corpus(folder)
     vectors = np.load(folder / "teacher.npy")
+    made, made_vectors = _made_texts(folder)
     if not (folder / "student.npy").exists():
         found = load_encoder("embedded").encode([t.text for t in corpus.texts])
         np.save(folder / "student.npy", found.astype(np.float16))
@@ -343,10 +368,10 @@ def load(data: Path, folder: Path) -> World:
     proverbs = json.loads((data / "corpora_cc0/words__proverbs.json").read_text(encoding="utf-8"))
     sayings |= {s for s in strings(proverbs) if 10 < len(s) < 80 and s.isascii()}
     return World(
-        texts=[t.text for t in corpus.texts],
-        labels=labels,
-        held=[t.split == "held" for t in corpus.texts],
-        vectors=vectors,
+        texts=[*(t.text for t in corpus.texts), *made],
+        labels=labels + [""] * len(made),
+        held=[t.split == "held" for t in corpus.texts] + [False] * len(made),
+        vectors=np.concatenate([vectors, made_vectors]) if made else vectors,
         retrieval=np.load(folder / "student.npy"),
         answers=answers,
         dialogues=list(corpus.dialogues),

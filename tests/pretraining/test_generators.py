@@ -107,6 +107,27 @@ def test_a_number_or_address_now_and_then_stands_in_any_sentence(world: World) -
     assert 0.05 < odd / (odd + usual) < 0.25
 
 
+def test_a_fact_and_the_question_for_it_have_one_summary(world: World) -> None:
+    n = 0
+    for seed in range(40):
+        turns = generators.stated(Random(seed), world)
+        about = {p.text: p.about for p in turns[0].pieces if isinstance(p, Mark) and p.about}
+        for asked, reply in zip(turns[1::2], turns[2::2], strict=True):
+            found = {about[p.text] for p in reply.pieces if isinstance(p, Mark) and p.text in about}
+            if found:
+                assert asked.about in found
+                n += 1
+    assert n > 60
+
+
+def test_texts_are_read_beside_their_neighbours(world: World) -> None:
+    rows = [i for part in world.neighbourhoods for i in part]
+    assert sorted(rows) == world.trainable
+    for seed in range(20):
+        asked = [t for t in generators.reading(Random(seed), world) if t.role == "user"]
+        assert all(isinstance(t.about, int) for t in asked)
+
+
 def test_a_message_in_passing_keeps_its_sense_and_is_often_written_otherwise() -> None:
     text = "I have lost my new card"
     made = [in_passing(Random(seed), text) for seed in range(200)]

@@ -111,6 +111,11 @@ def test_training_goes_on_from_an_exported_model_with_new_tokens(
     assert added.pow(2).mean().sqrt().item() == pytest.approx(1.0, abs=0.2)
     assert (t.progress.tokens, t.progress.step) == (900_000, 40)
     assert t.rate() < 0.1
+    t.progress.step = 1000
+    assert t.rate() == pytest.approx(train.GO_ON_RATE, abs=0.03)
+    t.progress.tokens = 950_000  # half of what is left
+    assert t.rate() == pytest.approx(train.GO_ON_RATE / 2, abs=0.03)
+    t.progress.tokens, t.progress.step = 900_000, 40
     steps(t, world, tokenizer, 2)
     assert t.progress.step == 42
 
@@ -122,15 +127,23 @@ def test_the_fitted_read_out_finds_summaries_that_a_drawn_one_does_not(
     with torch.no_grad():
         batches = train.make_pool(world, tokenizer, t.settings, train.Place(-1), read=True)
         for batch in batches:
-            t.network.model(batch.ids)
-            t.summaries(batch, world, 0.0)
+            t.summaries(t.read(batch), batch, world, 0.0)
         before = t.recent["read cosine"].copy()
         t.recent.clear()
         t.fit_reader(world, tokenizer, pools=2)
         for batch in batches:
-            t.network.model(batch.ids)
-            t.summaries(batch, world, 0.0)
+            t.summaries(t.read(batch), batch, world, 0.0)
     assert sum(t.recent["read cosine"]) / len(batches) > sum(before) / len(batches) + 0.05
+
+
+def test_summaries_are_read_as_the_whole_model_would(world: World, tokenizer: Tokenizer) -> None:
+    t = trainer(tokenizer)
+    with torch.no_grad():
+        for batch in train.make_pool(world, tokenizer, t.settings, train.Place(-1), read=True):
+            t.network.model(batch.ids)
+            where = torch.tensor([s[:2] for s in batch.summaries])
+            whole = t.tap["summary"][where[:, 0], where[:, 1]]
+            assert torch.allclose(t.read(batch), whole, atol=1e-5)
 
 
 def together(number: int, folder: Path) -> None:
