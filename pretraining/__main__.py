@@ -9,7 +9,17 @@ import argparse
 import json
 from pathlib import Path
 
-from pretraining import chinese, corpus, encoder_chinese, export, measure, teacher, tokenizer, train
+from pretraining import (
+    chinese,
+    corpus,
+    encoder,
+    encoder_chinese,
+    export,
+    measure,
+    teacher,
+    tokenizer,
+    train,
+)
 
 
 def main() -> None:
@@ -27,6 +37,7 @@ def main() -> None:
     if not (work / "texts.jsonl").exists():
         corpus.main(options.data, work)
     teacher.main(work)
+    encoder.prepare(options.data, work)
     if not (work / "tokenizer.json").exists():
         if options.begin:
             english = tokenizer.load(options.begin)

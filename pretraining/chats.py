@@ -667,8 +667,8 @@ def fact_turns(r: Random, scene: Scene, name: str = "") -> list[Turn]:
     question = r.choice(fact.asked)
     if r.random() < 0.6:
         question = wordings.pick(r, wordings.MORE_FACTS[name][1])
-    # Every wording has one summary, that of the fact: the teacher finds "Whose hotline is this?"
-    # nearer to a telephone number.
+    # Every wording has one summary, that of the fact: the teacher's vectors find another fact
+    # nearer for a quarter of them ("How do I call you?": the telephone number).
     return [
         user(as_written(r, question), row=fact.asked[0]),
         scene.reply(*split_mark(r.choice(fact.replies[:2]), scene.facts[name])),
