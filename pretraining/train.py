@@ -52,12 +52,15 @@ GUIDE_FULL = 2_400_000
 """Until here the guidance has weight 1 and the copying heads' matrices are frozen."""
 GUIDE_LOW = 5_600_000
 """From here on the guidance keeps its smallest weight."""
-GUIDE_FLOOR = 0.1
+GUIDE_FLOOR = 0.3
 MAX_GUIDES = 400
 READ_FIRST = 4_000_000
 """Tokens of texts read for their summaries alone, by the layers below the tap, before the rest."""
 READ_SHARE = 10.0
 """How many more of them for every token of an episode: half of the time, as they are cheap."""
+READ_UNTIL = 0.8
+"""Share of the budget after which nothing more is read: the layers above the summaries learn to
+use what the reading has become."""
 READ_BATCH = 8192
 """Tokens of such a batch: the larger, the more texts each summary must be told from."""
 STUTTERS = 0.03
@@ -209,7 +212,8 @@ def stream(
     """
     pools: dict[bool, list[Batch]] = {}
     while True:
-        goal = min(settings.tokens, READ_FIRST) + READ_SHARE * progress.tokens
+        counted = min(progress.tokens, READ_UNTIL * settings.tokens)
+        goal = min(settings.tokens, READ_FIRST) + READ_SHARE * counted
         read = progress.read_tokens < goal
         place = progress.read if read else progress.asked
         if read not in pools:
