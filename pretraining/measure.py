@@ -4,7 +4,7 @@
     python -m pretraining.measure FOLDER
 
 prints a table over an exported folder (or `--checkpoint`, a training checkpoint) and writes it as
-JSON. Prompts have the deployed layout; notes and examples are retrieved by the teacher's vectors.
+JSON; `--summaries` says instead what the summaries of an exported folder can tell apart. Prompts have the deployed layout; notes and examples are retrieved by the teacher's vectors.
 Intervals are Wilson's at 95%.
 """
 
@@ -440,6 +440,81 @@ def bits_per_byte(network: LlamaForCausalLM, tokenizer: Tokenizer, world: World,
     return nats / math.log(2) / max(1.0, size)
 
 
+def vote(similarity: np.ndarray, labels: Sequence[str], temperature: float) -> str:
+    """Return the label with the most weight, exp(temperature * similarity) an example."""
+    import numpy as np
+
+    weight: dict[str, float] = {}
+    for label, w in zip(labels, np.exp(temperature * similarity), strict=True):
+        weight[label] = weight.get(label, 0.0) + float(w)
+    return max(weight, key=weight.__getitem__)
+
+
+@torch.inference_mode()
+def summaries(
+    folder: Path, tokenizer: Tokenizer, world: World, work: Path, n: int = 1000, seeds: int = 3
+) -> list[str]:
+    """Return rows of a table: how near summaries are to the teacher's vectors, and what they find.
+
+    Messages of BANKING77's test, 10 examples a label in the pool, eight of them retrieved by the
+    embedded encoder, which vote by the similarity of the vectors named in the row.
+    """
+    import numpy as np
+
+    from pretraining import model, train
+
+    assert world.encode is not None
+    rows = load_corpus(work).evals
+    teacher = np.load(work / "eval_texts.npy").astype(np.float32)
+    network = model.build(model.CPU, torch.randn(tokenizer.get_vocab_size(), model.CPU.width))
+    trainer = train.Trainer(network, model.CPU, train.Settings(tokens=1))
+    trainer.start_from(folder, world, tokenizer)
+
+    def read(texts: list[str]) -> np.ndarray:
+        found = []
+        for start in range(0, len(texts), 64):
+            episodes = [
+                encode([system(generators.CLASSIFY[0]), user(t, row=0)], tokenizer)
+                for t in texts[start : start + 64]
+            ]
+            states = trainer.reader(trainer.read(train.collate(episodes)))
+            found.append(torch.nn.functional.normalize(states, dim=-1).numpy())
+        return np.concatenate(found)
+
+    banking = [i for i, t in enumerate(rows) if t.label.startswith("banking")]
+    tests = [i for i in banking if rows[i].split != "train"]
+    tests = sorted(Random(0).sample(tests, min(n, len(tests))))
+    texts = [rows[i].text for i in tests]
+    queries = {"summaries": read(texts), "encoder": world.encode(texts), "teacher": teacher[tests]}
+    right: dict[str, dict[float, int]] = {name: {10.0: 0, 20.0: 0} for name in queries}
+    for seed in range(seeds):
+        r = Random(seed)
+        by_label: dict[str, list[int]] = {}
+        for i in banking:
+            if rows[i].split == "train":
+                by_label.setdefault(rows[i].label, []).append(i)
+        pool = [i for _, known in sorted(by_label.items()) for i in r.sample(known, 10)]
+        shown_texts = [rows[i].text for i in pool]
+        keys = {
+            "summaries": read(shown_texts),
+            "encoder": world.encode(shown_texts),
+            "teacher": teacher[pool],
+        }
+        near = np.argsort(-(queries["encoder"] @ keys["encoder"].T), axis=1, kind="stable")[:, :8]
+        for name, query in queries.items():
+            for i, places in enumerate(near):
+                labels = [rows[pool[j]].label for j in places]
+                for temperature in right[name]:
+                    said = vote(keys[name][places] @ query[i], labels, temperature)
+                    right[name][temperature] += said == rows[tests[i]].label
+    lines = ["| vectors | cosine to the teacher | right by the vote |", "|---|---|---|"]
+    for name, query in queries.items():
+        cosine = float((query * teacher[tests]).sum(1).mean())
+        best = Figure(name, max(right[name].values()), len(tests) * seeds)
+        lines.append(f"| {name} | {cosine:.2f} | {best.value:.1%} |")
+    return lines
+
+
 def quick(network: LlamaForCausalLM, tokenizer: Tokenizer, world: World, work: Path) -> str:
     """Return a line of cheap figures for the log of a run."""
     figures = held_intents(network, tokenizer, world, 60)
@@ -494,13 +569,23 @@ def load_network(folder: Path, checkpoint: Path | None) -> LlamaForCausalLM:
     return result
 
 
-def main(folder: Path, data: Path, work: Path, checkpoint: Path | None, is_quick: bool) -> None:
+def main(
+    folder: Path,
+    data: Path,
+    work: Path,
+    checkpoint: Path | None,
+    is_quick: bool,
+    of_summaries: bool = False,
+) -> None:
     """Print the figures and write them to `measured.json`."""
     from pretraining import tokenizer, world
 
     torch.set_num_threads(1)
     material = world.load(data, work)
     vocabulary = tokenizer.load(work if checkpoint else folder)
+    if of_summaries:
+        print("\n".join(summaries(folder, vocabulary, material, work)))
+        return
     network = load_network(folder, checkpoint)
     if is_quick:
         print(quick(network, vocabulary, material, work))
@@ -522,7 +607,15 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, nargs="?", default=Path("promptbot/models/embedded"))
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--summaries", action="store_true", help="what the summaries can tell")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, default=Path("pretraining/work"))
     options = parser.parse_args()
-    main(options.folder, options.data, options.work, options.checkpoint, options.quick)
+    main(
+        options.folder,
+        options.data,
+        options.work,
+        options.checkpoint,
+        options.quick,
+        options.summaries,
+    )
