@@ -648,7 +648,7 @@ def main(
 
 
 def _place(work: Path, settings: Settings) -> Path:
-    return work / "small" if settings.size is model.SMALL else work
+    return work / "small" if settings.size == model.SMALL else work
 
 
 def _train(

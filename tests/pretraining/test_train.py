@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,12 @@ def test_run_ends_with_the_budget_and_keeps_its_checkpoint(
     longer = trainer(tokenizer, tokens=4000)
     assert train.run(longer, world, tokenizer, path)
     assert longer.progress.step > first.progress.step
+
+
+def test_a_small_model_has_its_folder_in_every_process(tmp_path: Path) -> None:
+    for size, place in ((model.SMALL, tmp_path / "small"), (model.CPU, tmp_path)):
+        sent = pickle.loads(pickle.dumps(train.Settings(tokens=1, size=size)))
+        assert train._place(tmp_path, sent) == place
 
 
 def test_rate_rises_stays_and_falls_by_tokens(tokenizer: Tokenizer) -> None:
