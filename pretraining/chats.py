@@ -497,11 +497,10 @@ def persona(
     for i in range(n_things):
         wording = wordings.drawn(r, world, r.choice(wordings.THINGS))
         name, value = f"thing {i}", wordings.value(r, world, wording.values)
-        question = wordings.spread(wording.asked[0])[0]
-        if question in {wordings.spread(w.asked[0])[0] for w in scene.drawn.values()}:
+        if wording.question in {w.question for w in scene.drawn.values()}:
             continue
         scene.facts[name], scene.drawn[name] = value, wording
-        extra.append(list(split_mark(wordings.pick(r, wording.said), value, question)))
+        extra.append(list(split_mark(wordings.pick(r, wording.said), value, wording.question)))
     r.shuffle(extra)
     for sentence in extra:
         pieces += [*([" "] if pieces else []), *sentence]
@@ -658,9 +657,8 @@ def fact_turns(r: Random, scene: Scene, name: str = "") -> list[Turn]:
     if name in scene.drawn:
         wording = scene.drawn[name]
         question = as_written(r, wordings.pick(r, wording.asked))
-        about = wordings.spread(wording.asked[0])[0]
         return [
-            user(question, row=about),
+            user(question, row=wording.question),
             scene.reply(*split_mark(wording.reply, scene.facts[name])),
         ]
     fact = FACTS[name]

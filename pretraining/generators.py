@@ -184,7 +184,7 @@ def key_value(r: Random, world: World) -> list[Turn]:
 
 
 def reading(r: Random, world: World) -> list[Turn]:
-    """Many texts, half of them near one another, read for their summaries alone."""
+    """Many texts, most of them near one another, read for their summaries alone."""
     x = r.random()
     if x < 0.25:
         _, source, _ = _pool(r, world)

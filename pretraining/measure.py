@@ -4,8 +4,9 @@
     python -m pretraining.measure FOLDER
 
 prints a table over an exported folder (or `--checkpoint`, a training checkpoint) and writes it as
-JSON; `--summaries` says instead what the summaries of an exported folder can tell apart. Prompts have the deployed layout; notes and examples are retrieved by the teacher's vectors.
-Intervals are Wilson's at 95%.
+JSON; `--summaries` says instead what the summaries of an exported folder can tell apart. Prompts
+have the deployed layout; notes and examples are retrieved by the teacher's vectors. Intervals are
+Wilson's at 95%.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     import numpy as np
     from tokenizers import Tokenizer
     from transformers import LlamaForCausalLM
+
+    from pretraining.corpus import Text
 
 from pretraining.episodes import Turn, shown, system, user
 
@@ -191,6 +194,15 @@ def held_intents(
     return [result[0], result[2], result[1]]
 
 
+def examples(r: Random, rows: Sequence[Text], labels: Sequence[str], n: int = 10) -> list[int]:
+    """Return n training rows of each label, drawn."""
+    by_label: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        if row.split == "train":
+            by_label.setdefault(labels[i], []).append(i)
+    return [i for label in sorted(by_label) for i in r.sample(by_label[label], n)]
+
+
 def banking(
     network: LlamaForCausalLM, tokenizer: Tokenizer, world: World, work: Path, n: int, seeds: int
 ) -> list[Figure]:
@@ -204,11 +216,7 @@ def banking(
     totals = {"real": [0, 0, 0], "random": [0, 0, 0]}
     for seed in range(seeds):
         r = Random(seed)
-        train = [i for i, t in enumerate(rows) if t.split == "train"]
-        by_label: dict[str, list[int]] = {}
-        for i in train:
-            by_label.setdefault(labels[i], []).append(i)
-        pool = [i for c in sorted(by_label) for i in r.sample(by_label[c], 10)]
+        pool = examples(r, rows, labels)
         queries = r.sample([i for i, t in enumerate(rows) if t.split == "test"], n)
         for name, names in (("real", labels), ("random", renamed(r, world.words, labels))):
             model, one = classify(name, network, tokenizer, texts, names, vectors, pool, queries)
@@ -481,19 +489,14 @@ def summaries(
             found.append(torch.nn.functional.normalize(states, dim=-1).numpy())
         return np.concatenate(found)
 
-    banking = [i for i, t in enumerate(rows) if t.label.startswith("banking")]
-    tests = [i for i in banking if rows[i].split != "train"]
+    labels = [t.label for t in rows]
+    tests = [i for i, t in enumerate(rows) if t.split == "test"]
     tests = sorted(Random(0).sample(tests, min(n, len(tests))))
     texts = [rows[i].text for i in tests]
     queries = {"summaries": read(texts), "encoder": world.encode(texts), "teacher": teacher[tests]}
     right: dict[str, dict[float, int]] = {name: {10.0: 0, 20.0: 0} for name in queries}
     for seed in range(seeds):
-        r = Random(seed)
-        by_label: dict[str, list[int]] = {}
-        for i in banking:
-            if rows[i].split == "train":
-                by_label.setdefault(rows[i].label, []).append(i)
-        pool = [i for _, known in sorted(by_label.items()) for i in r.sample(known, 10)]
+        pool = examples(Random(seed), rows, labels)
         shown_texts = [rows[i].text for i in pool]
         keys = {
             "summaries": read(shown_texts),
@@ -503,10 +506,10 @@ def summaries(
         near = np.argsort(-(queries["encoder"] @ keys["encoder"].T), axis=1, kind="stable")[:, :8]
         for name, query in queries.items():
             for i, places in enumerate(near):
-                labels = [rows[pool[j]].label for j in places]
+                known = [labels[pool[j]] for j in places]
                 for temperature in right[name]:
-                    said = vote(keys[name][places] @ query[i], labels, temperature)
-                    right[name][temperature] += said == rows[tests[i]].label
+                    said = vote(keys[name][places] @ query[i], known, temperature)
+                    right[name][temperature] += said == labels[tests[i]]
     lines = ["| vectors | cosine to the teacher | right by the vote |", "|---|---|---|"]
     for name, query in queries.items():
         cosine = float((query * teacher[tests]).sum(1).mean())

@@ -50,6 +50,11 @@ class Wording:
     values: str = ""
     """The kind of value, see `value`."""
 
+    @property
+    def question(self) -> str:
+        """The first wording asked: the one that every other has the summary of."""
+        return spread(self.asked[0])[0]
+
 
 KNOW = "[could you tell me|can you tell me|I would like to know|please tell me|do you know|I need to know|I was wondering|tell me]"
 GIVE = "[could you give me|can you give me|please give me|I need|may I have|do you have|let me have|I am looking for]"
