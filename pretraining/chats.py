@@ -410,6 +410,16 @@ END_RULES = (
 )  # fmt: skip
 
 
+CONTRADICTING = (
+    "chitchat:2",
+    "chitchat:4",
+    "chitchat:6",
+    "chitchat:14",
+    "chitchat:30",
+    "chitchat:67",
+)
+"""Small talk of a bot without a name, an age, a maker, a boss or a home, which knows nothing of the
+user: its usual replies contradict a prompt that states them, or a user who told them."""
 ODD = 0.15
 """Share of the facts of a kind in `TYPED` that stand in any sentence."""
 TYPED = ("hours", "address", "phone", "email", "price")
@@ -445,6 +455,7 @@ def persona(
     role = r.choice(ROLES)
     company, bot = FACTS["company"].asked[0], FACTS["bot"].asked[0]
     x = r.random()
+    known = False
     pieces: list[Piece]
     if x < 0.35:
         pieces = [f"You are {role} of ", Mark(b.name, company), "."]
@@ -460,6 +471,8 @@ def persona(
         pieces = [f"You are {role} at a {b.kind}."]
     elif x < 0.8:
         pieces = [wordings.pick(r, wordings.HELPING).replace("{}", b.kind)]
+        # What the place is called is asked as often as where it is not said what it is.
+        known = r.random() < 0.5
     elif x < 0.88:
         pieces = ["You are ", Mark(values["bot"], bot), ", "]
         pieces += [Mark(values["job"], FACTS["job"].asked[0]), "."]
@@ -468,7 +481,10 @@ def persona(
         pieces = []
     extra: list[list[Piece]] = []
     names = [k for k in FACTS if k not in scene.facts]
-    for name in r.sample(names, min(n_facts, len(names))):
+    drawn = r.sample(names, min(n_facts, len(names)))
+    if known and n_facts and "company" not in drawn:
+        drawn[-1] = "company"
+    for name in drawn:
         scene.facts[name] = values[name]
         fact = FACTS[name]
         said = r.choice(fact.said)
@@ -638,8 +654,7 @@ def small_talk(r: Random, world: World, scene: Scene, known: dict[str, str]) -> 
         reply: Piece = Mark(known[kind])
     else:
         kind = r.choice(world.chitchat) if r.random() < 0.7 else r.choice(sorted(SOCIAL))
-        while kind in ("chitchat:14", "chitchat:2", "chitchat:6", "chitchat:4"):
-            # The nameless bot: contradicts a prompt that names it.
+        while kind in CONTRADICTING:
             kind = r.choice(world.chitchat)
         if kind in known:
             reply = Mark(known[kind])
@@ -651,25 +666,33 @@ def small_talk(r: Random, world: World, scene: Scene, known: dict[str, str]) -> 
     return [user(world.texts[row], row=row), scene.reply(reply)]
 
 
-def fact_turns(r: Random, scene: Scene, name: str = "") -> list[Turn]:
+def fact_turns(r: Random, world: World, scene: Scene, name: str = "") -> list[Turn]:
     """Return a question about a fact of the system prompt with its answer."""
     name = name or r.choice(sorted(scene.facts))
+    value = scene.facts[name]
     if name in scene.drawn:
         wording = scene.drawn[name]
         question = as_written(r, wordings.pick(r, wording.asked))
         return [
             user(question, row=wording.question),
-            scene.reply(*split_mark(wording.reply, scene.facts[name])),
+            scene.reply(*split_mark(wording.reply, value)),
         ]
-    fact = FACTS[name]
-    question = r.choice(fact.asked)
-    if r.random() < 0.6:
+    fact = asked = FACTS[name]
+    other = {"address": "city", "city": "address"}.get(name, name)
+    if other not in scene.facts and r.random() < 0.25:
+        # Who asks for the street, or for the town, is told the one that is known.
+        asked, name = FACTS[other], other
+    question = r.choice(asked.asked)
+    x = r.random()
+    if x < 0.35 and asked is fact and world.asked.get(name):
+        question = world.texts[r.choice(world.asked[name])]
+    elif x < 0.75:
         question = wordings.pick(r, wordings.MORE_FACTS[name][1])
     # Every wording has one summary, that of the fact: the teacher's vectors find another fact
     # nearer for a quarter of them ("How do I call you?": the telephone number).
     return [
-        user(as_written(r, question), row=fact.asked[0]),
-        scene.reply(*split_mark(r.choice(fact.replies[:2]), scene.facts[name])),
+        user(as_written(r, question), row=asked.asked[0]),
+        scene.reply(*split_mark(r.choice(fact.replies[:2]), value)),
     ]
 
 
@@ -749,7 +772,7 @@ def chat(r: Random, world: World) -> list[Turn]:
         elif goal == "social":
             turns += small_talk(r, world, scene, known)
         elif goal == "fact" and scene.facts:
-            turns += fact_turns(r, scene)
+            turns += fact_turns(r, world, scene)
         elif goal == "again" and picked:
             again = r.choice(picked)
             turns += [user(ask(r, again, asked[id(again)])), scene.reply(Mark(again.answer))]
@@ -798,7 +821,7 @@ def talk(r: Random, world: World) -> list[Turn]:
         turns += examples
     for _ in range(r.randint(1, 4)):
         if scene.facts and r.random() < 0.5:
-            turns += fact_turns(r, scene)
+            turns += fact_turns(r, world, scene)
         else:
             turns += small_talk(r, world, scene, known)
     return turns
@@ -826,7 +849,7 @@ def stated(r: Random, world: World) -> list[Turn]:
     names = sorted(scene.facts)
     r.shuffle(names)
     for name in names[: r.randint(3, 6)]:
-        turns += fact_turns(r, scene, name)
+        turns += fact_turns(r, world, scene, name)
         if r.random() < 0.12:
             turns += small_talk(r, world, scene, {})
     return turns if len(turns) > 1 else [*turns, *small_talk(r, world, scene, {})]
@@ -870,6 +893,8 @@ def remember(r: Random, world: World) -> list[Turn]:
     for key in r.sample(sorted(told), r.randint(1, len(told))):
         value, asks, reply = told[key]
         asked = wordings.pick(r, asks)
+        if key == "Your name is " and r.random() < 0.35 and world.asked["user"]:
+            asked = world.texts[r.choice(world.asked["user"])]
         opening = r.choice(wordings.ASKING)
         asked = opening + (asked[:1].lower() + asked[1:] if opening else asked)
         turns += [user(as_written(r, asked)), scene.reply(*split_mark(reply, value))]
@@ -946,7 +971,7 @@ def copying(r: Random, world: World) -> list[Turn]:
     x = r.random()
     fixed = wordings.telling(r, world) if x < 0.4 else r.choice(says)
     vary = r.random() < 0.4
-    if not vary and not by_rule and r.random() < 0.25:
+    if not vary and not by_rule and r.random() < 0.4:
         parts = wordings.echoing(r, pattern, fixed).split("{}")
 
     def pair(make: bool) -> list[Turn]:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 N_CHARACTERS = 2600
 """The most frequent characters (and marks) become tokens of their own."""
+COMMON = 0.85
+"""Share of the small talk that comes from what is worded in many ways: there is something to be
+learnt, where a reply to one wording can only be remembered."""
 HELD = 12
 """Percent of the small-talk phrasings that never enter training."""
 
@@ -47,6 +50,11 @@ class Chinese:
     """(phrasing, reply) of small talk that never enters training."""
     vectors: np.ndarray
     """The embedded encoder's unit vectors of the questions' first wordings (n_questions, 384)."""
+
+    @cached_property
+    def common(self) -> tuple[tuple[tuple[str, ...], str], ...]:
+        """The small talk that people word in many ways."""
+        return tuple(t for t in self.talk if len(t[0]) > 2)
 
     @cached_property
     def every(self) -> tuple[str, ...]:
@@ -266,7 +274,7 @@ def retrieve(r: Random, chinese: Chinese, query: int, n: int) -> list[int]:
 
 
 def _small_talk(r: Random, chinese: Chinese, known: dict[str, str]) -> list[Turn]:
-    said, reply = r.choice(chinese.talk)
+    said, reply = r.choice(chinese.common if r.random() < COMMON else chinese.talk)
     question = r.choice(said)
     wanted: Piece = Mark(known[reply]) if reply in known else reply
     return [user(question), target(wanted)]
@@ -327,8 +335,8 @@ def talk(r: Random, world: World) -> list[Turn]:
         said, usual = r.choice(chinese.talk)
         known[usual] = usual if r.random() < 0.5 else answer(r, chinese)
         turns += [user(r.choice(said)), shown(Mark(known[usual]))]
-    for _ in range(r.randint(4, 8)):
-        if known and r.random() < 0.4:
+    for _ in range(r.randint(5, 10)):
+        if known and r.random() < 0.3:
             usual = r.choice(sorted(known))
             said = next(s for s, a in chinese.talk if a == usual)
             turns += [user(r.choice(said)), target(Mark(known[usual]))]

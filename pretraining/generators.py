@@ -307,5 +307,5 @@ MIXTURE: tuple[tuple[Generator, float], ...] = (
     (one_word, 0.02),
     (dialogue, 0.03),
     (chinese.notes, 0.09),
-    (chinese.talk, 0.04),
+    (chinese.talk, 0.1),
 )

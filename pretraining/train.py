@@ -58,9 +58,9 @@ READ_FIRST = 4_000_000
 """Tokens of texts read for their summaries alone, by the layers below the tap, before the rest."""
 READ_SHARE = 10.0
 """How many more of them for every token of an episode: half of the time, as they are cheap."""
-READ_UNTIL = 0.8
-"""Share of the budget after which nothing more is read: the layers above the summaries learn to
-use what the reading has become."""
+READ_UNTIL = 0.4
+"""Share of a run's budget after which nothing more is read: the layers above the summaries learn
+to use what the reading has become."""
 READ_BATCH = 8192
 """Tokens of such a batch: the larger, the more texts each summary must be told from."""
 STUTTERS = 0.03
@@ -212,7 +212,8 @@ def stream(
     """
     pools: dict[bool, list[Batch]] = {}
     while True:
-        counted = min(progress.tokens, READ_UNTIL * settings.tokens)
+        begun = progress.begun_tokens
+        counted = min(progress.tokens, begun + READ_UNTIL * (settings.tokens - begun))
         goal = min(settings.tokens, READ_FIRST) + READ_SHARE * counted
         read = progress.read_tokens < goal
         place = progress.read if read else progress.asked

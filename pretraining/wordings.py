@@ -355,15 +355,19 @@ def sentence(r: Random, world: World) -> str:
 
 
 def echoing(r: Random, pattern: str, said: str) -> str:
-    """Return a reply form that goes on behind its first {} as the user's sentence does, or nearly.
+    """Return a reply form that runs beside its first {} as the user's sentence does, or nearly.
 
-    What comes after a detail must be read where the reply's form is shown, not in the message.
+    What stands before and after a detail must be read where the reply's form is shown, not in the
+    message.
     """
-    following = said.partition("{}")[2].split()
-    if not following:
-        return pattern
-    word = following[0].rstrip(".,?!") + r.choice(("", "", "s", "ed", "ing"))
-    return pattern.replace("{}", "{} " + word, 1)
+    before, _, after = said.partition("{}")
+    near = r.random()
+    if before.split() and near < 0.6:
+        pattern = pattern.replace("{}", before.split()[-1].strip(".,?!:") + " {}", 1)
+    if after.split() and near > 0.3:
+        word = after.split()[0].rstrip(".,?!") + r.choice(("", "", "s", "ed", "ing"))
+        pattern = pattern.replace("{}", "{} " + word, 1)
+    return pattern
 
 
 def telling(r: Random, world: World) -> str:

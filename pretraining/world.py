@@ -42,6 +42,26 @@ UTTERANCES = [
     "chatterbot_corpus",
 ]
 """Sources whose unlabelled texts become pseudo-classes."""
+ASKED: dict[str, tuple[tuple[str, ...], str]] = {
+    # a fact: classes that ask for it, and how those texts of them read that ask for nothing else
+    "bot": (("clinc:what_is_your_name", "chitchat:14"), ".*"),
+    "company": (("clinc:who_do_you_work_for",), r".*(employ|work for).*"),
+    "boss": (
+        ("clinc:who_do_you_work_for", "chitchat:4"),
+        r".*(boss|manager|director|superior|supervis|report to|master|runs|in charge|serve).*",
+    ),
+    "city": (
+        ("clinc:where_are_you_from", "chitchat:30"),
+        r".*(where|city|town|from|home|live|location|place|origin).*",
+    ),
+    "address": (("chitchat:30",), r".*(address|find you|where you are|where are you|location).*"),
+    "age": (("clinc:how_old_are_you",), r".*(old|years|age).*"),
+    "user": (
+        ("clinc:user_name", "chitchat:67"),
+        r"(?!.*(middle|last name)).*(name|who i am|who this is|call).*",
+    ),
+}
+"""What people wrote to ask for what a system prompt may state, or for the name that they told."""
 GENERAL = ("query_wellformedness", "disfl_qa", "dolly_short", "medquad", "clinc150", "snips")
 """Sources of questions that a business's notes do not answer."""
 
@@ -148,6 +168,19 @@ class World:
         kind, source = ("pseudo", self.pseudo) if label[0] == "p" else ("intent", self.intents)
         scores = self._centres[kind] @ self._centres[kind][source.index(label)]
         return [source[i] for i in np.argsort(-scores, kind="stable")[:n]]
+
+    @cached_property
+    def asked(self) -> dict[str, list[int]]:
+        """Rows of what people wrote to ask for each fact of `ASKED`."""
+        return {
+            fact: [
+                i
+                for c in classes
+                for i in self.classes.get(c, ())
+                if re.fullmatch(form, self.texts[i], re.IGNORECASE)
+            ]
+            for fact, (classes, form) in ASKED.items()
+        }
 
     @cached_property
     def chitchat(self) -> list[str]:
@@ -367,6 +400,7 @@ def load(data: Path, folder: Path) -> World:
     }
     proverbs = json.loads((data / "corpora_cc0/words__proverbs.json").read_text(encoding="utf-8"))
     sayings |= {s for s in strings(proverbs) if 10 < len(s) < 80 and s.isascii()}
+    asked = {c for classes, _ in ASKED.values() for c in classes}
     return World(
         texts=[*(t.text for t in corpus.texts), *made],
         labels=labels + [""] * len(made),
@@ -383,6 +417,7 @@ def load(data: Path, folder: Path) -> World:
             i
             for i, t in enumerate(corpus.texts)
             if t.split == "train" and t.source in GENERAL and t.text.count(" ") > 2
+            if t.label not in asked  # the prompt may answer them
         ],
         sayings=sorted(sayings),
         chinese=chinese.load(data, folder),

@@ -107,7 +107,7 @@ def chinese() -> Chinese:
     return Chinese(
         questions,
         tuple(f"{t}就放在那边的柜台上。" for t in things),
-        ((("你好", "您好啊"), "您好！"), (("谢谢",), "不用谢。"), (("再见",), "下次见。")),
+        ((("你好", "您好啊", "嗨"), "您好！"), (("谢谢",), "不用谢。"), (("再见",), "下次见。")),
         (("早上好", "您好！"),),
         (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32),
     )

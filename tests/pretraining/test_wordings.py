@@ -77,12 +77,14 @@ def test_a_statement_is_typed_with_or_without_an_opening() -> None:
     assert told_wording(Random(1), "I like {}", "oh, ")[4:] == "I like {}"
 
 
-def test_an_echo_goes_on_as_the_message_does_or_nearly() -> None:
+def test_an_echo_runs_beside_the_detail_as_the_message_does_or_nearly() -> None:
     made = {
-        wordings.echoing(Random(s), "Yes, {} is fine.", "would {} suit you?") for s in range(40)
+        wordings.echoing(Random(s), "Yes, {} is fine.", "would {} suit you?") for s in range(80)
     }
-    assert made == {f"Yes, {{}} suit{end} is fine." for end in ("", "s", "ed", "ing")}
-    assert wordings.echoing(Random(0), "Yes, {} is fine.", "it is {}") == "Yes, {} is fine."
+    after = {f"{{}} suit{end} is fine." for end in ("", "s", "ed", "ing")}
+    both = {f"Yes, would {a}" for a in after}
+    assert made == {"Yes, would {} is fine."} | both | {f"Yes, {a}" for a in after}
+    assert wordings.echoing(Random(0), "Yes, {} is fine.", "{}") == "Yes, {} is fine."
 
 
 def test_forms_have_one_place_for_the_detail_and_are_many(world: World) -> None:
