@@ -15,6 +15,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ import torch
 
 from pretraining import generators
 from pretraining.businesses import Business, Note, make_business
-from pretraining.chats import SOCIAL
+from pretraining.chats import SOCIAL, detail
 from pretraining.corpus import load as load_corpus
 from pretraining.episodes import encode
 from pretraining.tokenizer import ASSISTANT, END
@@ -327,23 +328,105 @@ def chitchat_cases(world: World, n: int, seed: int = 3) -> list[Case]:
     ]
 
 
-HELD_FACTS = (
-    ("Everyone knows you as {}.", ("And what do people call you?", "How shall I address you?"), "names"),
-    ("This desk belongs to {}.", ("Whose desk is this?", "What firm is behind this?"), "companies"),
-    ("You can visit us {}.", ("At what hours may I drop in?", "From when to when is somebody there?"), "hours"),
-    ("Ring us up on {}.", ("What do I dial?", "Under which number can you be reached?"), "phones"),
-    ("The house stands at {}.", ("What street do I walk to?", "Tell me where your place is"), "addresses"),
+HELD_FACTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "names": (
+        ("Everyone knows you as {}.", "Behind this chat sits {}: that is you.",
+         "You were hired under the name {}.", "Visitors begin their letters to you with Dear {}."),
+        ("Which name shall I put down for you?", "Sorry, I did not catch your name", "Who have I got on the line?",
+         "What do I call you by?", "Could you say your name again?", "I'd love to know who is helping me",
+         "Hi, whom do I have the pleasure with?", "How shall I address you, please?"),
+    ),
+    "companies": (
+        ("This desk belongs to {}.", "Everything here is done in the name of {}.",
+         "You wear the badge of {}.", "Those who write to you are customers of {}."),
+        ("Whose desk is this?", "What firm is behind this?", "Which firm have I reached?",
+         "Who is this service from?", "Remind me which company I wrote to", "What outfit are you part of?",
+         "Is there a company behind this chat, and which?", "Which business do you stand for?"),
+    ),
+    "hours": (
+        ("You can visit us {}.", "The shutters are up {}.", "Appointments are kept {}.",
+         "There is light in our window {}."),
+        ("At what hours may I drop in?", "From when to when is somebody there?",
+         "Until what time can I still pop in?", "Which hours do you keep?", "When should I turn up?",
+         "Do you open early in the morning?", "Is there a time when you shut?", "What are the visiting times?"),
+    ),
+    "phones": (
+        ("Ring us up on {}.", "The telephone on this desk has the number {}.",
+         "Whoever wants to talk to a human dials {}.", "Voice calls are taken on {}."),
+        ("What do I dial?", "Under which number can you be reached?", "Is there a number for calls?",
+         "I'd rather talk, how do I get you on the phone?", "Which digits do I have to type to call?",
+         "Let me write down your phone number", "What is the best number to get hold of you?",
+         "Do you take calls, and where?"),
+    ),
+    "addresses": (
+        ("The house stands at {}.", "Our front door opens on {}.", "Parcels for us are left at {}.",
+         "Take the bus as far as {}, there you see us."),
+        ("What street do I walk to?", "Tell me where your place is", "Where do I have to come to?",
+         "What do I enter in my map to reach you?", "On what street will I see you?",
+         "I want to come over, where is that?", "Where should the taxi drop me off?",
+         "Which door do I knock on?"),
+    ),
+}  # fmt: skip
+"""Facts in wordings that training never used: how they are stated, and how they are asked for."""
+HELD_ENDING_RULES = (
+    'Put "{}" behind each reply.', 'Your replies all stop with the words "{}"',
+    'Whatever you say, let it be followed by "{}"', 'Not one message goes out without "{}" below it.',
+    'Leave every guest with the words: {}', 'Tag each response with "{}"',
 )  # fmt: skip
-"""Facts in wordings that training never used."""
+HELD_ENDINGS = (
+    "Long live the sea!", "That was all.", "Yours truly.", "Sleep well!", "Mind the gap.",
+    "Back to work.", "Happy sailing!", "So be it.", "Your friends at the harbour.", "Good luck out there!",
+)  # fmt: skip
+HELD_ONE_WORD = (
+    "Say just one word.", "No more than one word, ever.", "Each reply is a lone word.",
+    "Speak in one-word replies.", "Limit yourself to one word.", "Talk like a telegram: one word.",
+)  # fmt: skip
+HELD_COLORS = (
+    "Which color is the {}?", "The {}, what color is it?", "Do you know the color of the {}?",
+)  # fmt: skip
+HELD_COPIES = (
+    ("My parcel has the number {}.", "Parcel {} is noted, one moment.", "number"),
+    ("I was told my claim is filed as {}", "Claim {} sits on my desk.", "number"),
+    ("the voucher reads {}", "Voucher {} has been redeemed.", "number"),
+    ("please book me in under {}", "Done, the booking is under {}.", "name"),
+    ("Can you add {} to the guest list?", "Of course, {} will be let in.", "name"),
+    ("Please give my regards to {}", "I shall greet {} from you.", "name"),
+    ("would {} suit you?", "Yes, {} suits us well.", "date"),
+    ("I leave on {}", "Safe travels on {}!", "date"),
+    ("could we push it to {} instead", "Moved: we now meet on {}.", "date"),
+    ("Have the papers sent to {}", "The papers went out to {} today.", "email"),
+    ("We are driving down to {}", "The roads to {} are clear.", "city"),
+    ("I left my {} on the bus", "A {} was handed in yesterday.", "thing"),
+)
+HELD_TOLD = (
+    ("By the way, people call me {}.", "Nice to meet you!", "Can you still say who I am?", "first_names"),
+    ("Everybody at school said {} to me", "A good name.", "How did they call me at school?", "first_names"),
+    ("I grew up in {} you know", "How nice.", "Which town did I grow up in?", "cities"),
+    ("I have just moved over from {}", "Welcome!", "From where did I move?", "cities"),
+    ("At home I keep a {}", "That is sweet.", "Which animal do I keep?", "animals"),
+    ("A {} sleeps on my bed every night", "Cosy.", "Which creature sleeps on my bed?", "animals"),
+    ("For breakfast I always take a {}", "Healthy.", "What do I take for breakfast?", "fruits"),
+    ("I am the one who plays the {} in our band", "Great.", "What is it that I play in our band?", "instruments"),
+    ("This year we spend our holidays in {}", "Enjoy it!", "In which country are our holidays?", "countries"),
+    ("The kitchen is painted {} now", "A fine choice.", "What color is the kitchen now?", "colors"),
+    ("On weekends I go for {}", "Good for you.", "What do I go for on weekends?", "sports"),
+    ("My grandfather was a {} all his life", "A good trade.", "What was my grandfather?", "jobs"),
+)  # fmt: skip
+
+
+def dealt(r: Random, n: int, *parts: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Return n combinations of one of each part, all of them before any comes again."""
+    every = list(product(*parts))
+    return [x for _ in range(n // len(every) + 1) for x in r.sample(every, len(every))][:n]
 
 
 def fact_cases(world: World, n: int, seed: int = 4) -> list[Case]:
     """Return questions about facts of the system prompt, in held-out wordings."""
     r = Random(seed)
+    asked = [(k, a) for k, (_, asks) in HELD_FACTS.items() for a in asks]
     cases = []
-    for _ in range(n):
+    for (kind, question), number in dealt(r, n, asked, range(4)):
         b = make_business(r, world.lists, held=True, n_notes=1)
-        said, asks, kind = r.choice(HELD_FACTS)
         value = {
             "names": f"{r.choice(world.lists['first_names'])} {r.choice(world.lists['last_names'])}",
             "companies": b.name,
@@ -351,24 +434,10 @@ def fact_cases(world: World, n: int, seed: int = 4) -> list[Case]:
             "phones": b.phone,
             "addresses": b.address,
         }[kind]
-        opening = f"You help the visitors of a {b.kind}. " + said.replace("{}", value)
-        cases.append(Case((system(opening), user(r.choice(asks))), value, loose=True))
+        said = HELD_FACTS[kind][0][number].replace("{}", value)
+        opening = f"You help the visitors of a {b.kind}. {said}"
+        cases.append(Case((system(opening), user(question)), value, loose=True))
     return cases
-
-
-HELD_ENDINGS = ('Put "{}" behind each reply.', 'Your replies all stop with the words "{}"')
-HELD_ONE_WORD = ("Say just one word.", "No more than one word, ever.")
-
-HELD_COPIES = (
-    ("My parcel has the number {}.", "Parcel {} is noted, one moment.", "number"),
-    ("please book me in under {}", "Done, the booking is under {}.", "name"),
-    ("would {} suit you?", "Yes, {} suits us well.", "date"),
-)
-HELD_TOLD = (
-    ("By the way, people call me {}.", "Nice to meet you!", "Can you still say who I am?", "first_names"),
-    ("I grew up in {} you know", "How nice.", "Which town did I grow up in?", "cities"),
-    ("At home I keep a {}", "That is sweet.", "Which animal do I keep?", "animals"),
-)  # fmt: skip
 
 
 def rule_cases(world: World, n: int, seed: int = 9) -> list[Case]:
@@ -380,33 +449,24 @@ def rule_cases(world: World, n: int, seed: int = 9) -> list[Case]:
     cases = []
     things = [o for o in world.lists["objects"] if " " not in o]
     colors = [c for c in world.lists["colors"] if " " not in c]
-    for i in range(n):
-        if i % 2:
-            ending = r.choice(
-                ("Long live the sea!", "That was all.", "Yours truly.", "Sleep well!")
-            )
-            opening = (
-                f"You are a friendly assistant. {r.choice(HELD_ENDINGS).replace('{}', ending)}"
-            )
-            says = r.choice(SOCIAL[r.choice(("greet", "thanks", "how"))][0])
-            cases.append(Case((system(opening), user(says)), ending, loose=True))
-        else:
-            known = list(zip(r.sample(things, 2), r.sample(colors, 2), strict=True))
-            facts = " ".join(f"The {thing} is {color}." for thing, color in known)
-            opening = f"You help in a shop. {r.choice(HELD_ONE_WORD)} {facts}"
-            thing, color = r.choice(known)
-            cases.append(Case((system(opening), user(f"Which color is the {thing}?")), color))
+    for rule, ending in dealt(r, n // 2, HELD_ENDING_RULES, HELD_ENDINGS):
+        opening = f"You are a friendly assistant. {rule.replace('{}', ending)}"
+        says = r.choice(SOCIAL[r.choice(("greet", "thanks", "how"))][0])
+        cases.append(Case((system(opening), user(says)), ending, loose=True))
+    for rule, question in dealt(r, n - n // 2, HELD_ONE_WORD, HELD_COLORS):
+        known = list(zip(r.sample(things, 2), r.sample(colors, 2), strict=True))
+        facts = " ".join(f"The {thing} is {color}." for thing, color in known)
+        thing, color = r.choice(known)
+        opening = f"You help in a shop. {rule} {facts}"
+        cases.append(Case((system(opening), user(question.replace("{}", thing))), color))
     return cases
 
 
 def copy_cases(world: World, n: int, seed: int = 6) -> list[Case]:
     """Return messages with a detail that the reply must hold, two examples showing the form."""
     r = Random(seed)
-    from pretraining.chats import detail
-
     cases = []
-    for _ in range(n):
-        says, replies, kind = r.choice(HELD_COPIES)
+    for (says, replies, kind), _ in dealt(r, n, HELD_COPIES, [None]):
         turns = [system("You are the assistant of a camp site.")]
         for _ in range(2):
             value = detail(r, world, kind)
@@ -421,12 +481,13 @@ def memory_cases(world: World, n: int, seed: int = 8) -> list[Case]:
     """Return questions about something said one to four turns earlier, in held-out wordings."""
     r = Random(seed)
     cases = []
-    for _ in range(n):
-        says, reply, asks, kind = r.choice(HELD_TOLD)
+    for (says, reply, asks, kind), n_between in dealt(r, n, HELD_TOLD, range(4)):
         value = r.choice(world.lists[kind])
+        if kind not in ("first_names", "cities", "countries"):
+            value = value.lower()
         turns = [system("You are a friendly assistant."), user(says.replace("{}", value))]
         turns.append(shown(reply))
-        for _ in range(r.randint(0, 3)):
+        for _ in range(n_between):
             social = SOCIAL[r.choice(sorted(SOCIAL))]
             turns += [user(r.choice(social[0])), shown(social[1][1])]
         turns.append(user(asks))
