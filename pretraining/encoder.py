@@ -247,18 +247,26 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in file]
 
 
+def rows_and_vectors(
+    work: Path, name: str, target: str
+) -> tuple[list[dict[str, Any]], NDArray[np.float16]]:
+    """Return the rows of a file of sentences and the teacher's vectors of them.  # (n_rows, 384)"""
+    rows = _rows(work / f"{name}.jsonl")
+    vectors = np.load(work / f"{target}.npy")
+    if len(rows) != len(vectors):
+        raise ValueError(
+            f"{work / target}.npy has {len(vectors)} rows, {name}.jsonl {len(rows)}: "
+            "delete the vectors and make them again."
+        )
+    return rows, vectors
+
+
 def load_targets(work: Path) -> tuple[list[str], NDArray[np.float16]]:
     """Return all training sentences and the teacher's vectors of them.  # (n_texts, 384)"""
     texts: list[str] = []
     vectors = []
     for name, target in (("texts", "teacher"), ("encoder_texts", "encoder_texts")):
-        rows = _rows(work / f"{name}.jsonl")
-        wanted = np.load(work / f"{target}.npy")
-        if len(rows) != len(wanted):
-            raise ValueError(
-                f"{work / target}.npy has {len(wanted)} rows, {name}.jsonl {len(rows)}: "
-                "delete the vectors and make them again."
-            )
+        rows, wanted = rows_and_vectors(work, name, target)
         train = [i for i, row in enumerate(rows) if row.get("split", "train") == "train"]
         texts += [rows[i]["text"] for i in train]
         vectors.append(wanted[train])

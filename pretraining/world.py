@@ -363,11 +363,12 @@ def _made_texts(folder: Path) -> tuple[list[str], np.ndarray]:
     """Return the sentences made for the encoder and their vectors, if it was prepared here."""
     import numpy as np
 
-    path = folder / "encoder_texts.npy"
-    if not path.exists():
+    from pretraining.encoder import rows_and_vectors
+
+    if not (folder / "encoder_texts.npy").exists():
         return [], np.zeros((0, 384), dtype=np.float16)
-    with (folder / "encoder_texts.jsonl").open(encoding="utf-8") as file:
-        return [json.loads(line)["text"] for line in file], np.load(path)
+    rows, vectors = rows_and_vectors(folder, "encoder_texts", "encoder_texts")
+    return [row["text"] for row in rows], vectors
 
 
 def load(data: Path, folder: Path) -> World:
