@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -420,6 +420,8 @@ CONTRADICTING = (
 )
 """Small talk of a bot without a name, an age, a maker, a boss or a home, which knows nothing of the
 user: its usual replies contradict a prompt that states them, or a user who told them."""
+OF_THE_BOT = ("bot", "boss", "job", "age")
+"""Facts that no note of a business answers."""
 ODD = 0.15
 """Share of the facts of a kind in `TYPED` that stand in any sentence."""
 TYPED = ("hours", "address", "phone", "email", "price")
@@ -616,10 +618,29 @@ def ask(r: Random, note: Note, shown_question: str) -> str:
     return as_written(r, question)
 
 
-def off_topic(r: Random, world: World) -> tuple[str, int]:
-    """Return a question about anything else, with its row."""
+def off_topic(
+    r: Random, world: World, stated: Collection[str] | None = None
+) -> tuple[str, int | str]:
+    """Return a question about anything else, with its row or the text whose summary it has.
+
+    `stated`: the facts that the prompt states; then it may be a question for another of the bot.
+    """
+    unknown = [f for f in OF_THE_BOT if stated is not None and f not in stated]
+    if unknown and r.random() < 0.1:
+        name = r.choice(unknown)
+        return as_written(r, fact_question(r, world, name)), FACTS[name].asked[0]
     row = r.choice(world.questions)
     return world.texts[row], row
+
+
+def fact_question(r: Random, world: World, name: str) -> str:
+    """Return a question for a fact: what people wrote, or a wording of ours."""
+    x = r.random()
+    if x < 0.35 and world.asked.get(name):
+        return world.texts[r.choice(world.asked[name])]
+    if x < 0.75:
+        return wordings.pick(r, wordings.MORE_FACTS[name][1])
+    return r.choice(FACTS[name].asked)
 
 
 def social_turns(
@@ -631,7 +652,7 @@ def social_turns(
     kinds = r.sample([*SOCIAL, "off", "chitchat", "chitchat"], n)
     for kind in kinds:
         if kind == "off":
-            question, row = off_topic(r, world)
+            question, row = off_topic(r, world, scene.facts)
             turns += [user(question, row=row), shown(Mark(scene.fallback))]
         elif kind == "chitchat":
             label = r.choice(world.chitchat)
@@ -681,13 +702,9 @@ def fact_turns(r: Random, world: World, scene: Scene, name: str = "") -> list[Tu
     other = {"address": "city", "city": "address"}.get(name, name)
     if other not in scene.facts and r.random() < 0.25:
         # Who asks for the street, or for the town, is told the one that is known.
-        asked, name = FACTS[other], other
-    question = r.choice(asked.asked)
-    x = r.random()
-    if x < 0.35 and asked is fact and world.asked.get(name):
-        question = world.texts[r.choice(world.asked[name])]
-    elif x < 0.75:
-        question = wordings.pick(r, wordings.MORE_FACTS[name][1])
+        question, asked = wordings.pick(r, wordings.MORE_FACTS[other][1]), FACTS[other]
+    else:
+        question = fact_question(r, world, name)
     # Every wording has one summary, that of the fact: the teacher's vectors find another fact
     # nearer for a quarter of them ("How do I call you?": the telephone number).
     return [
@@ -763,7 +780,7 @@ def chat(r: Random, world: World) -> list[Turn]:
         if goal == "note":
             right = scene.reply(Mark(scene.fallback if absent else note.answer))
             if absent and r.random() < 0.3:
-                question, row = off_topic(r, world)
+                question, row = off_topic(r, world, scene.facts)
                 turns += [user(question, row=row), right]
             elif absent:
                 turns += [user(as_written(r, r.choice(note.questions))), right]
@@ -777,7 +794,7 @@ def chat(r: Random, world: World) -> list[Turn]:
             again = r.choice(picked)
             turns += [user(ask(r, again, asked[id(again)])), scene.reply(Mark(again.answer))]
         else:
-            question, row = off_topic(r, world)
+            question, row = off_topic(r, world, scene.facts)
             turns += [user(question, row=row), scene.reply(Mark(scene.fallback))]
     return turns
 
@@ -804,7 +821,7 @@ def many_notes(r: Random, world: World) -> list[Turn]:
             question = as_written(r, r.choice(n.questions))
             turns += [user(question), scene.reply(Mark(scene.fallback))]
         else:
-            question, row = off_topic(r, world)
+            question, row = off_topic(r, world, scene.facts)
             turns += [user(question, row=row), scene.reply(Mark(scene.fallback))]
     return turns
 

@@ -159,7 +159,9 @@ class Conversation:
             ending = f" {self.scene.ending}" if self.scene.ending else ""
             return [words, shown(note.answer + ending, weight=PAST)]
         if x < 0.82:
-            question, row = off_topic(self.r, self.world)
+            # A note about the bot itself may answer a question for it.
+            stated = None if any(is_talk(n) for _, n in self.notes) else self.scene.facts
+            question, row = off_topic(self.r, self.world, stated)
             return [user(question, row=row), self.scene.reply(Mark(self.scene.fallback))]
         return small_talk(self.r, self.world, self.scene, self.known)
 

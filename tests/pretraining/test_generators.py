@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from pretraining import chinese, generators
 from pretraining.businesses import in_passing, make_business
-from pretraining.chats import FACTS, Scene, fact_turns
+from pretraining.chats import FACTS, OF_THE_BOT, Scene, fact_turns, off_topic
 from pretraining.episodes import Mark, encode, shown, system, target, user
 from pretraining.generators import Generator
 from pretraining.grammar import BUSINESSES, HELD_BUSINESSES, HELD_TOPICS, TOPICS
@@ -122,6 +122,15 @@ def test_a_fact_and_the_question_for_it_have_one_summary(world: World) -> None:
                 assert asked.about in either
                 n += 1
     assert n > 60
+
+
+def test_what_the_prompt_does_not_state_of_the_bot_is_off_topic(world: World) -> None:
+    asked = {FACTS[f].asked[0] for f in OF_THE_BOT}
+    drawn = [off_topic(Random(seed), world, {"bot", "city"})[1] for seed in range(400)]
+    made = [row for row in drawn if isinstance(row, str)]
+    assert 15 < len(made) < 75
+    assert set(made) == asked - {FACTS["bot"].asked[0]}
+    assert all(isinstance(off_topic(Random(s), world)[1], int) for s in range(50))
 
 
 def test_what_people_wrote_to_ask_for_a_fact_is_asked_too(
