@@ -154,6 +154,10 @@ def encode(turns: list[Turn], tokenizer: Tokenizer) -> Encoded:
                         for p in earlier
                         if span in p and ids_at(ids, new, start, p[span]) == new[position - start]
                     )
+                    if not sources and span[0] < 0:
+                        # In quotes the first word has no space before it, so it is another token:
+                        # what is read there is the right place, if not the token to say.
+                        sources = tuple(p[0, span[1]] for p in earlier if (0, span[1]) in p)
                     if sources:
                         guides.append((position - 1, sources))
                 if (

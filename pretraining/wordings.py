@@ -167,6 +167,14 @@ THINGS: tuple[Wording, ...] = (
     Wording(("[There are|We have|You look after|Count on] {} {item}s.", "Number of {item}s: {}."),
             ("how many {item}s [are there|do you have|can I see]?", KNOW + " the number of {item}s"),
             "There are {} {item}s.", "count"),
+    Wording(("[The|Our|Your] {role} [speaks|was born in|comes from|is away in] {}.", "{} is the home of the {role}."),
+            ("where is the {role} [from|now]?", "[which country|what country] [does the {role} come from|is the {role} in]?"), "The {role} is in {}.", "country"),
+    Wording(("The {event} [is led by|belongs to|was planned by|is in the hands of] {}.", "{} [plans|leads|looks after] the {event}.", "Ask {} about the {event}."),
+            ("who [leads|plans|looks after|is responsible for] the {event}?", "[whom do I ask|who knows] about the {event}?"), "It is {}.", "name"),
+    Wording(("[For|At|With] the {event} [people get|there is|we serve] {}.", "The food at the {event} is {}.", "{} is served at the {event}."),
+            ("what is [served|there to eat] at the {event}?", "[which dish|what food] do I get at the {event}?"), "There is {}.", "dish"),
+    Wording(("The {item} [is kept|stands|can be found|is] {}.", "{} you find the {item}.", "[Look|Search] {} for the {item}."),
+            ("where [is|do I find|can I get] the {item}?", "[I am looking for|I need] the {item}", "in what place is the {item}?"), "The {item} is {}.", "where"),
 )  # fmt: skip
 
 MORE_TOLD: tuple[Wording, ...] = (
@@ -203,6 +211,22 @@ MORE_TOLD: tuple[Wording, ...] = (
             ("what is my {secret}?", "[which|what] {secret} [do I have|did I give you|was it]?", "repeat my {secret}"), "Your {secret} is {}.", "code"),
     Wording(("I [work|earn my money|am employed] as {}", "my [job|trade|profession]: {}", "by [trade|profession] I am {}", "I have been {} for years"),
             ("what is my [job|work|trade|profession]?", "[what do I do for a living|what do I work as|how do I earn my money]?"), "You work as {}.", "job"),
+    Wording(("my {relation} [works as|was once|became|is] {}", "{} is what my {relation} [does|became|learned to be]", "my {relation} earns money as {}"),
+            ("what does my {relation} [do|work as]?", "[what is the job of|which trade has|what became of] my {relation}?"), "Your {relation} is {}.", "job"),
+    Wording(("my {relation} [lives|was born|studies|works|has a house] in {}", "[we visited|I saw] my {relation} in {}", "{} is where my {relation} [lives|studies|works]"),
+            ("where does my {relation} [live|study|work]?", "in which [city|town|place] is my {relation}?", "where is my {relation}?"), "Your {relation} is in {}.", "city"),
+    Wording(("my {relation} [likes|loves|hates|always eats|is mad about] {}", "[I cooked|I bought|there was] {} for my {relation}", "{} is what my {relation} wants to eat"),
+            ("what does my {relation} [like|love|hate|eat]?", "[which food|which dish] did I name for my {relation}?"), "It is {}.", "dish"),
+    Wording(("my {relation} has a {}", "I [sold|gave|lent|owe] my {relation} a {}", "my {relation} [lost|found|broke|wants] a {}"),
+            ("what does my {relation} have?", "[which thing|what] was it [with|about] my {relation}?", "what did I say about my {relation}?"), "Your {relation} has a {}.", "object"),
+    Wording(("I [keep|put|hid|left|store] the {item} {}", "the {item} [stands|lies|is kept] {}", "{} [I keep|stands|lies] my {item}"),
+            ("where is [the|my] {item}?", "where did I [put|leave|hide|keep] [the|my] {item}?", "in what place is [the|my] {item}?"), "The {item} is {}.", "where"),
+    Wording(("my {event} is [on |]{}", "[I have|they gave me|we planned] the {event} on {}", "{} is the day of my {event}"),
+            ("when is my {event}?", "[which day|what date] is my {event}?", "on which day did I say the {event} is?"), "Your {event} is on {}.", "date"),
+    Wording(("[for lunch|for dinner|in the evening|at noon|today] [I have|we have|I ate|there was] {}", "[my lunch|our dinner] [is|was] {}", "I ordered {} [for lunch|for dinner]"),
+            ("what [do|did] [I|we] have [for lunch|for dinner|to eat]?", "[which dish|which meal] was it?", "what was [my lunch|our dinner]?"), "You have {}.", "dish"),
+    Wording(("[the|my] {room} [has|needs|got] [a|one more] {}", "there [is|was] a {} in [the|my] {room}", "I put a {} in the {room}"),
+            ("what is in [the|my] {room}?", "[what|which thing] did I [put|see|have] in the {room}?"), "In the {room} is a {}.", "object"),
 )  # fmt: skip
 
 BEFORE = ("", "", "", "", "", "well, ", "so ", "just so you know, ", "I should say that ", "I forgot to say: ", "one thing: ", "hi, ", "hello, ", "oh, ",
@@ -306,7 +330,7 @@ def value(r: Random, world: World, kind: str) -> str:
                 r.choice(("three", "four", "six", "nine", "twelve", "twenty", "forty")),
             )
         )
-    source = {"color": "colors", "country": "countries", "instrument": "instruments", "sport": "sports", "object": "objects", "animal": "animals", "fruit": "fruits",
+    source = {"color": "colors", "country": "countries", "instrument": "instruments", "sport": "sports", "object": "objects", "animal": "animals", "fruit": "fruits", "dish": "dishes",
               "vegetable": "vegetables", "flower": "flowers", "bread": "breads", "gem": "gems"}[kind]  # fmt: skip
     found = r.choice(lists[source])
     return found if kind == "country" else found.lower()
