@@ -420,6 +420,8 @@ CONTRADICTING = (
 )
 """Small talk of a bot without a name, an age, a maker, a boss or a home, which knows nothing of the
 user: its usual replies contradict a prompt that states them, or a user who told them."""
+WRITTEN = 0.35
+"""Share of the questions for a fact that are what people wrote, where there is such."""
 OF_THE_BOT = ("bot", "boss", "job", "age")
 """Facts that no note of a business answers."""
 ODD = 0.15
@@ -457,7 +459,7 @@ def persona(
     role = r.choice(ROLES)
     company, bot = FACTS["company"].asked[0], FACTS["bot"].asked[0]
     x = r.random()
-    known = False
+    named = False
     pieces: list[Piece]
     if x < 0.35:
         pieces = [f"You are {role} of ", Mark(b.name, company), "."]
@@ -473,8 +475,8 @@ def persona(
         pieces = [f"You are {role} at a {b.kind}."]
     elif x < 0.8:
         pieces = [wordings.pick(r, wordings.HELPING).replace("{}", b.kind)]
-        # What the place is called is asked as often as where it is not said what it is.
-        known = r.random() < 0.5
+        # Often its name stands beside it: who asks for the company wants that, not the kind.
+        named = r.random() < 0.5
     elif x < 0.88:
         pieces = ["You are ", Mark(values["bot"], bot), ", "]
         pieces += [Mark(values["job"], FACTS["job"].asked[0]), "."]
@@ -484,7 +486,7 @@ def persona(
     extra: list[list[Piece]] = []
     names = [k for k in FACTS if k not in scene.facts]
     drawn = r.sample(names, min(n_facts, len(names)))
-    if known and n_facts and "company" not in drawn:
+    if named and n_facts and "company" not in drawn:
         drawn[-1] = "company"
     for name in drawn:
         scene.facts[name] = values[name]
@@ -636,11 +638,18 @@ def off_topic(
 def fact_question(r: Random, world: World, name: str) -> str:
     """Return a question for a fact: what people wrote, or a wording of ours."""
     x = r.random()
-    if x < 0.35 and world.asked.get(name):
+    if x < WRITTEN and world.asked.get(name):
         return world.texts[r.choice(world.asked[name])]
     if x < 0.75:
         return wordings.pick(r, wordings.MORE_FACTS[name][1])
     return r.choice(FACTS[name].asked)
+
+
+def own_name_question(r: Random, world: World, ours: str) -> str:
+    """Return a question for the user's own name: what people wrote, or else our wording."""
+    if r.random() < WRITTEN and world.asked["user"]:
+        return world.texts[r.choice(world.asked["user"])]
+    return ours
 
 
 def social_turns(
@@ -910,8 +919,8 @@ def remember(r: Random, world: World) -> list[Turn]:
     for key in r.sample(sorted(told), r.randint(1, len(told))):
         value, asks, reply = told[key]
         asked = wordings.pick(r, asks)
-        if key == "Your name is " and r.random() < 0.35 and world.asked["user"]:
-            asked = world.texts[r.choice(world.asked["user"])]
+        if key == "Your name is ":
+            asked = own_name_question(r, world, asked)
         opening = r.choice(wordings.ASKING)
         asked = opening + (asked[:1].lower() + asked[1:] if opening else asked)
         turns += [user(as_written(r, asked)), scene.reply(*split_mark(reply, value))]

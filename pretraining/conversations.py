@@ -21,6 +21,7 @@ from pretraining.chats import (
     longer,
     notes_part,
     off_topic,
+    own_name_question,
     persona,
     small_talk,
     social_turns,
@@ -193,8 +194,7 @@ def name_asked(c: Conversation, name: str) -> list[Turn]:
     """Return the question for the user's own name, with its answer."""
     wording = next(w for w in wordings.MORE_TOLD if w.reply == "Your name is {}.")
     asked = wordings.pick(c.r, wording.asked) if c.r.random() < 0.5 else c.r.choice(TOLD["name"][2])
-    if c.r.random() < 0.35 and c.world.asked["user"]:
-        asked = c.world.texts[c.r.choice(c.world.asked["user"])]
+    asked = own_name_question(c.r, c.world, asked)
     return [user(as_written(c.r, asked)), c.scene.reply(*split_mark(wording.reply, name))]
 
 

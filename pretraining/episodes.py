@@ -95,8 +95,9 @@ class Encoded:
     summaries: list[tuple[int, int | str]]
     """(position, text or its row): where the summary of a message or note is read."""
     guides: list[tuple[int, tuple[int, ...]]]
-    """(position, sources): the token after `position` also stands at each of the sources; after
-    the last token of a copy, the sources are the tokens that follow the originals."""
+    """(position, sources): the token after `position` also stands at each of the sources, or the
+    same word without the space before it; after the last token of a copy, the sources are the
+    tokens that follow the originals."""
 
 
 _memo: dict[tuple[int, str], tuple[list[int], list[tuple[int, int]]]] = {}

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -42,6 +42,7 @@ from pretraining.episodes import Turn, shown, system, user
 FALLBACK = "I must look that up and will write to you."
 """A fallback sentence that training never used."""
 MAX_NEW = 60
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -414,18 +415,23 @@ HELD_TOLD = (
 )  # fmt: skip
 
 
-def dealt(r: Random, n: int, *parts: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Return n combinations of one of each part, all of them before any comes again."""
-    every = list(product(*parts))
+def dealt(r: Random, n: int, cases: Iterable[T]) -> list[T]:
+    """Return n of the cases in random order, all of them before any comes again."""
+    every = list(cases)
     return [x for _ in range(n // len(every) + 1) for x in r.sample(every, len(every))][:n]
 
 
 def fact_cases(world: World, n: int, seed: int = 4) -> list[Case]:
     """Return questions about facts of the system prompt, in held-out wordings."""
     r = Random(seed)
-    asked = [(k, a) for k, (_, asks) in HELD_FACTS.items() for a in asks]
+    wordings = [
+        (kind, said, question)
+        for kind, (statements, questions) in HELD_FACTS.items()
+        for question in questions
+        for said in statements
+    ]
     cases = []
-    for (kind, question), number in dealt(r, n, asked, range(4)):
+    for kind, said, question in dealt(r, n, wordings):
         b = make_business(r, world.lists, held=True, n_notes=1)
         value = {
             "names": f"{r.choice(world.lists['first_names'])} {r.choice(world.lists['last_names'])}",
@@ -434,8 +440,7 @@ def fact_cases(world: World, n: int, seed: int = 4) -> list[Case]:
             "phones": b.phone,
             "addresses": b.address,
         }[kind]
-        said = HELD_FACTS[kind][0][number].replace("{}", value)
-        opening = f"You help the visitors of a {b.kind}. {said}"
+        opening = f"You help the visitors of a {b.kind}. {said.replace('{}', value)}"
         cases.append(Case((system(opening), user(question)), value, loose=True))
     return cases
 
@@ -449,11 +454,11 @@ def rule_cases(world: World, n: int, seed: int = 9) -> list[Case]:
     cases = []
     things = [o for o in world.lists["objects"] if " " not in o]
     colors = [c for c in world.lists["colors"] if " " not in c]
-    for rule, ending in dealt(r, n // 2, HELD_ENDING_RULES, HELD_ENDINGS):
+    for rule, ending in dealt(r, n // 2, product(HELD_ENDING_RULES, HELD_ENDINGS)):
         opening = f"You are a friendly assistant. {rule.replace('{}', ending)}"
         says = r.choice(SOCIAL[r.choice(("greet", "thanks", "how"))][0])
         cases.append(Case((system(opening), user(says)), ending, loose=True))
-    for rule, question in dealt(r, n - n // 2, HELD_ONE_WORD, HELD_COLORS):
+    for rule, question in dealt(r, n - n // 2, product(HELD_ONE_WORD, HELD_COLORS)):
         known = list(zip(r.sample(things, 2), r.sample(colors, 2), strict=True))
         facts = " ".join(f"The {thing} is {color}." for thing, color in known)
         thing, color = r.choice(known)
@@ -466,7 +471,7 @@ def copy_cases(world: World, n: int, seed: int = 6) -> list[Case]:
     """Return messages with a detail that the reply must hold, two examples showing the form."""
     r = Random(seed)
     cases = []
-    for (says, replies, kind), _ in dealt(r, n, HELD_COPIES, [None]):
+    for says, replies, kind in dealt(r, n, HELD_COPIES):
         turns = [system("You are the assistant of a camp site.")]
         for _ in range(2):
             value = detail(r, world, kind)
@@ -481,7 +486,7 @@ def memory_cases(world: World, n: int, seed: int = 8) -> list[Case]:
     """Return questions about something said one to four turns earlier, in held-out wordings."""
     r = Random(seed)
     cases = []
-    for (says, reply, asks, kind), n_between in dealt(r, n, HELD_TOLD, range(4)):
+    for (says, reply, asks, kind), n_between in dealt(r, n, product(HELD_TOLD, range(4))):
         value = r.choice(world.lists[kind])
         if kind not in ("first_names", "cities", "countries"):
             value = value.lower()
