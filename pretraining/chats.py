@@ -15,60 +15,10 @@ from pretraining.businesses import (
     fallback_sentence,
     make_business,
 )
-from pretraining.episodes import Mark, Piece, Turn, shown, system, target, user
+from pretraining.episodes import About, Mark, Piece, Turn, shown, system, target, user
 from pretraining.grammar import TOPICS
 from pretraining.world import World
 
-ROLES = [
-    "the customer service assistant",
-    "the assistant",
-    "a helpful assistant",
-    "the front desk",
-    "the help desk",
-    "the receptionist",
-    "the support bot",
-    "a friendly helper",
-    "the information desk",
-    "the chat bot",
-    "the guide",
-    "a service agent",
-    "the virtual assistant",
-    "the concierge",
-    "the hotline",
-    "the digital assistant",
-    "a clerk",
-    "the tutor",
-    "the secretary",
-    "the host",
-    "the advisor",
-    "a guide for visitors",
-    "the voice",
-    "the person at the door",
-]
-MANNERS = (
-    "Be friendly and brief.",
-    "Be polite.",
-    "Answer in one or two sentences.",
-    "Keep it short.",
-    "Be calm and kind.",
-    "Explain simply.",
-    "Be warm and helpful.",
-    "Never make anything up.",
-    "Stay in the role.",
-    "You are dry and a little stubborn.",
-    "You are patient with everybody.",
-    "Do not talk about politics.",
-    "Use simple words.",
-    "Help the customer as well as you can.",
-    "Speak like a person, not like a machine.",
-    "Give no medical or legal advice.",
-    "Encourage the learner.",
-    "You like your work.",
-    "Answer only what was asked.",
-    "You are always in a good mood.",
-    "Treat every guest with respect.",
-    "Do not guess.",
-)
 ABSENT = 0.27
 """Share of the questions about notes that none of those shown answers."""
 NOTE_RULES = (
@@ -276,44 +226,6 @@ TOLD: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[s
     ),
 }  # fmt: skip
 
-COPIES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
-    # kind of detail; how the user gives it; reply patterns
-    ("number", ("My order number is {}", "It's order {}", "order {}", "The number is {}", "{}",
-                "I am asking about order {}", "It is {}.", "Where is my order {}?", "Ticket {} please",
-                "here it is: {}", "my customer number is {}, please check", "I have invoice {}",
-                "the label says {}", "You gave me {} last week", "what about {}?", "Has {} been sent?",
-                "{} never arrived", "I cannot find {} anywhere", "Look up {} for me", "is {} the right one"),
-     ("Thank you, I noted order {}.", "I have found {}.", "Order {} is on its way.", "Let me look up {}.",
-      "Number {} is being checked.", "I opened a ticket for {}.", "Thanks! {} it is.",
-      "Yes, {} is here.", "Sorry, {} is unknown.", "File {} is open now.", "Done, {} is closed.")),
-    ("name", ("I am {}", "My name is {}", "{}", "It's for {}", "Put it under {}", "The name is {}.",
-              "Please write down {}", "I'd like to speak to {}", "Reserve it for {}", "{} will pick it up",
-              "is {} there today?", "Tell {} that I called", "I was sent by {}", "The guest is {}"),
-     ("Thank you, {}.", "I noted the name {}.", "Welcome, {}!", "The table is booked for {}.",
-      "I will tell {}.", "Dear {}, we will call you.",
-      "Yes, {} is on the list.", "Good, a seat for {}.", "We expect {}.", "Done: it is for {} now.")),
-    ("date", ("On {}", "I want to come on {}", "Is {} possible?", "{} would be good", "Let's say {}",
-              "Could you book me in for {}?", "I'd like an appointment on {}", "How about {}?", "Are you free {}?",
-              "Can we do {}?", "Does {} work for you?", "{} is best for me", "I am off on {}", "Move it to {} please"),
-     ("I booked you in for {}.", "{} is fine.", "See you on {}.", "Your appointment is on {}.",
-      "Reserved for {}.", "Yes, {} is free.", "No, {} is taken.", "Good, {} then.", "We close on {}.")),
-    ("email", ("My email is {}", "Write to {}", "{}", "You can reach me at {}", "send it to {} please"),
-     ("I sent it to {}.", "We will write to {}.", "Thank you, {} is noted.", "The link went to {}.")),
-    ("city", ("I need a taxi to {}", "I want to go to {}", "A ticket to {} please", "Is there a train to {}?",
-              "How is the weather in {}?", "I am travelling to {}"),
-     ("One ticket to {}, coming up.", "I am looking for trips to {}.", "{} is a fine place.",
-      "The next one to {} leaves soon.")),
-    ("thing", ("I'd like a {}", "One {} please", "Can I have a {}?", "I want to buy a {}", "a {} for me",
-               "Please bring me a {}", "I would like to order a {}"),
-     ("One {}, with pleasure.", "I added a {} to your order.", "A {}, right away.", "Your {} is coming.")),
-)  # fmt: skip
-COPY_RULES = (
-    'When the customer gives a detail, answer like this: "{}"',
-    "Reply to every message in this form: {}",
-    'Answer "{}" with what the customer says.',
-    "Confirm what you are told, in this way: {}",
-)
-
 GREETINGS = ("Hi", "Hello", "Hey", "Good morning", "Good evening", "hi there", "hello!", "hey you",
              "Good day", "hi bot", "Good afternoon", "hello there")  # fmt: skip
 SOCIAL: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -396,20 +308,6 @@ def split_mark(pattern: str, value: str, about: str | None = None) -> tuple[Piec
     return tuple(p for p in (before, Mark(value, about), after) if p != "")
 
 
-ENDINGS = (
-    "Have a nice day!", "Anything else?", "Yours, the team.", "Ahoy!", "Over and out.", "Stay curious.",
-    "We are here for you.", "Greetings from the shop.", "Beep.", "Keep smiling.", "See you soon!",
-    "Is there anything else?", "Kind regards.", "Cheers!", "May the wind be with you.", "Thank you.",
-)  # fmt: skip
-END_RULES = (
-    'End every reply with "{}"', "End with: {}", "Finish each answer with {}", "Always close with {}",
-    'The last words of each reply are "{}"', "After every answer say: {}", "Sign off with {}",
-    'Add "{}" to whatever you say.', "Your last words are always: {}", 'No reply without "{}" at the end.',
-    "Say goodbye with {}", 'Each of your messages ends in "{}"', "Never forget the closing words: {}",
-    'Let every answer run out in "{}"', "At the very end stands {}",
-)  # fmt: skip
-
-
 CONTRADICTING = (
     "chitchat:2",
     "chitchat:4",
@@ -420,7 +318,7 @@ CONTRADICTING = (
 )
 """Small talk of a bot without a name, an age, a maker, a boss or a home, which knows nothing of the
 user: its usual replies contradict a prompt that states them, or a user who told them."""
-WRITTEN = 0.35
+WRITTEN = 0.25
 """Share of the questions for a fact that are what people wrote, where there is such."""
 OF_THE_BOT = ("bot", "boss", "job", "age")
 """Facts that no note of a business answers."""
@@ -456,7 +354,7 @@ def persona(
     """Return the opening of a system prompt: role, manner, facts, in varied wording."""
     b = scene.business
     values = fact_values(r, world, b)
-    role = r.choice(ROLES)
+    role = r.choice(wordings.ROLES)
     company, bot = FACTS["company"].asked[0], FACTS["bot"].asked[0]
     x = r.random()
     named = False
@@ -492,27 +390,27 @@ def persona(
         scene.facts[name] = values[name]
         fact = FACTS[name]
         said = r.choice(fact.said)
-        if r.random() < 0.6:
+        if r.random() < 0.8:
             said = wordings.pick(r, wordings.MORE_FACTS[name][0])
         asked: str | None = fact.asked[0]
         if name in TYPED and r.random() < ODD:
             said, asked = wordings.sentence(r, world).rstrip(".!?") + ".", None
         extra.append(list(split_mark(said, values[name], asked)))
-    for manner in r.sample(MANNERS, r.choice((0, 1, 1, 2))):
+    for manner in r.sample(wordings.MANNERS, r.choice((0, 1, 1, 2))):
         extra.append([manner])
     if r.random() < endings:
-        scene.ending = r.choice(ENDINGS)
+        scene.ending = r.choice(wordings.ENDINGS)
         x = r.random()
-        if x < 0.3:
+        if x < 0.25:
             scene.ending = r.choice(world.sayings)
-        elif x < 0.7:
+        elif x < 0.55:
             words = " ".join(r.sample(world.words, r.randint(1, 5)))
             scene.ending = words.capitalize() + r.choice((".", "!", "?", ""))
-        elif x < 0.85:
+        elif x < 0.7:
             # As people begin a sentence: in quotes its first word is other tokens than in a reply.
             words = " ".join(off_topic(r, world)[0].split()[: r.randint(2, 4)]).rstrip(".,?!")
             scene.ending = words[:1].upper() + words[1:] + r.choice((".", "!", ""))
-        rule = wordings.pick(r, wordings.END_RULES) if r.random() < 0.7 else r.choice(END_RULES)
+        rule = wordings.pick(r, wordings.END_RULES)
         extra.append(list(split_mark(rule, scene.ending)))
     for i in range(n_things):
         wording = wordings.drawn(r, world, r.choice(wordings.THINGS))
@@ -531,11 +429,11 @@ def notes_part(
     r: Random,
     fallback: str,
     notes: Sequence[tuple[str, str]],
-    rows: Sequence[int | str] | None = None,
+    rows: Sequence[About] | None = None,
 ) -> list[Piece]:
     """Return the part of the system prompt with the notes and what to say when none fits.
 
-    `rows` are the questions' rows in the corpus, where they stand there.
+    `rows` say what the questions' summaries are of, where that is not the questions themselves.
     """
     before, after = r.choice(NOTE_RULES)
     pieces: list[Piece] = [before, Mark(fallback), after]
@@ -613,11 +511,13 @@ def arrange(r: Random, notes: list[Note], right: Note | None) -> list[Note]:
     return notes
 
 
-def ask(r: Random, note: Note, shown_question: str) -> str:
-    """Return a customer's wording of a note's question, mostly another than the note's own."""
+def ask(r: Random, note: Note, shown_question: str = "") -> Turn:
+    """Return a customer's wording of a note's question, mostly another than the one shown."""
     others = [q for q in note.questions if q != shown_question]
-    question = r.choice(others) if others and r.random() < 0.9 else shown_question
-    return as_written(r, question)
+    question = shown_question
+    if not question or (others and r.random() < 0.9):
+        question = r.choice(others)
+    return user(as_written(r, question), row=note.about(question))
 
 
 def off_topic(
@@ -640,7 +540,7 @@ def fact_question(r: Random, world: World, name: str) -> str:
     x = r.random()
     if x < WRITTEN and world.asked.get(name):
         return world.texts[r.choice(world.asked[name])]
-    if x < 0.75:
+    if x < 0.88:
         return wordings.pick(r, wordings.MORE_FACTS[name][1])
     return r.choice(FACTS[name].asked)
 
@@ -768,7 +668,12 @@ def chat(r: Random, world: World) -> list[Turn]:
         picked = [n for n in candidates if n is not note][-(k - 1) :] if k > 1 else []
         picked = arrange(r, picked, note)
     asked = {id(n): r.choice(n.questions) for n in picked}
-    rules = notes_part(r, scene.fallback, [(asked[id(n)], n.answer) for n in picked])
+    rules = notes_part(
+        r,
+        scene.fallback,
+        [(asked[id(n)], n.answer) for n in picked],
+        [n.about(asked[id(n)]) for n in picked],
+    )
     turns = [
         system(
             *pieces, *(["\n"] if pieces and r.random() < 0.7 else [" "] if pieces else []), *rules
@@ -792,16 +697,16 @@ def chat(r: Random, world: World) -> list[Turn]:
                 question, row = off_topic(r, world, scene.facts)
                 turns += [user(question, row=row), right]
             elif absent:
-                turns += [user(as_written(r, r.choice(note.questions))), right]
+                turns += [ask(r, note), right]
             else:
-                turns += [user(ask(r, note, asked[id(note)])), right]
+                turns += [ask(r, note, asked[id(note)]), right]
         elif goal == "social":
             turns += small_talk(r, world, scene, known)
         elif goal == "fact" and scene.facts:
             turns += fact_turns(r, world, scene)
         elif goal == "again" and picked:
             again = r.choice(picked)
-            turns += [user(ask(r, again, asked[id(again)])), scene.reply(Mark(again.answer))]
+            turns += [ask(r, again, asked[id(again)]), scene.reply(Mark(again.answer))]
         else:
             question, row = off_topic(r, world, scene.facts)
             turns += [user(question, row=row), scene.reply(Mark(scene.fallback))]
@@ -817,18 +722,22 @@ def many_notes(r: Random, world: World) -> list[Turn]:
     picked = similar_notes(r, world, b, topic, r.randint(2, 5))
     r.shuffle(picked)
     asked = {id(n): r.choice(n.questions) for n in picked}
-    rules = notes_part(r, scene.fallback, [(asked[id(n)], n.answer) for n in picked])
+    rules = notes_part(
+        r,
+        scene.fallback,
+        [(asked[id(n)], n.answer) for n in picked],
+        [n.about(asked[id(n)]) for n in picked],
+    )
     turns = [system(*pieces, *(["\n"] if pieces else []), *rules)]
     rest = [n for n in b.notes if n not in picked]
     for _ in range(r.randint(2, 5)):
         x = r.random()
         if x < 0.64 or not rest:
             n = r.choice(picked)
-            turns += [user(ask(r, n, asked[id(n)])), scene.reply(Mark(n.answer))]
+            turns += [ask(r, n, asked[id(n)]), scene.reply(Mark(n.answer))]
         elif x < 0.9:
             n = r.choice(rest)
-            question = as_written(r, r.choice(n.questions))
-            turns += [user(question), scene.reply(Mark(scene.fallback))]
+            turns += [ask(r, n), scene.reply(Mark(scene.fallback))]
         else:
             question, row = off_topic(r, world, scene.facts)
             turns += [user(question, row=row), scene.reply(Mark(scene.fallback))]
@@ -857,7 +766,7 @@ def banter(r: Random, world: World) -> list[Turn]:
     """A run of small talk alone: many replies in few tokens."""
     scene = Scene(make_business(r, world.lists, n_notes=1), fallback_sentence(r))
     pieces = persona(r, world, scene, 0, endings=0.35)
-    turns = [system(*(pieces or [r.choice(MANNERS)]))]
+    turns = [system(*(pieces or [r.choice(wordings.MANNERS)]))]
     known: dict[str, str] = {}
     if r.random() < 0.3:
         examples, known = social_turns(r, world, scene, r.randint(1, 3))
@@ -871,7 +780,7 @@ def stated(r: Random, world: World) -> list[Turn]:
     """Facts of the system prompt asked one after the other: much reading in few tokens."""
     scene = Scene(make_business(r, world.lists, n_notes=1), fallback_sentence(r))
     pieces = persona(r, world, scene, r.randint(0, 5), n_things=r.randint(0, 4), endings=0.12)
-    turns = [system(*(pieces or [r.choice(MANNERS)]))]
+    turns = [system(*(pieces or [r.choice(wordings.MANNERS)]))]
     names = sorted(scene.facts)
     r.shuffle(names)
     for name in names[: r.randint(3, 6)]:
@@ -889,41 +798,44 @@ def remember(r: Random, world: World) -> list[Turn]:
     turns = [system(*pieces)] if pieces and r.random() < 0.85 else []
     if not turns:
         scene.ending = ""
-    told: dict[str, tuple[str, tuple[str, ...], str]] = {}
+    told: dict[str, tuple[str, tuple[str, ...], str, str]] = {}
     for _ in range(r.choice((1, 1, 2, 2, 3))):
-        if r.random() < 0.3:
+        x = r.random()
+        if x < 0.15:
             kind = r.choice(sorted(TOLD))
             says, replies, asks, later = TOLD[kind]
             said, value = r.choice(says), told_value(r, world, kind)
             heard, reply = r.choice(replies), later[0]
         else:
-            wording = wordings.drawn(r, world, r.choice(wordings.MORE_TOLD))
+            wording = wordings.OWN_NAME if x < 0.25 else r.choice(wordings.TOLD)
+            wording = wordings.drawn(r, world, wording)
             said, value = wordings.pick(r, wording.said), wordings.value(r, world, wording.values)
             asks, reply = wording.asked, wording.reply
             heard = r.choice(("I see, {}.", "{}, I see.", "{}, good.", "Noted: {}.", "So {}."))
         key = reply.partition("{}")[0]
         if key in told:
             continue
-        told[key] = (value, asks, reply)
         # Mostly the answer does not repeat it: what is asked later stands in the user's words.
         if r.random() < 0.75 or heard.startswith("{}"):
             x = r.random()
             heard = r.choice(wordings.HEARD) if x < 0.7 else r.choice(world.sayings)
             heard = heard if x < 0.9 else r.choice(SOCIAL["greet"][1][:5])
-        said = wordings.told_wording(r, said, r.choice(wordings.BEFORE))
-        said = said.rstrip(".") + r.choice(wordings.AFTER)
+        said = wordings.told_wording(r, said, wordings.some(r, wordings.BEFORE))
+        said = said.rstrip(".") + wordings.some(r, wordings.AFTER)
         question = wordings.spread(asks[0])[0]
+        told[key] = (value, asks, reply, question)
         turns += [user(*split_mark(said, value, question)), _heard(r, scene, heard, value)]
         for _ in range(r.choice((0, 0, 1, 1, 2))):
             turns += small_talk(r, world, scene, {})
     for key in r.sample(sorted(told), r.randint(1, len(told))):
-        value, asks, reply = told[key]
+        value, asks, reply, question = told[key]
         asked = wordings.pick(r, asks)
         if key == "Your name is ":
             asked = own_name_question(r, world, asked)
-        opening = r.choice(wordings.ASKING)
+        opening = wordings.some(r, wordings.ASKING)
         asked = opening + (asked[:1].lower() + asked[1:] if opening else asked)
-        turns += [user(as_written(r, asked)), scene.reply(*split_mark(reply, value))]
+        # As with facts, every wording has one summary: small talk is nearer to many of them.
+        turns += [user(as_written(r, asked), row=question), scene.reply(*split_mark(reply, value))]
     return turns
 
 
@@ -965,9 +877,18 @@ def detail(r: Random, world: World, kind: str) -> str:
         return f"{r.choice(lists['first_names']).lower()}{r.choice(('', '.', '_'))}{r.randint(1, 99)}@{domain}.{r.choice(('com', 'org', 'example'))}"
     if kind == "city":
         return r.choice(lists[r.choice(("cities", "countries"))])
+    if kind != "thing":
+        return wordings.value(r, world, kind)
     return r.choice(
         lists[r.choice(("objects", "clothing", "fruits", "dishes", "instruments"))]
     ).lower()
+
+
+def copied_kind(r: Random) -> str:
+    """Return a kind of detail; those that anything may be, or that many have, more often."""
+    if r.random() < 0.6:
+        return r.choice(("number", "name", "date", "thing", "thing", "city"))
+    return r.choice(sorted(wordings.COPIES))
 
 
 def copying(r: Random, world: World) -> list[Turn]:
@@ -975,17 +896,23 @@ def copying(r: Random, world: World) -> list[Turn]:
     b = make_business(r, world.lists, n_notes=1)
     scene = Scene(b, fallback_sentence(r))
     pieces = persona(r, world, scene, 0, endings=0.1)
-    kind, says, replies = r.choice(COPIES)
+    kind = copied_kind(r)
+    says, replies = wordings.COPIES[kind]
+    answered = r.choice(wordings.PAIRS) if r.random() < 0.2 else None
+    if answered:
+        kind = answered[2]
     kinds = [kind]
-    pattern = r.choice(replies) if r.random() < 0.25 else wordings.sentence(r, world)
+    pattern = wordings.pick(r, replies) if r.random() < 0.35 else wordings.sentence(r, world)
+    if answered:
+        pattern = answered[1]
     if r.random() < 0.15 and pattern.endswith((".", "!")):
         # A second detail, in the order of the message.
         pattern += " " + wordings.sentence(r, world)
-        kinds.append(r.choice(COPIES)[0])
+        kinds.append(copied_kind(r))
     parts = pattern.split("{}")
     by_rule = r.random() < 0.25
     if by_rule:
-        start, _, end = r.choice(COPY_RULES).partition("{}")
+        start, _, end = r.choice(wordings.COPY_RULES).partition("{}")
         holes = [r.choice(("NUMBER", "...", "X", "[detail]", k.upper())) for k in kinds]
         pieces += [*([" "] if pieces else []), start]
         for part, hole in zip(parts, [*holes, ""], strict=True):
@@ -995,8 +922,10 @@ def copying(r: Random, world: World) -> list[Turn]:
     if not turns:
         scene.ending = ""
     x = r.random()
-    fixed = wordings.telling(r, world) if x < 0.4 else r.choice(says)
-    vary = r.random() < 0.4
+    fixed = wordings.telling(r, world) if x < 0.3 else wordings.pick(r, says)
+    if answered:
+        fixed = answered[0]
+    vary = r.random() < (0.1 if answered else 0.4)
     if not vary and not by_rule and r.random() < 0.4:
         parts = wordings.echoing(r, pattern, fixed).split("{}")
 
@@ -1012,7 +941,7 @@ def copying(r: Random, world: World) -> list[Turn]:
             copied += [Mark(v) for v in (value,) if v]
         said = fixed
         if vary:
-            said = r.choice(says) if r.random() < 0.5 else wordings.telling(r, world)
+            said = wordings.pick(r, says) if r.random() < 0.6 else wordings.telling(r, world)
         question: list[Piece] = list(split_mark(said, values[0]))
         if len(values) > 1:
             question += [r.choice((", ", " and ", " ", "; ", " for ")), Mark(values[1])]
@@ -1029,38 +958,26 @@ def copying(r: Random, world: World) -> list[Turn]:
 
 def one_word(r: Random, world: World) -> list[Turn]:
     """Facts asked where the prompt wants an answer in one word."""
-    rules = (
-        "Answer in one word.", "Reply with one word only.", "Use a single word.", "One-word answers, please.",
-        "Your answers have only one word.", "Give the word alone.", "Be as short as possible: one word.",
-    )  # fmt: skip
-    lists = world.lists
-    what = {
-        "color": ("The {} is {}.", ("What color is the {}?", "Which color has the {}?", "And the {}?")),
-        "owner": ("The {} belongs to {}.", ("Whose is the {}?", "Who owns the {}?", "Who has the {}?")),
-        "place": ("The {} comes from {}.", ("Where is the {} from?", "Which place does the {} come from?")),
-    }  # fmt: skip
-    kind = r.choice(sorted(what))
-    said, asks = what[kind]
-    values = {"color": "colors", "owner": "first_names", "place": "countries"}[kind]
-    single = [v for v in lists[values] if " " not in v]
+    said, asks, kind = r.choice(wordings.WORD_FACTS)
+    source = {"first": "first_names", "city": "cities", "country": "countries"}.get(
+        kind, f"{kind}s"
+    )
     n = r.randint(1, 4)
-    things = r.sample([o for o in lists["objects"] if " " not in o], n)
-    answers = r.sample(single, n)
-    pieces: list[Piece] = [r.choice(MANNERS) + " "] if r.random() < 0.4 else []
+    things = r.sample([o for o in world.lists["objects"] if " " not in o], n)
+    answers = r.sample([v for v in world.lists[source] if " " not in v], n)
+    pieces: list[Piece] = [r.choice(wordings.MANNERS) + " "] if r.random() < 0.4 else []
     if r.random() < 0.3:
-        place = make_business(r, lists, n_notes=1).kind
+        place = make_business(r, world.lists, n_notes=1).kind
         pieces = [wordings.pick(r, wordings.HELPING).replace("{}", place) + " "]
-    pieces.append(wordings.pick(r, wordings.ONE_WORD) if r.random() < 0.6 else r.choice(rules))
+    pieces.append(wordings.pick(r, wordings.ONE_WORD))
     for thing, answer in zip(things, answers, strict=True):
-        start, _, rest = said.partition("{}")
-        middle, _, end = rest.partition("{}")
-        pieces += [" " + start, thing + middle, Mark(answer), end]
+        pieces += [" ", *split_mark(said.replace("{x}", thing), answer)]
     turns = [system(*pieces)]
     order = list(range(n))
     r.shuffle(order)
     for i in order:
         turns += [
-            user(as_written(r, r.choice(asks).replace("{}", things[i]))),
+            user(as_written(r, r.choice(asks).replace("{x}", things[i]))),
             target(Mark(answers[i])),
         ]
     return turns

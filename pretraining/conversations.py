@@ -34,6 +34,7 @@ ABSENT = 0.3
 """Share of the questions that no note answers."""
 PAST = 0.02
 """Loss weight of earlier answers whose notes are not shown: nothing in the prompt tells them."""
+NAME_ASKED = "What is my name?"
 Listed = tuple[str, Note]
 """A note with the question under which the bot keeps it."""
 
@@ -135,10 +136,10 @@ class Conversation:
         """
         asked, right = self.r.choice(self.notes)
         absent = absent and not is_talk(right)
-        words = ask(self.r, right, asked)
+        turn = ask(self.r, right, asked)
         k = self.r.choice((2, 3, 3, 3, 3, 3, 4))
         others = [x for x in self.notes if x[1] is not right]
-        self.picked = retrieve(self.world, words, others if absent else self.notes, k)
+        self.picked = retrieve(self.world, turn.content, others if absent else self.notes, k)
         if not absent and all(x[1] is not right for x in self.picked):
             if self.r.random() < 0.5 and not is_talk(right):
                 absent = True
@@ -147,14 +148,14 @@ class Conversation:
         if self.r.random() < 0.1:
             self.r.shuffle(self.picked)
         reply = self.scene.fallback if absent else right.answer
-        return [user(words), self.scene.reply(Mark(reply))]
+        return [turn, self.scene.reply(Mark(reply))]
 
     def past(self) -> list[Turn]:
         """Return an earlier question with its answer, mostly of a note that is not shown now."""
         x = self.r.random()
         if x < 0.68:
             asked, note = self.r.choice(self.notes)
-            words = user(ask(self.r, note, asked))
+            words = ask(self.r, note, asked)
             if any(note is p for _, p in self.picked):
                 return [words, self.scene.reply(Mark(note.answer))]
             ending = f" {self.scene.ending}" if self.scene.ending else ""
@@ -171,14 +172,14 @@ class Conversation:
         x = self.r.random()
         if x < 0.5:
             asked, note = self.r.choice(self.picked)
-            return [user(ask(self.r, note, asked)), self.scene.reply(Mark(note.answer))]
+            return [ask(self.r, note, asked), self.scene.reply(Mark(note.answer))]
         shown_now = {note.answer for _, note in self.picked}
         used = used | shown_now
         rest = [n for n in self.notes if n[1].answer not in used and not is_talk(n[1])]
         if x < 0.8 and rest:
             # The nearest that is not shown: what tells it from those that are is little.
             asked, note = retrieve(self.world, self.picked[-1][0], rest, min(3, len(rest)))[-1]
-            return [user(ask(self.r, note, asked)), self.scene.reply(Mark(self.scene.fallback))]
+            return [ask(self.r, note, asked), self.scene.reply(Mark(self.scene.fallback))]
         return small_talk(self.r, self.world, self.scene, self.known)
 
 
@@ -187,15 +188,18 @@ def greeting(c: Conversation, name: str) -> list[Turn]:
     said = wordings.pick(c.r, wordings.GREETED)
     reply = c.known.get("greet", SOCIAL["greet"][1][0])
     typed = said if c.r.random() < 0.7 else said[:1].lower() + said[1:]
-    return [user(*split_mark(typed, name, "What is my name?")), c.scene.reply(Mark(reply))]
+    return [user(*split_mark(typed, name, NAME_ASKED)), c.scene.reply(Mark(reply))]
 
 
 def name_asked(c: Conversation, name: str) -> list[Turn]:
     """Return the question for the user's own name, with its answer."""
-    wording = next(w for w in wordings.MORE_TOLD if w.reply == "Your name is {}.")
+    wording = wordings.OWN_NAME
     asked = wordings.pick(c.r, wording.asked) if c.r.random() < 0.5 else c.r.choice(TOLD["name"][2])
     asked = own_name_question(c.r, c.world, asked)
-    return [user(as_written(c.r, asked)), c.scene.reply(*split_mark(wording.reply, name))]
+    return [
+        user(as_written(c.r, asked), row=NAME_ASKED),
+        c.scene.reply(*split_mark(wording.reply, name)),
+    ]
 
 
 def conversation(r: Random, world: World) -> list[Turn]:
@@ -214,11 +218,12 @@ def conversation(r: Random, world: World) -> list[Turn]:
     stated = bool(name) and r.random() < 0.5
     if stated:
         line = wordings.pick(r, wordings.USER_NAMED)
-        opening += [*(["\n"] if opening else []), *split_mark(line, name, "What is my name?")]
+        opening += [*(["\n"] if opening else []), *split_mark(line, name, NAME_ASKED)]
     last = c.question(r.random() < ABSENT)
     shown_notes = [(asked, note.answer) for asked, note in c.picked]
     opening += ["\n"] if opening else []
-    turns = [system(*opening, *notes_part(r, scene.fallback, shown_notes))]
+    abouts = [note.about(asked) for asked, note in c.picked]
+    turns = [system(*opening, *notes_part(r, scene.fallback, shown_notes, abouts))]
     if r.random() < 0.75:
         examples, c.known = social_turns(r, world, scene, r.choice((1, 2, 3, 3, 4)))
         if name and "greet" not in c.known and r.random() < 0.7:

@@ -27,12 +27,16 @@ MAX_SUMMARY = 120
 """Longer messages are not summarised."""
 
 
+About = int | str | tuple[str, ...]
+"""What a summary is of: a row of the corpus, a text, or several texts whose mean vector it has."""
+
+
 @dataclass(frozen=True)
 class Mark:
     """A piece of a message that may be copied, or is a copy of an equal mark before it."""
 
     text: str
-    about: int | str | None = None
+    about: About | None = None
     """What the mark answers, where it is a note: a row of the corpus or a text. The token before
     the mark then learns to hold the summary of that question, as `<|assistant|>` does for a
     user's message; so notes and examples are found by the same means."""
@@ -49,7 +53,7 @@ class Turn:
     pieces: tuple[Piece, ...]
     weight: float
     """Loss weight of its tokens."""
-    about: int | str | None = None
+    about: About | None = None
     """The text that the next token summarises: a row of the corpus, or the text itself."""
 
     @property
@@ -63,7 +67,7 @@ def system(*pieces: Piece) -> Turn:
     return Turn("system", pieces, 0.0)
 
 
-def user(*pieces: Piece, row: int | str | None = None, weight: float = READ) -> Turn:
+def user(*pieces: Piece, row: About | None = None, weight: float = READ) -> Turn:
     """Return a user message.
 
     `row` is its row in the corpus, where it stands there, or another text that asks the same and
@@ -92,7 +96,7 @@ class Encoded:
     ids: list[int]
     weights: list[float]
     """Loss weight of each token as a prediction target."""
-    summaries: list[tuple[int, int | str]]
+    summaries: list[tuple[int, About]]
     """(position, text or its row): where the summary of a message or note is read."""
     guides: list[tuple[int, tuple[int, ...]]]
     """(position, sources): the token after `position` also stands at each of the sources, or the
@@ -119,10 +123,10 @@ def encode(turns: list[Turn], tokenizer: Tokenizer) -> Encoded:
     """Return an episode's tokens; every message is encoded as one string, as deployed."""
     ids: list[int] = []
     weights: list[float] = []
-    summaries: list[tuple[int, int | str]] = []
+    summaries: list[tuple[int, About]] = []
     guides: list[tuple[int, tuple[int, ...]]] = []
     seen: dict[str, list[dict[tuple[int, int], int]]] = {}
-    about: int | str | None = None
+    about: About | None = None
     for turn in turns:
         if turn.role == "assistant" and about is not None:
             summaries.append((len(ids), about))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from pretraining import chinese
+from pretraining import chinese, wordings
 from pretraining.businesses import as_written, fallback_sentence, in_passing, make_business
 from pretraining.chats import (
     ABSENT,
+    FACTS,
     Scene,
     banter,
     chat,
@@ -25,7 +26,7 @@ from pretraining.chats import (
     talk,
 )
 from pretraining.conversations import conversation
-from pretraining.episodes import Mark, Piece, Turn, shown, system, target, user
+from pretraining.episodes import About, Mark, Piece, Turn, shown, system, target, user
 from pretraining.world import World
 
 Generator = Callable[[Random, World], list[Turn]]
@@ -81,15 +82,39 @@ def _readable(label: str) -> str:
     return label.split(":", 1)[1].replace("_", " ")
 
 
+def kin_names(r: Random, world: World, classes: list[str]) -> list[str]:
+    """Return names of few words in many orders, as labels of one trade have them.
+
+    Many begin alike, and their words also stand in the messages: only where a name goes on, and
+    which example it is that has it, tells them apart.
+    """
+    rows = [r.choice(world.classes[c]) for c in r.sample(classes, min(12, len(classes)))]
+    said = [w for i in rows for w in world.texts[i].lower().split() if w.isalpha()]
+    n = max(4, len(classes) // 2)
+    words = [*r.sample(said, min(len(said), n)), *r.sample(world.words, n)]
+    first = r.sample(words, max(2, len(words) // r.choice((3, 6, 12))))
+    names: dict[str, None] = {}
+    while len(names) < len(classes):
+        rest = r.sample(words, r.choice((1, 1, 2, 2, 3, 4)))
+        names[" ".join([r.choice(first), *rest])] = None
+    return list(names)
+
+
 def label_names(r: Random, world: World, kind: str, classes: list[str]) -> dict[str, str]:
-    """Return a name for each class: real, exchanged, or random words; in one written style."""
+    """Return a name for each class, in one written style.
+
+    Seldom the real ones, which are learnt by heart: else those of other classes, kindred words or
+    random words, which can only be read.
+    """
     x = r.random()
-    if kind == "intent" and x < 0.5:
+    if kind == "intent" and x < 0.1:
         names = [_readable(c) for c in classes]
-    elif x < 0.7:
+    elif x < 0.35:
         real = r.sample(world.intents, min(len(classes), len(world.intents)))
         names = [_readable(c) for c in real]
         names += [f"{names[i % len(names)]} {i}" for i in range(len(names), len(classes))]
+    elif x < 0.75:
+        names = kin_names(r, world, classes)
     else:
         names = [" ".join(r.sample(world.words, r.randint(1, 3))) for _ in classes]
     style = r.random()
@@ -115,7 +140,7 @@ def classification(r: Random, world: World) -> list[Turn]:
     """Retrieved examples with their labels, then the message to label."""
     kind, classes = _classes(r, world)
     names = label_names(r, world, kind, classes)
-    per_class, k = r.choice((1, 3, 5, 10, 10, 10)), r.choice((3, 5, 6, 8, 8, 8, 8))
+    per_class, k = r.choice((1, 3, 5, 10, 10, 10)), r.choice((2, 3, 4, 5, 6, 8, 8, 8, 8, 10))
     for _ in range(4):
         label = r.choice(classes)
         query = r.choice(world.classes[label])
@@ -183,27 +208,42 @@ def key_value(r: Random, world: World) -> list[Turn]:
     return turns
 
 
-def reading(r: Random, world: World) -> list[Turn]:
-    """Many texts, most of them near one another, read for their summaries alone."""
+def _to_read(r: Random, world: World) -> list[tuple[str, About]]:
+    """Return about 21 texts to be read, most of them near one another, and what each is about."""
     x = r.random()
-    if x < 0.25:
+    if x < 0.12:
+        notes = r.sample(r.choice(world.businesses).notes, 6)
+        return [(q, n.about(q)) for n in notes for q in r.sample(n.questions, 4)]
+    if x < 0.24:
+        told = r.sample(wordings.TOLD, 3) + r.sample(wordings.THINGS, 2)
+        asked = [(w.asked, w.question) for w in (wordings.drawn(r, world, w) for w in told)]
+        asked += [
+            (wordings.MORE_FACTS[f][1], FACTS[f].asked[0]) for f in r.sample(sorted(FACTS), 3)
+        ]
+        return [(wordings.pick(r, texts), about) for texts, about in asked for _ in range(3)]
+    if x < 0.42:
         _, source, _ = _pool(r, world)
         rows = [r.choice(world.classes[c]) for c in r.sample(source, 3) for _ in range(7)]
-        r.shuffle(rows)
-    elif x < 0.7:
+    elif x < 0.76:
         rows = [i for n in r.sample(world.neighbourhoods, 3) for i in r.sample(n, min(7, len(n)))]
-        r.shuffle(rows)
     else:
         rows = r.sample(world.trainable, 21)
+    return [(world.texts[i], i) for i in rows]
+
+
+def reading(r: Random, world: World) -> list[Turn]:
+    """Many texts read for their summaries alone, as notes and as messages."""
+    texts = _to_read(r, world)
+    r.shuffle(texts)
     n_notes = r.choice((0, 0, 2, 3, 4))
     pieces: list[Piece] = [r.choice(CLASSIFY)]
     if n_notes:
         answers = [" ".join(r.sample(world.words, r.randint(1, 4))) for _ in range(n_notes)]
-        notes = [(world.texts[i], a) for i, a in zip(rows, answers, strict=False)]
-        pieces = notes_part(r, fallback_sentence(r), notes, rows[:n_notes])
+        notes = [(text, a) for (text, _), a in zip(texts, answers, strict=False)]
+        pieces = notes_part(r, fallback_sentence(r), notes, [about for _, about in texts[:n_notes]])
     turns = [system(*pieces)]
-    for i in rows[n_notes:]:
-        turns += [user(world.texts[i], row=i, weight=0.0), shown(r.choice(world.words), weight=0.0)]
+    for text, about in texts[n_notes:]:
+        turns += [user(text, row=about, weight=0.0), shown(r.choice(world.words), weight=0.0)]
     return turns
 
 
@@ -298,12 +338,12 @@ MIXTURE: tuple[tuple[Generator, float], ...] = (
     (many_notes, 0.07),
     (retrieved_notes, 0.08),
     (medical_notes, 0.01),
-    (classification, 0.12),
+    (classification, 0.17),
     (talk, 0.04),
     (banter, 0.02),
-    (stated, 0.14),
-    (remember, 0.11),
-    (copying, 0.14),
+    (stated, 0.13),
+    (remember, 0.13),
+    (copying, 0.13),
     (one_word, 0.02),
     (dialogue, 0.03),
     (chinese.notes, 0.09),

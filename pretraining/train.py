@@ -33,7 +33,7 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from pretraining import generators, model
 from pretraining.encoder import loss_of
-from pretraining.episodes import Encoded, encode
+from pretraining.episodes import About, Encoded, encode
 from pretraining.generators import Generator
 from pretraining.tokenizer import ASSISTANT
 from pretraining.world import World
@@ -56,9 +56,9 @@ GUIDE_FLOOR = 0.3
 MAX_GUIDES = 400
 READ_FIRST = 4_000_000
 """Tokens of texts read for their summaries alone, by the layers below the tap, before the rest."""
-READ_SHARE = 10.0
+READ_SHARE = 5.0
 """How many more of them for every token of an episode: half of the time, as they are cheap."""
-READ_UNTIL = 0.4
+READ_UNTIL = 0.5
 """Share of a run's budget after which nothing more is read: the layers above the summaries learn
 to use what the reading has become."""
 READ_BATCH = 8192
@@ -131,7 +131,7 @@ class Batch:
     """(n, length)"""
     weights: torch.Tensor
     """(n, length): loss weight of each token as a prediction target."""
-    summaries: list[tuple[int, int, int | str]]
+    summaries: list[tuple[int, int, About]]
     """(episode, position, text or its row)"""
     guides: list[tuple[int, int, tuple[int, ...]]]
     """(episode, position, sources)"""
@@ -186,7 +186,7 @@ def make_pool(
         e = encode(generator(r, world), tokenizer)
         if 1 < len(e.ids) <= settings.max_length:
             episodes.append(e)
-    world.learn({about for e in episodes for _, about in e.summaries if isinstance(about, str)})
+    world.learn(about for e in episodes for _, about in e.summaries)
     episodes.sort(key=lambda e: len(e.ids))
     batches: list[Batch] = []
     group: list[Encoded] = []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+from pretraining.businesses import Business, make_business
 from pretraining.corpus import HAN, Answer, Corpus, Dialogue, strings
 from pretraining.corpus import load as load_corpus
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pretraining.chinese import Chinese
+    from pretraining.episodes import About
 
 N_CLASSES = 4000
 """Pseudo-classes: k-means over the teacher's vectors of the user utterances."""
@@ -104,8 +106,10 @@ class World:
     """Gives the embedded encoder's unit vectors: by them notes are retrieved as deployed, and texts
     in Chinese, which the teacher cannot read, are summarised."""
 
-    def learn(self, texts: set[str]) -> None:
+    def learn(self, abouts: Iterable[About]) -> None:
         """Compute the teacher's vectors of made-up texts that are new."""
+        made = (a for a in abouts if not isinstance(a, int))
+        texts = {text for a in made for text in ((a,) if isinstance(a, str) else a)}
         new = sorted(texts - self.made.keys())
         if len(self.made) > 500_000:
             self.made.clear()
@@ -117,8 +121,13 @@ class World:
             if part and embed is not None:
                 self.made.update(zip(part, embed(part), strict=True))
 
-    def vector(self, about: int | str) -> np.ndarray:
-        """Return the teacher's vector of a text of the corpus, or of one that was learnt."""
+    def vector(self, about: About) -> np.ndarray:
+        """Return the teacher's vector of a text of the corpus, or of what was learnt."""
+        import numpy as np
+
+        if isinstance(about, tuple):
+            mean = np.sum([self.made[text].astype(np.float32) for text in about], axis=0)
+            return np.asarray(mean / np.linalg.norm(mean))
         found: np.ndarray = self.vectors[about] if isinstance(about, int) else self.made[about]
         return found
 
@@ -181,6 +190,11 @@ class World:
             ]
             for fact, (classes, form) in ASKED.items()
         }
+
+    @cached_property
+    def businesses(self) -> list[Business]:
+        """A few made-up businesses whose questions are read again and again."""
+        return [make_business(Random(seed), self.lists) for seed in range(60)]
 
     @cached_property
     def chitchat(self) -> list[str]:

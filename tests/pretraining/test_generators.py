@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
@@ -157,7 +158,9 @@ def test_texts_are_read_beside_their_neighbours(world: World) -> None:
     assert sorted(rows) == world.trainable
     for seed in range(20):
         asked = [t for t in generators.reading(Random(seed), world) if t.role == "user"]
-        assert all(isinstance(t.about, int) for t in asked)
+        assert all(t.about is not None for t in asked)
+        rows = [t for t in asked if isinstance(t.about, int)]
+        assert all(world.texts[t.about] == t.content for t in rows)
 
 
 def test_a_message_in_passing_keeps_its_sense_and_is_often_written_otherwise() -> None:
@@ -200,3 +203,36 @@ def test_strange_characters_keep_the_place_of_everything_else(world: World) -> N
     assert {a for a, _ in changed} <= set("默认由系统安排天内送到您家")
     assert {b for _, b in changed} <= set(text) | set(world.chinese.every)
     assert {b for _, b in changed} - set(text)
+
+
+def test_wordings_of_a_note_have_half_of_a_summary_in_common(world: World) -> None:
+    business = make_business(Random(0), world.lists)
+    note = next(n for n in business.notes if len(n.questions) > 3)
+    first, second, third = note.questions[:3]
+    assert note.about(first) == (first,)
+    world.made.update(dict(zip((first, second, third), np.eye(3), strict=True)))
+    vectors = [world.vector(note.about(q)) for q in (first, second, third)]
+    assert [v @ vectors[0] for v in vectors] == pytest.approx([1.0, 0.5**0.5, 0.5**0.5])
+    assert vectors[1] @ vectors[2] == pytest.approx(0.5)
+
+
+def test_a_question_for_what_was_told_has_the_summary_of_the_statement(world: World) -> None:
+    n = 0
+    for seed in range(60):
+        turns = generators.remember(Random(seed), world)
+        told = {p.about for t in turns if t.role == "user" for p in t.pieces
+                if isinstance(p, Mark) and p.about}  # fmt: skip
+        assert turns[-2].about in told
+        n += len(told)
+    assert n > 60
+
+
+def test_labels_of_one_trade_begin_alike_and_are_all_different(world: World) -> None:
+    classes = sorted(world.classes)[:12]
+    shared = 0
+    for seed in range(30):
+        names = generators.kin_names(Random(seed), world, classes)
+        assert len(set(names)) == len(classes)
+        shared += len({n.split()[0] for n in names}) < len(classes)
+        assert all(1 < len(n.split()) < 6 for n in names)
+    assert shared == 30
