@@ -56,7 +56,7 @@ GUIDE_FLOOR = 0.3
 MAX_GUIDES = 400
 READ_FIRST = 4_000_000
 """Tokens of texts read for their summaries alone, by the layers below the tap, before the rest."""
-READ_SHARE = 5.0
+READ_SHARE = 2.5
 """How many more of them for every token of an episode: half of the time, as they are cheap."""
 READ_UNTIL = 0.5
 """Share of a run's budget after which nothing more is read: the layers above the summaries learn
