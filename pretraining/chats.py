@@ -292,6 +292,8 @@ class Scene:
     """What every reply ends with, where the prompt asks for it."""
     drawn: dict[str, wordings.Wording] = field(default_factory=dict)
     """The wordings of facts about a drawn thing."""
+    is_named: bool = False
+    """Whether the prompt or the user tells the user's name."""
 
     def reply(self, *pieces: Piece) -> Turn:
         """Return a target, with the ending that the prompt asks for."""
@@ -308,6 +310,8 @@ def split_mark(pattern: str, value: str, about: str | None = None) -> tuple[Piec
     return tuple(p for p in (before, Mark(value, about), after) if p != "")
 
 
+UNTOLD = "You have not told me that yet."
+"""What a bot without notes answers who asks for what she never told."""
 CONTRADICTING = (
     "chitchat:2",
     "chitchat:4",
@@ -520,19 +524,37 @@ def ask(r: Random, note: Note, shown_question: str = "") -> Turn:
     return user(as_written(r, question), row=note.about(question))
 
 
-def off_topic(
-    r: Random, world: World, stated: Collection[str] | None = None
-) -> tuple[str, int | str]:
+def off_topic(r: Random, world: World, scene: Scene | None = None) -> tuple[str, int | str]:
     """Return a question about anything else, with its row or the text whose summary it has.
 
-    `stated`: the facts that the prompt states; then it may be a question for another of the bot.
+    `scene`: what the prompt tells; then it may be a question for another fact of the bot, or for
+    what the user never told.
     """
-    unknown = [f for f in OF_THE_BOT if stated is not None and f not in stated]
+    if scene is not None and r.random() < 0.08:
+        return untold(r, world, scene)
+    unknown = [f for f in OF_THE_BOT if scene is not None and f not in scene.facts]
     if unknown and r.random() < 0.1:
         name = r.choice(unknown)
         return as_written(r, fact_question(r, world, name)), FACTS[name].asked[0]
     row = r.choice(world.questions)
     return world.texts[row], row
+
+
+def untold(
+    r: Random, world: World, scene: Scene, kinds: Collection[str] = ()
+) -> tuple[str, int | str]:
+    """Return a question for what the user never told, with the text whose summary it has.
+
+    `kinds`: of the values that she did tell.
+    """
+    if not scene.is_named and "first" not in kinds and r.random() < 0.6:
+        wording = wordings.OWN_NAME
+        asked = own_name_question(r, world, wordings.pick(r, wording.asked))
+    else:
+        others = [w for w in wordings.TOLD if w.values not in kinds and w is not wordings.OWN_NAME]
+        wording = wordings.drawn(r, world, r.choice(others))
+        asked = wordings.pick(r, wording.asked)
+    return as_written(r, asked), wording.question
 
 
 def fact_question(r: Random, world: World, name: str) -> str:
@@ -561,7 +583,7 @@ def social_turns(
     kinds = r.sample([*SOCIAL, "off", "chitchat", "chitchat"], n)
     for kind in kinds:
         if kind == "off":
-            question, row = off_topic(r, world, scene.facts)
+            question, row = off_topic(r, world, scene)
             turns += [user(question, row=row), shown(Mark(scene.fallback))]
         elif kind == "chitchat":
             label = r.choice(world.chitchat)
@@ -694,7 +716,7 @@ def chat(r: Random, world: World) -> list[Turn]:
         if goal == "note":
             right = scene.reply(Mark(scene.fallback if absent else note.answer))
             if absent and r.random() < 0.3:
-                question, row = off_topic(r, world, scene.facts)
+                question, row = off_topic(r, world, scene)
                 turns += [user(question, row=row), right]
             elif absent:
                 turns += [ask(r, note), right]
@@ -708,7 +730,7 @@ def chat(r: Random, world: World) -> list[Turn]:
             again = r.choice(picked)
             turns += [ask(r, again, asked[id(again)]), scene.reply(Mark(again.answer))]
         else:
-            question, row = off_topic(r, world, scene.facts)
+            question, row = off_topic(r, world, scene)
             turns += [user(question, row=row), scene.reply(Mark(scene.fallback))]
     return turns
 
@@ -739,7 +761,7 @@ def many_notes(r: Random, world: World) -> list[Turn]:
             n = r.choice(rest)
             turns += [ask(r, n), scene.reply(Mark(scene.fallback))]
         else:
-            question, row = off_topic(r, world, scene.facts)
+            question, row = off_topic(r, world, scene)
             turns += [user(question, row=row), scene.reply(Mark(scene.fallback))]
     return turns
 
@@ -757,6 +779,9 @@ def talk(r: Random, world: World) -> list[Turn]:
     for _ in range(r.randint(1, 4)):
         if scene.facts and r.random() < 0.5:
             turns += fact_turns(r, world, scene)
+        elif r.random() < 0.1:
+            question, row = untold(r, world, scene)
+            turns += [user(question, row=row), scene.reply(UNTOLD)]
         else:
             turns += small_talk(r, world, scene, known)
     return turns
@@ -799,6 +824,7 @@ def remember(r: Random, world: World) -> list[Turn]:
     if not turns:
         scene.ending = ""
     told: dict[str, tuple[str, tuple[str, ...], str, str]] = {}
+    kinds: set[str] = set()
     for _ in range(r.choice((1, 1, 2, 2, 3))):
         x = r.random()
         if x < 0.15:
@@ -806,9 +832,11 @@ def remember(r: Random, world: World) -> list[Turn]:
             says, replies, asks, later = TOLD[kind]
             said, value = r.choice(says), told_value(r, world, kind)
             heard, reply = r.choice(replies), later[0]
+            kinds |= {{"name": "first", "pet": "animal", "food": "dish"}.get(kind, kind)}
         else:
             wording = wordings.OWN_NAME if x < 0.25 else r.choice(wordings.TOLD)
             wording = wordings.drawn(r, world, wording)
+            kinds |= {wording.values}
             said, value = wordings.pick(r, wording.said), wordings.value(r, world, wording.values)
             asks, reply = wording.asked, wording.reply
             heard = r.choice(("I see, {}.", "{}, I see.", "{}, good.", "Noted: {}.", "So {}."))
@@ -836,6 +864,10 @@ def remember(r: Random, world: World) -> list[Turn]:
         asked = opening + (asked[:1].lower() + asked[1:] if opening else asked)
         # As with facts, every wording has one summary: small talk is nearer to many of them.
         turns += [user(as_written(r, asked), row=question), scene.reply(*split_mark(reply, value))]
+    if r.random() < 0.12:
+        question, row = untold(r, world, scene, kinds)
+        at = len(turns) if r.random() < 0.6 else bool(turns) and turns[0].role == "system"
+        turns[at:at] = [user(question, row=row), scene.reply(UNTOLD)]
     return turns
 
 

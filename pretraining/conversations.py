@@ -162,7 +162,7 @@ class Conversation:
             return [words, shown(note.answer + ending, weight=PAST)]
         if x < 0.82:
             # A note about the bot itself may answer a question for it.
-            stated = None if any(is_talk(n) for _, n in self.notes) else self.scene.facts
+            stated = None if any(is_talk(n) for _, n in self.notes) else self.scene
             question, row = off_topic(self.r, self.world, stated)
             return [user(question, row=row), self.scene.reply(Mark(self.scene.fallback))]
         return small_talk(self.r, self.world, self.scene, self.known)
@@ -211,10 +211,10 @@ def conversation(r: Random, world: World) -> list[Turn]:
     fallback = fallback_sentence(r)
     if r.random() < 0.4:
         notes, fallback = entwined(r, world, notes, fallback)
-    scene = Scene(b, fallback)
+    name = r.choice(world.lists["first_names"]) if r.random() < 0.4 else ""
+    scene = Scene(b, fallback, is_named=bool(name))
     c = Conversation(r, world, scene, [(r.choice(n.questions), n) for n in notes])
     opening: list[Piece] = persona(r, world, scene, r.choice((0, 0, 0, 1)), endings=0.1)
-    name = r.choice(world.lists["first_names"]) if r.random() < 0.4 else ""
     stated = bool(name) and r.random() < 0.5
     if stated:
         line = wordings.pick(r, wordings.USER_NAMED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from random import Random
 
 import numpy as np
@@ -10,11 +11,12 @@ from tokenizers import Tokenizer
 
 from pretraining import chinese, generators
 from pretraining.businesses import in_passing, make_business
-from pretraining.chats import FACTS, OF_THE_BOT, Scene, fact_turns, off_topic
+from pretraining.chats import FACTS, OF_THE_BOT, UNTOLD, Scene, fact_turns, off_topic
 from pretraining.episodes import Mark, encode, shown, system, target, user
 from pretraining.generators import Generator
 from pretraining.grammar import BUSINESSES, HELD_BUSINESSES, HELD_TOPICS, TOPICS
 from pretraining.tokenizer import CHAT_TEMPLATE, END
+from pretraining.wordings import OWN_NAME
 from pretraining.world import World
 
 ALL = [g for g, _ in generators.MIXTURE]
@@ -130,13 +132,30 @@ def test_a_fact_and_the_question_for_it_have_one_summary(world: World) -> None:
     assert n > 60
 
 
-def test_what_the_prompt_does_not_state_of_the_bot_is_off_topic(world: World) -> None:
-    asked = {FACTS[f].asked[0] for f in OF_THE_BOT}
-    drawn = [off_topic(Random(seed), world, {"bot", "city"})[1] for seed in range(400)]
-    made = [row for row in drawn if isinstance(row, str)]
-    assert 15 < len(made) < 75
-    assert set(made) == asked - {FACTS["bot"].asked[0]}
+def test_what_nobody_stated_or_told_is_off_topic(world: World) -> None:
+    scene = Scene(make_business(Random(0), world.lists), "No.", {"bot": "Opal", "city": "Bergen"})
+    asked = {FACTS[f].asked[0] for f in OF_THE_BOT} - {FACTS["bot"].asked[0]}
+    drawn = [off_topic(Random(seed), world, scene)[1] for seed in range(600)]
+    made = {row for row in drawn if isinstance(row, str)}
+    assert asked < made
+    assert 50 < sum(isinstance(row, str) for row in drawn) < 160
+    assert OWN_NAME.question in made
+    scene.is_named = True
+    assert OWN_NAME.question not in {off_topic(Random(s), world, scene)[1] for s in range(600)}
     assert all(isinstance(off_topic(Random(s), world)[1], int) for s in range(50))
+
+
+def test_what_was_not_told_is_not_made_up(world: World) -> None:
+    n = 0
+    for seed in range(300):
+        turns = generators.remember(Random(seed), world)
+        told = {p.about for t in turns if t.role == "user" for p in t.pieces
+                if isinstance(p, Mark) and p.about}  # fmt: skip
+        asked = [a.about for a, reply in itertools.pairwise(turns)
+                 if reply.content.startswith(UNTOLD)]  # fmt: skip
+        assert not set(asked) & told
+        n += len(asked)
+    assert 15 < n < 70
 
 
 def test_what_people_wrote_to_ask_for_a_fact_is_asked_too(
@@ -222,7 +241,7 @@ def test_a_question_for_what_was_told_has_the_summary_of_the_statement(world: Wo
         turns = generators.remember(Random(seed), world)
         told = {p.about for t in turns if t.role == "user" for p in t.pieces
                 if isinstance(p, Mark) and p.about}  # fmt: skip
-        assert turns[-2].about in told
+        assert turns[-2].about in told or turns[-1].content.startswith(UNTOLD)
         n += len(told)
     assert n > 60
 
