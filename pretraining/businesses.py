@@ -8,6 +8,7 @@ near-equal notes ("How much is a {item}?"), which teach the model to stay with t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -269,8 +270,22 @@ def business_name(r: Random, kind: str, lists: Lists) -> str:
     )
 
 
-def make_business(r: Random, lists: Lists, held: bool = False, n_notes: int = 22) -> Business:
-    """Return a business drawn at random; a held one is of a kind and topics never trained on."""
+KIN = 12
+"""Topics that count as the nearest to one."""
+
+
+def make_business(
+    r: Random,
+    lists: Lists,
+    held: bool = False,
+    n_notes: int = 22,
+    near: Mapping[tuple[str, str], float] | None = None,
+) -> Business:
+    """Return a business drawn at random; a held one is of a kind and topics never trained on.
+
+    `near`: how near two topics are; with it, most topics are among the nearest to one of them, as
+    what is not answered is hard to tell only from what nearly is.
+    """
     kinds = HELD_BUSINESSES if held else BUSINESSES
     kind = r.choice(sorted(kinds))
     name = business_name(r, kind, lists)
@@ -302,9 +317,13 @@ def make_business(r: Random, lists: Lists, held: bool = False, n_notes: int = 22
     if held:
         # Some of the usual topics too: a new business is not new in everything.
         topics += r.sample([t for t in TOPICS if not t.group or t.group in groups], 12)
+    if near is not None:
+        first = r.choice(topics).name
+        topics.sort(key=lambda t: near.get((first, t.name), 0.0), reverse=True)
     notes: list[Note] = []
     while len(notes) < n_notes:
-        topic = r.choice(topics)
+        alike = near is not None and r.random() < 0.6
+        topic = r.choice(topics[:KIN] if alike else topics)
         known = [n for n in notes if n.topic == topic.name]
         if known and not topic.family:
             if len({n.topic for n in notes}) >= sum(1 for _ in topics):

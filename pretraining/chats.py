@@ -19,7 +19,7 @@ from pretraining.episodes import About, Mark, Piece, Turn, shown, system, target
 from pretraining.grammar import TOPICS
 from pretraining.world import World
 
-ABSENT = 0.27
+ABSENT = 0.33
 """Share of the questions about notes that none of those shown answers."""
 NOTE_RULES = (
     ("Answer with the notes. If no note fits, say: ", ""),
@@ -487,6 +487,12 @@ def lengthened(r: Random, world: World, b: Business) -> Business:
     return replace(b, notes=tuple(replace(n, answer=longer(r, world, n.answer)) for n in b.notes))
 
 
+def near_business(r: Random, world: World, n_notes: int) -> Business:
+    """Return a business, mostly one with many topics that are near to one another."""
+    near = world.topic_similarity if r.random() < 0.75 else None
+    return make_business(r, world.lists, n_notes=n_notes, near=near)
+
+
 def similar_notes(r: Random, world: World, b: Business, topic: str, k: int) -> list[Note]:
     """Return k notes of a business near to a topic (the topic's own first), most similar last."""
     near = world.topic_similarity
@@ -672,7 +678,7 @@ def told_value(r: Random, world: World, kind: str) -> str:
 
 def chat(r: Random, world: World) -> list[Turn]:
     """A bot with notes, examples and small talk: the everyday prompt of promptbot."""
-    b = lengthened(r, world, make_business(r, world.lists, n_notes=r.randint(6, 14)))
+    b = lengthened(r, world, near_business(r, world, r.randint(6, 14)))
     scene = Scene(b, fallback_sentence(r))
     pieces = persona(r, world, scene, r.choice((0, 0, 0, 1, 2)))
     k = r.choice((1, 2, 3, 3, 3, 3, 3, 4, 5))
@@ -737,7 +743,7 @@ def chat(r: Random, world: World) -> list[Turn]:
 
 def many_notes(r: Random, world: World) -> list[Turn]:
     """Notes and several questions about them, some answered, some not: much copying per token."""
-    b = lengthened(r, world, make_business(r, world.lists, n_notes=r.randint(6, 10)))
+    b = lengthened(r, world, near_business(r, world, r.randint(6, 10)))
     scene = Scene(b, fallback_sentence(r))
     pieces = persona(r, world, scene, r.choice((0, 0, 1)))
     topic = r.choice(b.notes).topic

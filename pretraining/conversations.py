@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from pretraining import wordings
-from pretraining.businesses import Note, as_written, fallback_sentence, make_business, phone
+from pretraining.businesses import Note, as_written, fallback_sentence, phone
 from pretraining.chats import (
     SOCIAL,
     TOLD,
@@ -19,6 +19,7 @@ from pretraining.chats import (
     ask,
     lengthened,
     longer,
+    near_business,
     notes_part,
     off_topic,
     own_name_question,
@@ -30,7 +31,7 @@ from pretraining.chats import (
 from pretraining.episodes import Mark, Piece, Turn, shown, system, user
 from pretraining.world import World
 
-ABSENT = 0.3
+ABSENT = 0.34
 """Share of the questions that no note answers."""
 PAST = 0.02
 """Loss weight of earlier answers whose notes are not shown: nothing in the prompt tells them."""
@@ -204,7 +205,7 @@ def name_asked(c: Conversation, name: str) -> list[Turn]:
 
 def conversation(r: Random, world: World) -> list[Turn]:
     """A bot with notes after several turns: a question, near or right notes, perhaps a name."""
-    b = lengthened(r, world, make_business(r, world.lists, n_notes=r.randint(8, 18)))
+    b = lengthened(r, world, near_business(r, world, r.randint(8, 18)))
     notes = b.notes if r.random() < 0.55 else class_notes(r, world, r.randint(8, 18))
     if r.random() < 0.35:
         notes = (*notes, *talk_notes(r, world, r.randint(2, 6)))

@@ -268,8 +268,7 @@ def dialogue(r: Random, world: World) -> list[Turn]:
 
 def retrieved_notes(r: Random, world: World) -> list[Turn]:
     """Notes of made-up answers to classes of real questions, retrieved as deployed."""
-    _, source, n = _pool(r, world)
-    classes = r.sample(source, min(max(8, n), len(source)))
+    _, classes = _classes(r, world)
     found = [longer(r, world, a) for a in r.sample(world.note_answers, len(classes))]
     if r.random() < 0.3:
         # A family: near-equal answers that differ in a few words.
@@ -340,7 +339,7 @@ MIXTURE: tuple[tuple[Generator, float], ...] = (
     (medical_notes, 0.01),
     (classification, 0.17),
     (talk, 0.04),
-    (banter, 0.02),
+    (banter, 0.03),
     (stated, 0.13),
     (remember, 0.13),
     (copying, 0.13),
