@@ -314,9 +314,6 @@ def make_business(
     }
     groups = kinds[kind].groups
     topics = [t for t in (HELD_TOPICS if held else TOPICS) if not t.group or t.group in groups]
-    if held:
-        # Some of the usual topics too: a new business is not new in everything.
-        topics += r.sample([t for t in TOPICS if not t.group or t.group in groups], 12)
     if near is not None:
         first = r.choice(topics).name
         topics.sort(key=lambda t: near.get((first, t.name), 0.0), reverse=True)

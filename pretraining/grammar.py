@@ -2,8 +2,8 @@
 """The phrasings behind the made-up businesses: kinds, topics, questions, answers, fallbacks.
 
 All of it was written for this recipe. A topic (`topics.txt`) lists what customers ask ("?") and
-what a note may answer ("!"); `{slots}` are filled at random. A topic with a slot in its questions is a family:
-several notes of it stand side by side and differ only in the slots.
+what a note may answer ("!"); `{slots}` are filled at random. A topic with a slot in its questions
+is a family: several notes of it stand side by side and differ only in the slots.
 """
 
 from __future__ import annotations
@@ -149,58 +149,6 @@ camp site: stay food | tent pitch, caravan pitch, hot shower, canoe, firewood bu
 laundry: repair shop | shirt, duvet, curtain, wedding dress, leather jacket, carpet
 toy shop: shop goods online | puzzle, train set, doll house, kite, board game, teddy bear
 """
-_HELD_TOPICS = """
-# bring_back
-? Until when do I have to bring the {item} back?
-? How long may I keep a {item}?
-? When is the {item} due?
-? Can I keep the {item} longer?
-! A {item} may be kept for {weeks}.
-! Bring the {item} back within {weeks}, or pay {price} a day.
-# deposit
-? Do I have to leave a deposit?
-? How much is the deposit for a {item}?
-? Do I get the deposit for the {item} back?
-! The deposit for a {item} is {price}.
-! For a {item} you leave {price}, which we pay back on {day}.
-# noise
-? When do I have to be quiet?
-? Is there a quiet hour?
-? May we play music?
-? It is too loud here
-! From {time} to {time2} it must be quiet.
-! Music is allowed {where} until {time}.
-# volunteer
-? Can I help as a volunteer?
-? Do you need helpers?
-? I would like to help you for free
-! Volunteers meet on {day}s at {time}, {where}.
-! Ask {person} {surname}. We need {number} people.
-# rain
-? What happens when it rains?
-? Do you open in bad weather?
-? Is it worth coming in the rain?
-! When it rains we meet {where}.
-! In bad weather we close at {time}.
-# donate
-? Can I give you my old things?
-? Do you take donations?
-? I want to give away my old books
-! We take old things on {day}s, {where}.
-! Please put them into the {color} box.
-# birthday
-? Can I celebrate my birthday at your place?
-? Do you organise birthday parties?
-? What does a birthday party cost?
-! A party for {n2} children costs {price}.
-! Parties are possible on {day}s from {time} to {time2}.
-# charge_phone
-? Where can I charge my phone?
-? Is there a power socket?
-? My battery is empty
-! Sockets are {where}.
-! {person} lends you a cable for {price}.
-"""
 
 
 def _kinds(block: str) -> dict[str, Kind]:
@@ -212,9 +160,9 @@ def _kinds(block: str) -> dict[str, Kind]:
     return result
 
 
-def _topics(block: str) -> tuple[Topic, ...]:
+def _topics(file: str) -> tuple[Topic, ...]:
     result = []
-    for part in block.strip().split("# ")[1:]:
+    for part in Path(__file__).with_name(file).read_text(encoding="utf-8").strip().split("# ")[1:]:
         head, *lines = part.strip().splitlines()
         name, _, group = head.partition(" ")
         asks = tuple(x[2:] for x in lines if x.startswith("? "))
@@ -229,8 +177,9 @@ def _topics(block: str) -> tuple[Topic, ...]:
 
 BUSINESSES = _kinds(_KINDS)
 HELD_BUSINESSES = _kinds(_HELD_KINDS)
-TOPICS = _topics(Path(__file__).with_name("topics.txt").read_text(encoding="utf-8"))
-HELD_TOPICS = _topics(_HELD_TOPICS)
+TOPICS = _topics("topics.txt")
+HELD_TOPICS = _topics("topics_held.txt")
+"""Never trained on: the model is measured by them."""
 
 FALLBACK_PARTS: dict[str, tuple[str, ...]] = {
     "alone": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from pretraining import chats, measure, wordings
+from pretraining.grammar import HELD_TOPICS, TOPICS
 from pretraining.wordings import pick, spread, told_wording, value
 from pretraining.world import World
 
@@ -107,3 +108,12 @@ def test_forms_have_one_place_for_the_detail_and_are_many(world: World) -> None:
     assert len(set(forms)) > 100
     assert all(wordings.telling(r, world).count("{}") == 1 for _ in range(50))
     assert pick(r, wordings.END_RULES).count("{}") == 1
+
+
+def test_no_question_for_a_note_is_near_to_one_that_measures_the_model() -> None:
+    made = [_grams(q) for t in TOPICS for q in t.questions]
+    held = {q: _grams(q) for t in HELD_TOPICS for q in t.questions}
+    assert len(HELD_TOPICS) == 52
+    for question, grams in held.items():
+        assert all(len(g & grams) / len(g | grams) < 0.7 for g in made), question
+    assert not {t.name for t in TOPICS} & {t.name for t in HELD_TOPICS}
