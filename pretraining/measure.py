@@ -647,10 +647,11 @@ def main(
     of_summaries: bool = False,
 ) -> None:
     """Print the figures and write them to `measured.json`."""
-    from pretraining import tokenizer, world
+    from pretraining import teacher, tokenizer, world
 
     torch.set_num_threads(1)
     material = world.load(data, work)
+    material.embed = teacher.Teacher(threads=1).embed
     vocabulary = tokenizer.load(work if checkpoint else folder)
     if of_summaries:
         print("\n".join(summaries(folder, vocabulary, material, work)))
