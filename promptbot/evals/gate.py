@@ -146,7 +146,7 @@ def _judge_pair(
     if not scale.higher_is_better:
         interval = Interval(-interval.high, -interval.low, interval.confidence)
     met = interval.low > -condition.number
-    at_worst = scale.tell(max(-interval.low, 0.0))
+    at_worst = scale.tell(max(0.0, -interval.low))  # in this order 0.0 is never told as -0.0
     reason = (
         f"{'met' if met else 'not met'}: at 95% {name} is worse than {other} by at most "
         f"{at_worst} (allowed: {scale.tell(condition.number)}; n = {len(differences)})"

@@ -389,6 +389,20 @@ def test_a_gate_is_judged_on_the_bound(condition: str, met: bool) -> None:
     assert result.reason.startswith("met" if met else "not met")
 
 
+def test_a_gate_tells_no_difference_as_minus_nothing() -> None:
+    """A lower bound of exactly 0 was told as "worse by at most -0.0 points"."""
+    scores = {"a": [1.0] * 8 + [0.0] * 292, "b": [0.0] * 8 + [1.0] * 18 + [0.0] * 274}
+    [result] = judge(
+        ["b not worse than a by 0.1"],
+        values=VALUES,
+        scores=scores,
+        groups=[str(i) for i in range(300)],
+        scale=Scale(),
+    )
+    assert result.met
+    assert "at most 0.0 points" in result.reason
+
+
 def test_the_runner_imports_neither_torch_nor_langchain() -> None:
     program = (
         "import sys, promptbot.evals.runner\n"
