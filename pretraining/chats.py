@@ -454,6 +454,12 @@ def notes_part(
     return pieces
 
 
+def known_part(r: Random, fallback: str, listed: Sequence[tuple[str, Note]]) -> list[Piece]:
+    """Return `notes_part` of a business's notes, each with the question it is shown by."""
+    notes = [(asked, note.answer) for asked, note in listed]
+    return notes_part(r, fallback, notes, [note.about(asked) for asked, note in listed])
+
+
 def longer(r: Random, world: World, answer: str) -> str:
     """Return an answer as notes have them: often with a second sentence, a quoted name, an address.
 
@@ -696,12 +702,7 @@ def chat(r: Random, world: World) -> list[Turn]:
         picked = [n for n in candidates if n is not note][-(k - 1) :] if k > 1 else []
         picked = arrange(r, picked, note)
     asked = {id(n): r.choice(n.questions) for n in picked}
-    rules = notes_part(
-        r,
-        scene.fallback,
-        [(asked[id(n)], n.answer) for n in picked],
-        [n.about(asked[id(n)]) for n in picked],
-    )
+    rules = known_part(r, scene.fallback, [(asked[id(n)], n) for n in picked])
     turns = [
         system(
             *pieces, *(["\n"] if pieces and r.random() < 0.7 else [" "] if pieces else []), *rules
@@ -750,12 +751,7 @@ def many_notes(r: Random, world: World) -> list[Turn]:
     picked = similar_notes(r, world, b, topic, r.randint(2, 5))
     r.shuffle(picked)
     asked = {id(n): r.choice(n.questions) for n in picked}
-    rules = notes_part(
-        r,
-        scene.fallback,
-        [(asked[id(n)], n.answer) for n in picked],
-        [n.about(asked[id(n)]) for n in picked],
-    )
+    rules = known_part(r, scene.fallback, [(asked[id(n)], n) for n in picked])
     turns = [system(*pieces, *(["\n"] if pieces else []), *rules)]
     rest = [n for n in b.notes if n not in picked]
     for _ in range(r.randint(2, 5)):

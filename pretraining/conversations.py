@@ -17,10 +17,10 @@ from pretraining.chats import (
     TOLD,
     Scene,
     ask,
+    known_part,
     lengthened,
     longer,
     near_business,
-    notes_part,
     off_topic,
     own_name_question,
     persona,
@@ -221,10 +221,8 @@ def conversation(r: Random, world: World) -> list[Turn]:
         line = wordings.pick(r, wordings.USER_NAMED)
         opening += [*(["\n"] if opening else []), *split_mark(line, name, NAME_ASKED)]
     last = c.question(r.random() < ABSENT)
-    shown_notes = [(asked, note.answer) for asked, note in c.picked]
     opening += ["\n"] if opening else []
-    abouts = [note.about(asked) for asked, note in c.picked]
-    turns = [system(*opening, *notes_part(r, scene.fallback, shown_notes, abouts))]
+    turns = [system(*opening, *known_part(r, scene.fallback, c.picked))]
     if r.random() < 0.75:
         examples, c.known = social_turns(r, world, scene, r.choice((1, 2, 3, 3, 4)))
         if name and "greet" not in c.known and r.random() < 0.7:

@@ -651,9 +651,9 @@ def main(
 
     torch.set_num_threads(1)
     material = world.load(data, work)
-    material.embed = teacher.Teacher(threads=1).embed
     vocabulary = tokenizer.load(work if checkpoint else folder)
     if of_summaries:
+        material.embed = teacher.Teacher(threads=1).embed
         print("\n".join(summaries(folder, vocabulary, material, work)))
         return
     network = load_network(folder, checkpoint)

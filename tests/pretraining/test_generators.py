@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from pretraining import chinese, generators
 from pretraining.businesses import in_passing, make_business
 from pretraining.chats import FACTS, OF_THE_BOT, UNTOLD, Scene, fact_turns, off_topic
-from pretraining.episodes import Mark, encode, shown, system, target, user
+from pretraining.episodes import About, Mark, Turn, encode, shown, system, target, user
 from pretraining.generators import Generator
 from pretraining.grammar import BUSINESSES, HELD_BUSINESSES, HELD_TOPICS, TOPICS
 from pretraining.tokenizer import CHAT_TEMPLATE, END
@@ -145,12 +145,17 @@ def test_what_nobody_stated_or_told_is_off_topic(world: World) -> None:
     assert all(isinstance(off_topic(Random(s), world)[1], int) for s in range(50))
 
 
+def _told(turns: list[Turn]) -> set[About]:
+    """Return what the user's messages tell, by the questions that it answers."""
+    pieces = [p for t in turns if t.role == "user" for p in t.pieces]
+    return {p.about for p in pieces if isinstance(p, Mark) and p.about}
+
+
 def test_what_was_not_told_is_not_made_up(world: World) -> None:
     n = 0
     for seed in range(300):
         turns = generators.remember(Random(seed), world)
-        told = {p.about for t in turns if t.role == "user" for p in t.pieces
-                if isinstance(p, Mark) and p.about}  # fmt: skip
+        told = _told(turns)
         asked = [a.about for a, reply in itertools.pairwise(turns)
                  if reply.content.startswith(UNTOLD)]  # fmt: skip
         assert not set(asked) & told
@@ -239,8 +244,7 @@ def test_a_question_for_what_was_told_has_the_summary_of_the_statement(world: Wo
     n = 0
     for seed in range(60):
         turns = generators.remember(Random(seed), world)
-        told = {p.about for t in turns if t.role == "user" for p in t.pieces
-                if isinstance(p, Mark) and p.about}  # fmt: skip
+        told = _told(turns)
         assert turns[-2].about in told or turns[-1].content.startswith(UNTOLD)
         n += len(told)
     assert n > 60
