@@ -554,7 +554,7 @@ def off_topic(r: Random, world: World, scene: Scene | None = None) -> tuple[str,
 
 def untold(
     r: Random, world: World, scene: Scene, kinds: Collection[str] = ()
-) -> tuple[str, int | str]:
+) -> tuple[str, str]:
     """Return a question for what the user never told, with the text whose summary it has.
 
     `kinds`: of the values that she did tell.
@@ -719,6 +719,8 @@ def chat(r: Random, world: World) -> list[Turn]:
         )
     if r.random() < 0.12:
         goals = ["social"]
+    if r.random() < 0.2:
+        goals.insert(r.randint(0, len(goals)), "untold")
     for goal in goals:
         if goal == "note":
             right = scene.reply(Mark(scene.fallback if absent else note.answer))
@@ -733,6 +735,9 @@ def chat(r: Random, world: World) -> list[Turn]:
             turns += small_talk(r, world, scene, known)
         elif goal == "fact" and scene.facts:
             turns += fact_turns(r, world, scene)
+        elif goal == "untold":
+            question, row = untold(r, world, scene)
+            turns += [user(question, row=row), scene.reply(Mark(scene.fallback))]
         elif goal == "again" and picked:
             again = r.choice(picked)
             turns += [ask(r, again, asked[id(again)]), scene.reply(Mark(again.answer))]
@@ -781,7 +786,7 @@ def talk(r: Random, world: World) -> list[Turn]:
     for _ in range(r.randint(1, 4)):
         if scene.facts and r.random() < 0.5:
             turns += fact_turns(r, world, scene)
-        elif r.random() < 0.1:
+        elif r.random() < 0.2:
             question, row = untold(r, world, scene)
             turns += [user(question, row=row), scene.reply(UNTOLD)]
         else:
@@ -866,9 +871,9 @@ def remember(r: Random, world: World) -> list[Turn]:
         asked = opening + (asked[:1].lower() + asked[1:] if opening else asked)
         # As with facts, every wording has one summary: small talk is nearer to many of them.
         turns += [user(as_written(r, asked), row=question), scene.reply(*split_mark(reply, value))]
-    if r.random() < 0.12:
+    if r.random() < 0.35:
         question, row = untold(r, world, scene, kinds)
-        at = len(turns) if r.random() < 0.6 else bool(turns) and turns[0].role == "system"
+        at = len(turns) if r.random() < 0.7 else bool(turns) and turns[0].role == "system"
         turns[at:at] = [user(question, row=row), scene.reply(UNTOLD)]
     return turns
 
@@ -932,7 +937,7 @@ def copying(r: Random, world: World) -> list[Turn]:
     pieces = persona(r, world, scene, 0, endings=0.1)
     kind = copied_kind(r)
     says, replies = wordings.COPIES[kind]
-    answered = r.choice(wordings.PAIRS) if r.random() < 0.2 else None
+    answered = r.choice(wordings.PAIRS) if r.random() < 0.4 else None
     if answered:
         kind = answered[2]
     kinds = [kind]

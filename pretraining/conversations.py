@@ -27,6 +27,7 @@ from pretraining.chats import (
     small_talk,
     social_turns,
     split_mark,
+    untold,
 )
 from pretraining.episodes import Mark, Piece, Turn, shown, system, user
 from pretraining.world import World
@@ -238,8 +239,15 @@ def conversation(r: Random, world: World) -> list[Turn]:
     if name and r.random() < 0.3:
         turns += name_asked(c, name)
         name = ""
+    unknown: list[Turn] = []
+    if not scene.is_named and r.random() < 0.3:
+        question, row = untold(r, world, scene)
+        unknown = [user(question, row=row), scene.reply(Mark(scene.fallback))]
+    at_end = r.random() < 0.5
+    turns += [] if at_end else unknown
     turns += last
     used = {t.content for t in turns if t.role == "assistant"}
     for _ in range(r.choice((0, 1, 1, 2))):
         turns += c.more(used)
+    turns += unknown if at_end else []
     return [*turns, *(name_asked(c, name) if name and r.random() < 0.7 else [])]

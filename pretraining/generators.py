@@ -62,6 +62,11 @@ MEDICAL: dict[str, tuple[str, ...]] = {
 """Wordings of the questions about a condition; the first is the note's."""
 
 
+GARBLED = 0.18
+"""Share of the messages to classify of which too little is left to be read: their labels are told
+by the order of the examples alone, which the encoder made from the whole message."""
+
+
 def _pool(r: Random, world: World) -> tuple[str, list[str], int]:
     """Return where this episode's classes come from and how many there are."""
     if r.random() < 0.5:
@@ -136,6 +141,16 @@ def retrieve(
     return world.nearest(query, pool, k)
 
 
+def garbled(r: Random, world: World, text: str) -> str:
+    """Return a message of which most words are others or missing."""
+    words = []
+    for word in text.split():
+        x = r.random()
+        if x < 0.7:
+            words.append(word if x < 0.35 else r.choice(world.words))
+    return " ".join(words) or r.choice(world.words)
+
+
 def classification(r: Random, world: World) -> list[Turn]:
     """Retrieved examples with their labels, then the message to label."""
     kind, classes = _classes(r, world)
@@ -168,6 +183,8 @@ def classification(r: Random, world: World) -> list[Turn]:
         seen.add(name.text)
     # Written otherwise than where it was retrieved: so the order of the examples tells what the
     # words no longer do, and the nearest is left only where the reading is sure.
+    if r.random() < GARBLED:
+        return [*turns, user(garbled(r, world, world.texts[query])), target(Mark(names[label]))]
     message = in_passing(r, world.texts[query])
     return [*turns, user(message, row=query), target(Mark(names[label]))]
 
@@ -333,16 +350,16 @@ EARLY: tuple[tuple[Generator, float], ...] = (
 )
 MIXTURE: tuple[tuple[Generator, float], ...] = (
     (conversation, 0.13),
-    (chat, 0.08),
+    (chat, 0.1),
     (many_notes, 0.07),
-    (retrieved_notes, 0.08),
+    (retrieved_notes, 0.09),
     (medical_notes, 0.01),
-    (classification, 0.17),
+    (classification, 0.15),
     (talk, 0.04),
     (banter, 0.03),
-    (stated, 0.13),
+    (stated, 0.1),
     (remember, 0.13),
-    (copying, 0.13),
+    (copying, 0.14),
     (one_word, 0.02),
     (dialogue, 0.03),
     (chinese.notes, 0.09),
