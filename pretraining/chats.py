@@ -552,9 +552,7 @@ def off_topic(r: Random, world: World, scene: Scene | None = None) -> tuple[str,
     return world.texts[row], row
 
 
-def untold(
-    r: Random, world: World, scene: Scene, kinds: Collection[str] = ()
-) -> tuple[str, str]:
+def untold(r: Random, world: World, scene: Scene, kinds: Collection[str] = ()) -> tuple[str, str]:
     """Return a question for what the user never told, with the text whose summary it has.
 
     `kinds`: of the values that she did tell.

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from pretraining import chinese, generators
 from pretraining.businesses import in_passing, make_business
 from pretraining.chats import FACTS, OF_THE_BOT, UNTOLD, Scene, fact_turns, off_topic
-from pretraining.episodes import About, Mark, Turn, encode, shown, system, target, user
+from pretraining.episodes import TARGET, About, Mark, Turn, encode, shown, system, target, user
 from pretraining.generators import Generator
 from pretraining.grammar import BUSINESSES, HELD_BUSINESSES, HELD_TOPICS, TOPICS
 from pretraining.tokenizer import CHAT_TEMPLATE, END
@@ -163,6 +163,22 @@ def test_what_was_not_told_is_not_made_up(world: World) -> None:
     assert 70 < n < 140
 
 
+@pytest.mark.parametrize("generator", [generators.chat, generators.conversation])
+def test_a_name_that_nobody_told_is_asked_for_and_gets_the_fallback(
+    generator: Generator, world: World
+) -> None:
+    n = 0
+    for seed in range(200):
+        turns = generator(Random(seed), world)
+        asked = [reply for a, reply in itertools.pairwise(turns) if a.about == OWN_NAME.question]
+        if OWN_NAME.question in _told(turns) or not asked:
+            continue
+        rules = turns[0].pieces
+        assert all(reply.pieces[0] in rules for reply in asked if reply.weight >= TARGET)
+        n += 1
+    assert n > 10
+
+
 def test_what_people_wrote_to_ask_for_a_fact_is_asked_too(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +209,14 @@ def test_a_message_in_passing_keeps_its_sense_and_is_often_written_otherwise() -
     assert 60 < made.count(text) < 140
     words = set(text.split())
     assert all(len(words & set(m.split())) >= 3 for m in made)
+
+
+def test_of_some_messages_to_classify_too_little_is_left_to_be_read(world: World) -> None:
+    text = "where can I find the card that I lost on the bus last week"
+    made = [generators.garbled(Random(seed), world, text) for seed in range(200)]
+    kept = [len(set(m.split()) & set(text.split())) / len(set(text.split())) for m in made]
+    assert all(made)
+    assert 0.2 < sum(kept) / len(kept) < 0.5
 
 
 def test_near_classes_are_of_one_kind_and_begin_with_the_class_itself(world: World) -> None:
