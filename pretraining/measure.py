@@ -11,6 +11,7 @@ Wilson's at 95%.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -27,6 +28,7 @@ from pretraining.businesses import Business, Note, make_business
 from pretraining.chats import SOCIAL, detail
 from pretraining.corpus import load as load_corpus
 from pretraining.episodes import encode
+from pretraining.grammar import HELD_BUSINESSES, HELD_TOPICS
 from pretraining.tokenizer import ASSISTANT, END
 from pretraining.world import World
 
@@ -254,7 +256,9 @@ def note_cases(world: World, work: Path, n: int = 150, seed: int = 77) -> list[N
 
     from pretraining import teacher
 
-    path = work / "held_notes.json"
+    # A name for what they are made of: cases kept from before a change would measure another thing.
+    made_of = repr((HELD_TOPICS, sorted(HELD_BUSINESSES), n, seed))
+    path = work / f"held_notes-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.json"
     if path.exists():
         saved = json.loads(path.read_text(encoding="utf-8"))
         return [NoteCase(**{**c, "notes": tuple(map(tuple, c["notes"]))}) for c in saved]
