@@ -301,6 +301,14 @@ class Scene:
             return target(*pieces, " ", Mark(self.ending))
         return target(*pieces)
 
+    def unanswered(self, asked: tuple[str, About], reply: str = "") -> list[Turn]:
+        """Return a question that nothing said answers, with the fallback or another reply.
+
+        `asked`: the question and what its summary is of.
+        """
+        question, about = asked
+        return [user(question, row=about), self.reply(reply or Mark(self.fallback))]
+
 
 def split_mark(pattern: str, value: str, about: str | None = None) -> tuple[Piece, ...]:
     """Return the pieces of a pattern whose {} is a copied value; `about` is what it answers."""
@@ -723,8 +731,7 @@ def chat(r: Random, world: World) -> list[Turn]:
         if goal == "note":
             right = scene.reply(Mark(scene.fallback if absent else note.answer))
             if absent and r.random() < 0.3:
-                question, row = off_topic(r, world, scene)
-                turns += [user(question, row=row), right]
+                turns += scene.unanswered(off_topic(r, world, scene))
             elif absent:
                 turns += [ask(r, note), right]
             else:
@@ -734,14 +741,12 @@ def chat(r: Random, world: World) -> list[Turn]:
         elif goal == "fact" and scene.facts:
             turns += fact_turns(r, world, scene)
         elif goal == "untold":
-            question, row = untold(r, world, scene)
-            turns += [user(question, row=row), scene.reply(Mark(scene.fallback))]
+            turns += scene.unanswered(untold(r, world, scene))
         elif goal == "again" and picked:
             again = r.choice(picked)
             turns += [ask(r, again, asked[id(again)]), scene.reply(Mark(again.answer))]
         else:
-            question, row = off_topic(r, world, scene)
-            turns += [user(question, row=row), scene.reply(Mark(scene.fallback))]
+            turns += scene.unanswered(off_topic(r, world, scene))
     return turns
 
 
@@ -766,8 +771,7 @@ def many_notes(r: Random, world: World) -> list[Turn]:
             n = r.choice(rest)
             turns += [ask(r, n), scene.reply(Mark(scene.fallback))]
         else:
-            question, row = off_topic(r, world, scene)
-            turns += [user(question, row=row), scene.reply(Mark(scene.fallback))]
+            turns += scene.unanswered(off_topic(r, world, scene))
     return turns
 
 
@@ -785,8 +789,7 @@ def talk(r: Random, world: World) -> list[Turn]:
         if scene.facts and r.random() < 0.5:
             turns += fact_turns(r, world, scene)
         elif r.random() < 0.2:
-            question, row = untold(r, world, scene)
-            turns += [user(question, row=row), scene.reply(UNTOLD)]
+            turns += scene.unanswered(untold(r, world, scene), UNTOLD)
         else:
             turns += small_talk(r, world, scene, known)
     return turns
@@ -870,9 +873,9 @@ def remember(r: Random, world: World) -> list[Turn]:
         # As with facts, every wording has one summary: small talk is nearer to many of them.
         turns += [user(as_written(r, asked), row=question), scene.reply(*split_mark(reply, value))]
     if r.random() < 0.35:
-        question, row = untold(r, world, scene, kinds)
+        asked_for = untold(r, world, scene, kinds)
         at = len(turns) if r.random() < 0.7 else bool(turns) and turns[0].role == "system"
-        turns[at:at] = [user(question, row=row), scene.reply(UNTOLD)]
+        turns[at:at] = scene.unanswered(asked_for, UNTOLD)
     return turns
 
 

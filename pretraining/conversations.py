@@ -165,8 +165,7 @@ class Conversation:
         if x < 0.82:
             # A note about the bot itself may answer a question for it.
             stated = None if any(is_talk(n) for _, n in self.notes) else self.scene
-            question, row = off_topic(self.r, self.world, stated)
-            return [user(question, row=row), self.scene.reply(Mark(self.scene.fallback))]
+            return self.scene.unanswered(off_topic(self.r, self.world, stated))
         return small_talk(self.r, self.world, self.scene, self.known)
 
     def more(self, used: set[str]) -> list[Turn]:
@@ -239,15 +238,14 @@ def conversation(r: Random, world: World) -> list[Turn]:
     if name and r.random() < 0.3:
         turns += name_asked(c, name)
         name = ""
-    unknown: list[Turn] = []
+    before: list[Turn] = []
+    after: list[Turn] = []
     if not scene.is_named and r.random() < 0.3:
-        question, row = untold(r, world, scene)
-        unknown = [user(question, row=row), scene.reply(Mark(scene.fallback))]
-    at_end = r.random() < 0.5
-    turns += [] if at_end else unknown
-    turns += last
+        before = scene.unanswered(untold(r, world, scene))
+    if r.random() < 0.5:
+        before, after = after, before
+    turns += [*before, *last]
     used = {t.content for t in turns if t.role == "assistant"}
     for _ in range(r.choice((0, 1, 1, 2))):
         turns += c.more(used)
-    turns += unknown if at_end else []
-    return [*turns, *(name_asked(c, name) if name and r.random() < 0.7 else [])]
+    return [*turns, *after, *(name_asked(c, name) if name and r.random() < 0.7 else [])]

@@ -181,10 +181,10 @@ def classification(r: Random, world: World) -> list[Turn]:
             target(name, weight=0.7) if also and name.text in seen else shown(name, weight=0.05)
         )
         seen.add(name.text)
-    # Written otherwise than where it was retrieved: so the order of the examples tells what the
-    # words no longer do, and the nearest is left only where the reading is sure.
     if r.random() < GARBLED:
         return [*turns, user(garbled(r, world, world.texts[query])), target(Mark(names[label]))]
+    # Written otherwise than where it was retrieved: so the order of the examples tells what the
+    # words no longer do, and the nearest is left only where the reading is sure.
     message = in_passing(r, world.texts[query])
     return [*turns, user(message, row=query), target(Mark(names[label]))]
 
