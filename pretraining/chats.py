@@ -758,18 +758,22 @@ def many_notes(r: Random, world: World) -> list[Turn]:
     topic = r.choice(b.notes).topic
     picked = similar_notes(r, world, b, topic, r.randint(2, 5))
     r.shuffle(picked)
+
+    def answered() -> Note | None:
+        return r.choice(picked) if r.random() < 0.64 else None
+
+    first = answered()
+    picked = arrange(r, picked, first)  # retrieved for what is asked first
     asked = {id(n): r.choice(n.questions) for n in picked}
     rules = known_part(r, scene.fallback, [(asked[id(n)], n) for n in picked])
     turns = [system(*pieces, *(["\n"] if pieces else []), *rules)]
     rest = [n for n in b.notes if n not in picked]
-    for _ in range(r.randint(2, 5)):
-        x = r.random()
-        if x < 0.64 or not rest:
-            n = r.choice(picked)
-            turns += [ask(r, n, asked[id(n)]), scene.reply(Mark(n.answer))]
-        elif x < 0.9:
-            n = r.choice(rest)
-            turns += [ask(r, n), scene.reply(Mark(scene.fallback))]
+    for i in range(r.randint(2, 5)):
+        right = answered() if i else first
+        if right is not None:
+            turns += [ask(r, right, asked[id(right)]), scene.reply(Mark(right.answer))]
+        elif rest and r.random() < 0.72:
+            turns += [ask(r, r.choice(rest)), scene.reply(Mark(scene.fallback))]
         else:
             turns += scene.unanswered(off_topic(r, world, scene))
     return turns

@@ -132,6 +132,35 @@ def separate(embeddings: torch.Tensor, most: float = 0.7, seed: int = 0) -> torc
     return kept.sqrt() * embeddings + (1.0 - kept).sqrt() * noise
 
 
+def moved(start: torch.Tensor, trained: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Return the embeddings of a vocabulary of which a trained model knows a part.
+
+    Args:
+        start: Its start embeddings, made as the trained ones' were.  # (n_tokens, width)
+        trained: The trained embeddings.  # (n_trained, width)
+        places: Each token's row among the trained ones, or -1.  # (n_tokens,)
+
+    What training did to those that are known is done to the others as far as it is linear (least
+    squares), with noise of the size of what that leaves unsaid, so that no two are one vector.
+    """
+    import torch
+
+    known = places >= 0
+    goal = trained[places[known]]
+    result = start.clone()
+    if not known.all():
+        x = start[known]
+        ridge = 0.1 * len(x) * x.pow(2).mean() * torch.eye(x.shape[1])
+        change = torch.linalg.solve(x.T @ x + ridge, x.T @ goal)
+        new = start[~known] @ change
+        new = new * (goal.pow(2).mean() / new.pow(2).mean()).sqrt()
+        result[~known] = new
+    result[known] = goal
+    apart = separate(result)
+    apart[known] = goal
+    return apart
+
+
 def build(size: Size, embeddings: torch.Tensor, seed: int = 0) -> LlamaForCausalLM:
     """Return an untrained model with the start described at the head of this module."""
     import torch

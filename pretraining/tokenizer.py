@@ -3,11 +3,17 @@
 A message is written as `<|role|>`, a space, its stripped text, `<|end|>`. The space belongs to the
 chat template: so a text has the same tokens at the start of a message as after "A:" in a note, and
 copying a note is copying tokens. Single digits are tokens, so that any number can be copied.
+
+Words are whole where they can be: the two layers that read a message understand a word that is one
+token far better than one in pieces. With 8,192 tokens 18 of 100 words of the held-out questions
+were in pieces, and the cosine of their summaries to the teacher was .77 without such a word, .65
+with one and .59 with two (the embedded encoder, which reads whole words: .84 in all three).
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +21,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+from pretraining import teacher
 from pretraining.corpus import Corpus
 
-VOCABULARY = 8192
+VOCABULARY = 24_576
+WORD_COUNT = 20
+"""How often each English word of the teacher's vocabulary counts besides the corpus: what users ask
+of any trade has words that dialogues of a few trades lack."""
 SPECIAL = ("<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 PAD, SYSTEM, USER, ASSISTANT, END = range(len(SPECIAL))
 ROLES = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT}
@@ -80,8 +90,16 @@ def with_characters(tokenizer: Tokenizer, characters: Iterable[str]) -> Tokenize
     return Tokenizer.from_str(json.dumps(stored))
 
 
+def common_words() -> list[str]:
+    """Return the English words of the teacher's vocabulary, in lower case as it has them."""
+    stored = json.loads((teacher.model_path() / "tokenizer.json").read_text(encoding="utf-8"))
+    return [w for w in stored["model"]["vocab"] if re.fullmatch("[a-z]{3,}", w)]
+
+
 def training_lines(corpus: Corpus) -> Iterator[str]:
     """Yield what the tokenizer learns from: every training text, with the template's space."""
+    for word in common_words():
+        yield from [" " + word] * WORD_COUNT
     for text in corpus.texts:
         if text.split == "train":
             yield " " + text.text
@@ -99,3 +117,9 @@ def load(folder: Path) -> Tokenizer:
     from tokenizers import Tokenizer
 
     return Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
+def spelt(tokenizer: Tokenizer) -> list[str]:
+    """Return how each token is spelt, by its number."""
+    found = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    return [token for token, _ in found]

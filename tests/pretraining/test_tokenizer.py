@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 from tokenizers import Tokenizer
 
-from pretraining.tokenizer import SPECIAL, build, with_characters
+from pretraining.corpus import Corpus, Text
+from pretraining.tokenizer import (
+    SPECIAL,
+    build,
+    common_words,
+    spelt,
+    training_lines,
+    with_characters,
+)
 
 ENGLISH = (" the card is here", " naïve, 4.90 euros", " a\n\nQ: b")
 
@@ -31,3 +39,17 @@ def test_other_text_keeps_its_tokens(english: Tokenizer) -> None:
 def test_control_tokens_keep_their_numbers(english: Tokenizer) -> None:
     tokenizer = with_characters(english, ["你"])
     assert [tokenizer.token_to_id(t) for t in SPECIAL] == list(range(len(SPECIAL)))
+
+
+def test_a_token_is_found_by_what_it_spells(english: Tokenizer) -> None:
+    assert [english.token_to_id(t) for t in spelt(english)] == list(range(english.get_vocab_size()))
+
+
+def test_common_words_are_whole_where_the_corpus_lacks_them() -> None:
+    texts = (Text("where is the card", "a", "", "train"), Text("zyzzyva", "a", "", "held"))
+    tokenizer = build(training_lines(Corpus(texts, (), (), (), {})))
+    words = common_words()
+    assert len(words) > 20_000
+    whole = sum(len(tokenizer.encode(" " + word).ids) == 1 for word in words)
+    assert whole > 0.7 * len(words)
+    assert len(tokenizer.encode(" zyzzyva").ids) > 1  # what is held out is not learnt

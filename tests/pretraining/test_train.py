@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from torch.multiprocessing.spawn import start_processes
 
 from pretraining import model, train
+from pretraining.tokenizer import build, spelt
 from pretraining.world import World
 from tests.pretraining.conftest import little_tokenizer, little_world
 
@@ -105,17 +106,29 @@ def test_copying_heads_start_as_a_projection_and_stay_frozen(
 def test_training_goes_on_from_an_exported_model_with_new_tokens(
     world: World, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    old = model.build(TINY, torch.randn(tokenizer.get_vocab_size() - 7, TINY.width))
+    fewer = build((" " + t for t in world.texts), size=330)
+    old = model.build(TINY, torch.randn(fewer.get_vocab_size(), TINY.width))
     old.save_pretrained(tmp_path)
+    fewer.save(str(tmp_path / "tokenizer.json"))
     card = {"training_tokens": 900_000, "training_steps": 40, "files": {}}
     (tmp_path / "card.json").write_text(json.dumps(card), encoding="utf-8")
     t = trainer(tokenizer)
     t.start_from(tmp_path, world, tokenizer)
     new = dict(t.network.named_parameters())
+    rows = new["model.embed_tokens.weight"]
+    places = fewer.get_vocab()
+    unknown = []
     for name, weights in old.named_parameters():
-        assert torch.equal(new[name][: len(weights)], weights)
-    added = new["model.embed_tokens.weight"][-7:]
-    assert added.pow(2).mean().sqrt().item() == pytest.approx(1.0, abs=0.2)
+        if name != "model.embed_tokens.weight":
+            assert torch.equal(new[name], weights)
+    for i, token in enumerate(spelt(tokenizer)):
+        if token in places:
+            assert torch.equal(rows[i], old.model.embed_tokens.weight[places[token]])
+        else:
+            unknown.append(i)
+    assert len(unknown) > 50
+    assert rows[unknown].pow(2).mean().sqrt().item() == pytest.approx(1.0, abs=0.2)
+    assert t.progress.read_tokens == train.READ_SHARE * 900_000  # the new words are read first
     assert (t.progress.tokens, t.progress.step) == (900_000, 40)
     assert t.rate() < 0.1
     t.progress.step = 1000
@@ -224,3 +237,51 @@ def test_stutters_hide_only_words_inside_what_the_bot_says() -> None:
     assert (read[changed] == ids[changed] - 1).all()
     assert torch.equal(read, train.stutter(batch, seed=3))
     assert not torch.equal(read, train.stutter(batch, seed=4))
+
+
+def test_a_blurred_summary_is_mixed_with_another_and_nothing_else_changes() -> None:
+    torch.manual_seed(0)
+    hidden = torch.randn(4, 9, 16)
+    places = [(e, p) for e in range(4) for p in (2, 5, 8)]
+    batch = train.Batch(
+        torch.zeros(4, 9, dtype=torch.long), torch.zeros(4, 9), [(e, p, "") for e, p in places], []
+    )
+    seen = train.blur(hidden, batch, seed=3)
+    elsewhere = torch.ones(4, 9, dtype=torch.bool)
+    mixed = 0
+    for e, p in places:
+        elsewhere[e, p] = False
+        change = seen[e, p] - hidden[e, p]
+        if not change.any():
+            continue
+        mixed += 1
+        # What was added is a share, at most a half, of the way to one of the others.
+        ways = torch.stack([hidden[x, y] - hidden[e, p] for x, y in places if (x, y) != (e, p)])
+        shares = (ways @ change) / ways.pow(2).sum(1)
+        assert (change - shares[:, None] * ways).norm(dim=1).min() < 1e-5
+        assert shares.max() <= train.BLUR_MOST
+    assert 0 < mixed < len(places)
+    assert torch.equal(seen[elsewhere], hidden[elsewhere])
+    assert torch.equal(seen, train.blur(hidden, batch, seed=3))
+
+
+def test_light_tokens_are_fewer_and_heavier_and_the_others_stay() -> None:
+    weights = torch.cat([torch.full((30_000,), 0.02), torch.ones(100), torch.zeros(100)])
+    found = train.lightened(weights, seed=1)
+    light = found[:30_000]
+    assert (light > 0).float().mean().item() == pytest.approx(train.LIGHT_KEPT, abs=0.02)
+    assert light.mean().item() == pytest.approx(0.02, rel=0.05)
+    assert torch.equal(found[30_000:], weights[30_000:])
+
+
+def test_what_training_did_to_known_tokens_is_done_to_new_ones() -> None:
+    torch.manual_seed(0)
+    start = torch.randn(300, 8)
+    turn = torch.linalg.qr(torch.randn(8, 8)).Q
+    places = torch.arange(300) - 100  # the first hundred are new
+    places[:100] = -1
+    trained = (start @ turn)[100:]
+    found = model.moved(start, trained, places)
+    assert torch.equal(found[100:], trained)
+    cosine = torch.nn.functional.cosine_similarity(found[:100], (start @ turn)[:100])
+    assert cosine.mean() > 0.85  # but for the noise that keeps near ones apart
