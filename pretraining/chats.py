@@ -320,6 +320,8 @@ def split_mark(pattern: str, value: str, about: str | None = None) -> tuple[Piec
 
 UNTOLD = "You have not told me that yet."
 """What a bot without notes answers who asks for what she never told."""
+ASKED_TOO_EARLY = 0.12
+"""Share of what a user tells that she asks for before: the same question has another answer then."""
 CONTRADICTING = (
     "chitchat:2",
     "chitchat:4",
@@ -863,6 +865,9 @@ def remember(r: Random, world: World) -> list[Turn]:
         said = wordings.told_wording(r, said, wordings.some(r, wordings.BEFORE))
         said = said.rstrip(".") + wordings.some(r, wordings.AFTER)
         question = wordings.spread(asks[0])[0]
+        if r.random() < ASKED_TOO_EARLY:
+            asked = as_written(r, wordings.pick(r, asks))
+            turns += scene.unanswered((asked, question), UNTOLD)
         told[key] = (value, asks, reply, question)
         turns += [user(*split_mark(said, value, question)), _heard(r, scene, heard, value)]
         for _ in range(r.choice((0, 0, 1, 1, 2))):

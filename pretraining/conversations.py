@@ -13,6 +13,7 @@ from random import Random
 from pretraining import wordings
 from pretraining.businesses import Note, as_written, fallback_sentence, phone
 from pretraining.chats import (
+    ASKED_TOO_EARLY,
     SOCIAL,
     TOLD,
     Scene,
@@ -192,14 +193,18 @@ def greeting(c: Conversation, name: str) -> list[Turn]:
     return [user(*split_mark(typed, name, NAME_ASKED)), c.scene.reply(Mark(reply))]
 
 
-def name_asked(c: Conversation, name: str) -> list[Turn]:
-    """Return the question for the user's own name, with its answer."""
+def name_question(c: Conversation) -> str:
+    """Return a question for the user's own name."""
     wording = wordings.OWN_NAME
     asked = wordings.pick(c.r, wording.asked) if c.r.random() < 0.5 else c.r.choice(TOLD["name"][2])
-    asked = own_name_question(c.r, c.world, asked)
+    return as_written(c.r, own_name_question(c.r, c.world, asked))
+
+
+def name_asked(c: Conversation, name: str) -> list[Turn]:
+    """Return the question for the user's own name, with its answer."""
     return [
-        user(as_written(c.r, asked), row=NAME_ASKED),
-        c.scene.reply(*split_mark(wording.reply, name)),
+        user(name_question(c), row=NAME_ASKED),
+        c.scene.reply(*split_mark(wordings.OWN_NAME.reply, name)),
     ]
 
 
@@ -232,6 +237,8 @@ def conversation(r: Random, world: World) -> list[Turn]:
         turns += examples
     told = bool(name) and (not stated or r.random() < 0.5)
     if told:
+        if not stated and r.random() < ASKED_TOO_EARLY:
+            turns += scene.unanswered((name_question(c), NAME_ASKED))
         turns += greeting(c, name)
     for _ in range(r.choice((0, 1, 1, 2, 2, 3, 3, 4))):
         turns += c.past()
