@@ -27,6 +27,24 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
     return network
 
 
+def places(first: Path, second: Path, n_before: int, n_tokens: int) -> torch.Tensor:
+    """Return each token's row in the first state, or -1.  # (n_tokens,)
+
+    By what a token spells, where both states have a tokenizer; else by its number.
+    """
+    import torch
+
+    from pretraining import tokenizer
+
+    folders = first if first.is_dir() else first.parent, second.parent
+    if not all((folder / "tokenizer.json").exists() for folder in folders):
+        numbers = torch.arange(n_tokens)
+        return torch.where(numbers < n_before, numbers, -1)
+    known = tokenizer.load(folders[0]).get_vocab()
+    spelt = tokenizer.spelt(tokenizer.load(folders[1]))
+    return torch.tensor([known.get(token, -1) for token in spelt])
+
+
 def average(first: Path, second: Path, target: Path, share: float = 0.5) -> None:
     """Write the second checkpoint with weights averaged with the first's; `share` is its own.
 
@@ -36,11 +54,15 @@ def average(first: Path, second: Path, target: Path, share: float = 0.5) -> None
 
     before = weights(first)
     state = torch.load(second, weights_only=True)
+    tied = "model.embed_tokens.weight"  # stands for the output layer in an exported folder
     for name, new in state["network"].items():
-        tied = "model.embed_tokens.weight"  # stands for the output layer in an exported folder
         old = before[name if name in before else tied].to(new.dtype)
         mixed = new.clone()
-        mixed[: len(old)] = torch.lerp(old, new[: len(old)], share)
+        if name in (tied, "lm_head.weight"):
+            row = places(first, second, len(old), len(new))
+            mixed[row >= 0] = torch.lerp(old[row[row >= 0]], new[row >= 0], share)
+        else:
+            mixed = torch.lerp(old, new, share)
         state["network"][name] = mixed
     torch.save(state, target)
 

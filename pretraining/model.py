@@ -132,7 +132,7 @@ def separate(embeddings: torch.Tensor, most: float = 0.7, seed: int = 0) -> torc
     return kept.sqrt() * embeddings + (1.0 - kept).sqrt() * noise
 
 
-def moved(start: torch.Tensor, trained: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+def extended(start: torch.Tensor, trained: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Return the embeddings of a vocabulary of which a trained model knows a part.
 
     Args:

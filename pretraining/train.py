@@ -592,7 +592,7 @@ class Trainer:
         name = "model.embed_tokens.weight"
         places = tokenizers.load(folder).get_vocab()
         old = torch.tensor([places.get(t, -1) for t in tokenizers.spelt(tokenizer)])
-        state[name] = model.moved(self.network.state_dict()[name], state[name], old)
+        state[name] = model.extended(self.network.state_dict()[name], state[name], old)
         state["lm_head.weight"] = state[name]
         self.network.load_state_dict(state)
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))

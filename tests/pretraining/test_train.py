@@ -281,7 +281,7 @@ def test_what_training_did_to_known_tokens_is_done_to_new_ones() -> None:
     places = torch.arange(300) - 100  # the first hundred are new
     places[:100] = -1
     trained = (start @ turn)[100:]
-    found = model.moved(start, trained, places)
+    found = model.extended(start, trained, places)
     assert torch.equal(found[100:], trained)
     cosine = torch.nn.functional.cosine_similarity(found[:100], (start @ turn)[:100])
     assert cosine.mean() > 0.85  # but for the noise that keeps near ones apart
