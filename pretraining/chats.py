@@ -320,7 +320,7 @@ def split_mark(pattern: str, value: str, about: str | None = None) -> tuple[Piec
 
 UNTOLD = "You have not told me that yet."
 """What a bot without notes answers who asks for what she never told."""
-ASKED_TOO_EARLY = 0.12
+ASKED_TOO_EARLY = 0.06
 """Share of what a user tells that she asks for before: the same question has another answer then."""
 CONTRADICTING = (
     "chitchat:2",
@@ -794,7 +794,7 @@ def talk(r: Random, world: World) -> list[Turn]:
     for _ in range(r.randint(1, 4)):
         if scene.facts and r.random() < 0.5:
             turns += fact_turns(r, world, scene)
-        elif r.random() < 0.2:
+        elif r.random() < 0.12:
             turns += scene.unanswered(untold(r, world, scene), UNTOLD)
         else:
             turns += small_talk(r, world, scene, known)
@@ -881,7 +881,7 @@ def remember(r: Random, world: World) -> list[Turn]:
         asked = opening + (asked[:1].lower() + asked[1:] if opening else asked)
         # As with facts, every wording has one summary: small talk is nearer to many of them.
         turns += [user(as_written(r, asked), row=question), scene.reply(*split_mark(reply, value))]
-    if r.random() < 0.35:
+    if r.random() < 0.2:
         asked_for = untold(r, world, scene, kinds)
         at = len(turns) if r.random() < 0.7 else bool(turns) and turns[0].role == "system"
         turns[at:at] = scene.unanswered(asked_for, UNTOLD)

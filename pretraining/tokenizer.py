@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 from pretraining import teacher
 from pretraining.corpus import Corpus
 
-VOCABULARY = 24_576
+VOCABULARY = 28_672
 WORD_COUNT = 20
 """How often each English word of the teacher's vocabulary counts besides the corpus: what users ask
 of any trade has words that dialogues of a few trades lack."""
@@ -32,6 +32,11 @@ SPECIAL = ("<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 PAD, SYSTEM, USER, ASSISTANT, END = range(len(SPECIAL))
 ROLES = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT}
 PATTERN = r" ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+SPACE = "\u0120"
+"""How the vocabulary spells a space."""
+QUOTED = 3000
+"""Of how many the form that opens a quotation or a line, without a space, counts as well. What is
+copied from there is said with a space: of "S", "leep" the first does not tell that "Sleep" follows."""
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|' + message['role'] + '|> ' + message['content'].strip() + '<|end|>' }}"
@@ -91,15 +96,18 @@ def with_characters(tokenizer: Tokenizer, characters: Iterable[str]) -> Tokenize
 
 
 def common_words() -> list[str]:
-    """Return the English words of the teacher's vocabulary, in lower case as it has them."""
+    """Return the English words of the teacher's vocabulary, in lower case, frequent ones first."""
     stored = json.loads((teacher.model_path() / "tokenizer.json").read_text(encoding="utf-8"))
     return [w for w in stored["model"]["vocab"] if re.fullmatch("[a-z]{3,}", w)]
 
 
 def training_lines(corpus: Corpus) -> Iterator[str]:
     """Yield what the tokenizer learns from: every training text, with the template's space."""
-    for word in common_words():
+    words = common_words()
+    for word in words:
         yield from [" " + word] * WORD_COUNT
+    for word in words[:QUOTED]:
+        yield from [f'"{word.capitalize()}'] * (2 * WORD_COUNT)
     for text in corpus.texts:
         if text.split == "train":
             yield " " + text.text

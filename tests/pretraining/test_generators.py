@@ -160,8 +160,8 @@ def test_what_was_not_told_is_not_made_up(world: World) -> None:
                 assert asked.about not in _told(turns[:i])
                 later += asked.about in _told(turns)
                 never += asked.about not in _told(turns)
-    assert 70 < never < 140
-    assert 30 < later < 100  # asked for before it was told: the same question has two answers
+    assert 30 < never < 90
+    assert 10 < later < 60  # asked for before it was told: the same question has two answers
 
 
 @pytest.mark.parametrize("generator", [generators.chat, generators.conversation])

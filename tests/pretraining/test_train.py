@@ -281,7 +281,11 @@ def test_what_training_did_to_known_tokens_is_done_to_new_ones() -> None:
     places = torch.arange(300) - 100  # the first hundred are new
     places[:100] = -1
     trained = (start @ turn)[100:]
-    found = model.extended(start, trained, places)
+    twins = torch.full((300,), -1)
+    twins[0] = 150
+    found = model.extended(start, trained, places, twins)
+    assert torch.nn.functional.cosine_similarity(found[0], trained[150], dim=0) > 0.7
+    assert not torch.equal(found[0], trained[150])
     assert torch.equal(found[100:], trained)
     cosine = torch.nn.functional.cosine_similarity(found[:100], (start @ turn)[:100])
     assert cosine.mean() > 0.85  # but for the noise that keeps near ones apart
