@@ -36,7 +36,7 @@ SPACE = "\u0120"
 """How the vocabulary spells a space."""
 QUOTED = 3000
 """Of how many the form that opens a quotation or a line, without a space, counts as well. What is
-copied from there is said with a space: of "S", "leep" the first does not tell that "Sleep" follows."""
+copied from there is said with a space: of "S", "leep" the first does not tell of "Sleep"."""
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|' + message['role'] + '|> ' + message['content'].strip() + '<|end|>' }}"

@@ -71,8 +71,8 @@ BLURRED, BLUR_MOST = 0.1, 0.5
 most of that other. Trained wordings are read almost as the teacher does (cosine .9), new ones worse
 (.65): layers that only met the first trust a summary too much and the order of what was retrieved
 too little. On held-out questions the note shown last, the nearest, was the right one in 85 of 100
-where the model chose the right one in 55. Half of them blurred, and what fits none of the notes was no
-longer told by how near they are."""
+where the model chose the right one in 55. With half of them blurred, what fits none of the notes
+was no longer told by how near they are."""
 LIGHT, LIGHT_KEPT = 0.15, 1 / 3
 """Of the tokens of less loss weight than this a third is predicted, at three times the weight: most
 of what a step costs above the layers is their softmax over the vocabulary."""
