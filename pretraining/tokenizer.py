@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 from pretraining import teacher
 from pretraining.corpus import Corpus
 
-VOCABULARY = 28_672
+VOCABULARY = 23_000
+"""With the Chinese characters as many as fit into a file of 20 MB, since a tensor is not split."""
 WORD_COUNT = 20
 """How often each English word of the teacher's vocabulary counts besides the corpus: what users ask
 of any trade has words that dialogues of a few trades lack."""
@@ -34,7 +35,7 @@ ROLES = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT}
 PATTERN = r" ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 SPACE = "\u0120"
 """How the vocabulary spells a space."""
-QUOTED = 3000
+QUOTED = 1500
 """Of how many the form that opens a quotation or a line, without a space, counts as well. What is
 copied from there is said with a space: of "S", "leep" the first does not tell of "Sleep"."""
 CHAT_TEMPLATE = (

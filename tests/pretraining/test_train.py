@@ -284,8 +284,7 @@ def test_what_training_did_to_known_tokens_is_done_to_new_ones() -> None:
     twins = torch.full((300,), -1)
     twins[0] = 150
     found = model.extended(start, trained, places, twins)
-    assert torch.nn.functional.cosine_similarity(found[0], trained[150], dim=0) > 0.7
-    assert not torch.equal(found[0], trained[150])
+    assert 0.3 < torch.nn.functional.cosine_similarity(found[0], trained[150], dim=0) < 0.95
     assert torch.equal(found[100:], trained)
     cosine = torch.nn.functional.cosine_similarity(found[:100], (start @ turn)[:100])
     assert cosine.mean() > 0.85  # but for the noise that keeps near ones apart
