@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -528,6 +529,12 @@ def vote(similarity: np.ndarray, labels: Sequence[str], temperature: float) -> s
     return max(weight, key=weight.__getitem__)
 
 
+def in_pieces(tokenizer: Tokenizer, text: str) -> int:
+    """Return how many words of a text are several tokens."""
+    words = re.findall(r"[A-Za-z']+", text)
+    return sum(len(tokenizer.encode(" " + w, add_special_tokens=False).ids) > 1 for w in words)
+
+
 @torch.inference_mode()
 def summaries(
     folder: Path, tokenizer: Tokenizer, world: World, work: Path, n: int = 1000, seeds: int = 3
@@ -535,13 +542,14 @@ def summaries(
     """Return rows of a table: how near summaries are to the teacher's vectors, and what they find.
 
     Messages of BANKING77's test, 10 examples a label in the pool, eight of them retrieved by the
-    embedded encoder, which vote by the similarity of the vectors named in the row.
+    embedded encoder, which vote by the similarity of the vectors named in the row. A second table
+    has the questions for held-out notes, by how many of their words are several tokens.
     """
     import numpy as np
 
     from pretraining import model, train
 
-    assert world.encode is not None
+    assert world.encode is not None and world.embed is not None
     rows = load_corpus(work).evals
     teacher = np.load(work / "eval_texts.npy").astype(np.float32)
     network = model.build(model.CPU, torch.randn(tokenizer.get_vocab_size(), model.CPU.width))
@@ -585,6 +593,15 @@ def summaries(
         cosine = float((query * teacher[tests]).sum(1).mean())
         best = Figure(name, max(right[name].values()), len(tests) * seeds)
         lines.append(f"| {name} | {cosine:.2f} | {best.value:.1%} |")
+    asked = sorted({case.question for case in note_cases(world, work)})
+    goal = world.embed(asked).astype(np.float32)
+    cosines = [(vectors * goal).sum(1) for vectors in (read(asked), world.encode(asked))]
+    pieces = np.array([min(3, in_pieces(tokenizer, text)) for text in asked])
+    lines += ["", "| words in pieces | questions | summaries | encoder |", "|---|---|---|---|"]
+    for n, name in enumerate(("none", "1", "2", "3 or more")):
+        if (pieces == n).any():
+            means = " | ".join(f"{c[pieces == n].mean():.2f}" for c in cosines)
+            lines.append(f"| {name} | {(pieces == n).sum()} | {means} |")
     return lines
 
 

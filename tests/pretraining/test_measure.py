@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 
 from pretraining import businesses, measure, teacher
 from pretraining.measure import Figure, note_cases, vote
+from pretraining.tokenizer import build
 from pretraining.world import World
 
 
@@ -47,3 +48,9 @@ def test_cases_are_kept_until_what_they_are_made_of_changes(
     monkeypatch.setattr(businesses, "HELD_TOPICS", fewer)
     assert note_cases(world, tmp_path, n=12) != cases
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_words_of_several_tokens_are_counted() -> None:
+    tokenizer = build([" the card is here"] * 20, size=300)
+    assert measure.in_pieces(tokenizer, "is the card here?") == 0
+    assert measure.in_pieces(tokenizer, "the zebra, the card's xylophone") == 3
