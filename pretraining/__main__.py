@@ -39,10 +39,7 @@ def main() -> None:
     teacher.main(work)
     encoder.prepare(options.data, work)
     if not (work / "tokenizer.json").exists():
-        if options.begin:
-            english = tokenizer.load(options.begin)
-        else:
-            english = tokenizer.build(tokenizer.training_lines(corpus.load(work)))
+        english = tokenizer.build(tokenizer.training_lines(corpus.load(work)))
         characters = chinese.characters(encoder_chinese.load_texts(options.data).all())
         tokenizer.with_characters(english, characters).save(str(work / "tokenizer.json"))
     settings = train.Settings(tokens=options.tokens, bf16=options.bf16)

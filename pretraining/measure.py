@@ -549,7 +549,8 @@ def summaries(
 
     from pretraining import model, train
 
-    assert world.encode is not None and world.embed is not None
+    assert world.encode is not None
+    assert world.embed is not None
     rows = load_corpus(work).evals
     teacher = np.load(work / "eval_texts.npy").astype(np.float32)
     network = model.build(model.CPU, torch.randn(tokenizer.get_vocab_size(), model.CPU.width))
