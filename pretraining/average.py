@@ -40,9 +40,7 @@ def places(first: Path, second: Path, n_before: int, n_tokens: int) -> torch.Ten
     if not all((folder / "tokenizer.json").exists() for folder in folders):
         numbers = torch.arange(n_tokens)
         return torch.where(numbers < n_before, numbers, -1)
-    known = tokenizer.load(folders[0]).get_vocab()
-    spelt = tokenizer.spelt(tokenizer.load(folders[1]))
-    return torch.tensor([known.get(token, -1) for token in spelt])
+    return torch.tensor(tokenizer.places(*map(tokenizer.load, folders)))
 
 
 def average(first: Path, second: Path, target: Path, share: float = 0.5) -> None:

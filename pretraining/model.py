@@ -105,7 +105,7 @@ def teacher_embeddings(vocabulary: Tokenizer, width: int) -> torch.Tensor:
     for i in range(len(tokenizer.SPECIAL), n_tokens):
         word = vocabulary.decode([i])
         ids = pieces.encode(word, add_special_tokens=False).ids
-        if word.isalpha():
+        if word.isalpha() and not word[0].isupper():  # a capital opens a word, in quotes or a line
             inside = pieces.token_to_id("##" + word.lower())
             ids = ids if inside is None else [inside]
         if ids:

@@ -132,3 +132,9 @@ def spelt(tokenizer: Tokenizer) -> list[str]:
     """Return how each token is spelt, by its number."""
     found = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     return [token for token, _ in found]
+
+
+def places(known: Tokenizer, tokenizer: Tokenizer, before: str = "") -> list[int]:
+    """Return each token's number in another vocabulary, or -1, by what it spells after `before`."""
+    numbers = known.get_vocab()
+    return [numbers.get(before + token, -1) for token in spelt(tokenizer)]

@@ -591,10 +591,9 @@ class Trainer:
 
         state = {name: torch.from_numpy(t).float() for name, t in load_tensors(folder).items()}
         name = "model.embed_tokens.weight"
-        places = tokenizers.load(folder).get_vocab()
-        spelt = tokenizers.spelt(tokenizer)
-        old = torch.tensor([places.get(t, -1) for t in spelt])
-        twins = torch.tensor([places.get(tokenizers.SPACE + t, -1) for t in spelt])
+        known = tokenizers.load(folder)
+        old = torch.tensor(tokenizers.places(known, tokenizer))
+        twins = torch.tensor(tokenizers.places(known, tokenizer, before=tokenizers.SPACE))
         state[name] = model.extended(self.network.state_dict()[name], state[name], old, twins)
         state["lm_head.weight"] = state[name]
         self.network.load_state_dict(state)
