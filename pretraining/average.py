@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import torch
 
 
+EMBEDDINGS = "model.embed_tokens.weight"
+
+
 def weights(path: Path) -> dict[str, torch.Tensor]:
     """Return the weights of a checkpoint, or of an exported folder."""
     import torch
@@ -52,16 +55,18 @@ def average(first: Path, second: Path, target: Path, share: float = 0.5) -> None
 
     before = weights(first)
     state = torch.load(second, weights_only=True)
-    tied = "model.embed_tokens.weight"  # stands for the output layer in an exported folder
-    for name, new in state["network"].items():
-        old = before[name if name in before else tied].to(new.dtype)
-        mixed = new.clone()
-        if name in (tied, "lm_head.weight"):
+    network, output = state["network"], "lm_head.weight"
+    for name in network.keys() - {output}:
+        old, new = before[name].to(network[name].dtype), network[name]
+        if name == EMBEDDINGS:
             row = places(first, second, len(old), len(new))
+            mixed = new.clone()
             mixed[row >= 0] = torch.lerp(old[row[row >= 0]], new[row >= 0], share)
         else:
             mixed = torch.lerp(old, new, share)
-        state["network"][name] = mixed
+        network[name] = mixed
+    if output in network:  # the same matrix, which an exported folder has once
+        network[output] = network[EMBEDDINGS]
     torch.save(state, target)
 
 

@@ -115,6 +115,24 @@ def teacher_embeddings(vocabulary: Tokenizer, width: int) -> torch.Tensor:
     return separate(result)
 
 
+def mixed_with_noise(
+    embeddings: torch.Tensor, kept: torch.Tensor | float, seed: int
+) -> torch.Tensor:
+    """Return embeddings of which a share is kept and the rest is noise of each one's own size.
+
+    Args:
+        embeddings: The vectors.  # (n, width)
+        kept: Share of the squared length that stays, 0 to 1, one or each vector's.  # (n, 1)
+        seed: Of the noise.
+    """
+    import torch
+
+    kept = torch.as_tensor(kept)
+    noise = torch.randn(embeddings.shape, generator=torch.Generator().manual_seed(seed))
+    noise *= embeddings.pow(2).mean(-1, keepdim=True).sqrt()
+    return kept.sqrt() * embeddings + (1.0 - kept).sqrt() * noise
+
+
 def separate(embeddings: torch.Tensor, most: float = 0.7, seed: int = 0) -> torch.Tensor:
     """Return embeddings in which no two tokens are (nearly) the same vector.
 
@@ -126,10 +144,7 @@ def separate(embeddings: torch.Tensor, most: float = 0.7, seed: int = 0) -> torc
 
     unit = torch.nn.functional.normalize(embeddings, dim=-1)
     nearest = torch.cat([(part @ unit.T).topk(2).values[:, 1] for part in unit.split(1024)])
-    noise = torch.randn(embeddings.shape, generator=torch.Generator().manual_seed(seed))
-    noise *= embeddings.pow(2).mean(-1, keepdim=True).sqrt()
-    kept = (most / nearest.clamp(min=most))[:, None]
-    return kept.sqrt() * embeddings + (1.0 - kept).sqrt() * noise
+    return mixed_with_noise(embeddings, (most / nearest.clamp(min=most))[:, None], seed)
 
 
 def extended(
@@ -158,11 +173,8 @@ def extended(
         new = start[~known] @ change
         new = new * (goal.pow(2).mean() / new.pow(2).mean()).sqrt()
         result[~known] = new
-    twin = trained[twins[twins >= 0]]
-    noise = torch.randn(twin.shape, generator=torch.Generator().manual_seed(1))
-    noise *= twin.pow(2).mean(-1, keepdim=True).sqrt()
     # Nearer to its twin, it was copied in its place ("the smallestUnits of life").
-    result[twins >= 0] = 0.5**0.5 * (twin + noise)
+    result[twins >= 0] = mixed_with_noise(trained[twins[twins >= 0]], 0.5, seed=1)
     result[known] = goal
     apart = separate(result)
     apart[known] = goal

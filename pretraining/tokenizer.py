@@ -98,8 +98,7 @@ def with_characters(tokenizer: Tokenizer, characters: Iterable[str]) -> Tokenize
 
 def common_words() -> list[str]:
     """Return the English words of the teacher's vocabulary, in lower case, frequent ones first."""
-    stored = json.loads((teacher.model_path() / "tokenizer.json").read_text(encoding="utf-8"))
-    return [w for w in stored["model"]["vocab"] if re.fullmatch("[a-z]{3,}", w)]
+    return [w for w in spelt(load(teacher.model_path())) if re.fullmatch("[a-z]{3,}", w)]
 
 
 def training_lines(corpus: Corpus) -> Iterator[str]:

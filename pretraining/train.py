@@ -152,6 +152,12 @@ class Batch:
         """Whether nothing is to be said: texts that are read for their summaries."""
         return not self.weights.any()
 
+    @property
+    def summarised(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The episode and the position of each summary.  # twice (n_summaries,)"""
+        episode, position = torch.tensor([s[:2] for s in self.summaries]).unbind(1)
+        return episode, position
+
 
 def collate(episodes: list[Encoded]) -> Batch:
     """Return episodes as one padded batch."""
@@ -265,8 +271,7 @@ def blur(hidden: torch.Tensor, batch: Batch, seed: int) -> torch.Tensor:
     """
     generator = torch.Generator().manual_seed(seed)
     n = len(batch.summaries)
-    episode = torch.tensor([s[0] for s in batch.summaries])
-    position = torch.tensor([s[1] for s in batch.summaries])
+    episode, position = batch.summarised
     share = BLUR_MOST * torch.rand(n, generator=generator)
     share *= torch.rand(n, generator=generator) < BLURRED
     states = hidden[episode, position]
@@ -416,8 +421,7 @@ class Trainer:
         cos, sin = network.rotary_emb(hidden, torch.arange(length)[None])
         for layer in network.layers[: self.size.tap_layer]:
             hidden = layer(hidden, position_embeddings=(cos, sin))
-        episode = torch.tensor([s[0] for s in batch.summaries])
-        position = torch.tensor([s[1] for s in batch.summaries])
+        episode, position = batch.summarised
         counts = torch.bincount(episode, minlength=n)
         order = episode.argsort(stable=True)
         slot = torch.empty_like(order)
@@ -465,8 +469,7 @@ class Trainer:
         if wanted.any():
             self.note("answer loss", each[wanted].mean().item())
         if batch.summaries:
-            where = torch.tensor([s[:2] for s in batch.summaries])
-            tapped = self.tap["summary"][where[:, 0], where[:, 1]]
+            tapped = self.tap["summary"][batch.summarised]
             ranking = 0.1 if len(batch.summaries) > 16 else 0.0
             total = total + self.summaries(tapped, batch, world, ranking)
         guides = batch.guides
