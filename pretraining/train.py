@@ -77,7 +77,7 @@ LIGHT, LIGHT_KEPT = 0.15, 1 / 3
 """Of the tokens of less loss weight than this a third is predicted, at three times the weight: most
 of what a step costs above the layers is their softmax over the vocabulary."""
 DECAY_SHARE = 0.4
-GO_ON_RATE = 0.5
+GO_ON_RATE = 0.4
 """The learning rate's factor where a run goes on from an exported model; it falls to the end."""
 RATE_MATRICES, RATE_EMBEDDINGS, RATE_REST = 1.2e-3, 4e-3, 1e-3
 
@@ -604,9 +604,7 @@ class Trainer:
         p = self.progress
         p.step = p.begun = card["training_steps"]
         p.tokens = p.asked.tokens = p.read.tokens = p.begun_tokens = card["training_tokens"]
-        # Where many words are tokens only now, they are read before anything is said with them.
-        is_new = (old < 0).float().mean() > 0.2
-        p.read_tokens = int(READ_SHARE * p.tokens + (0 if is_new else READ_FIRST))
+        p.read_tokens = int(READ_SHARE * p.tokens + READ_FIRST)
         p.asked.pool = p.read.pool = p.step  # beyond every pool that it has seen
         self.fit_reader(world, tokenizer)
 
