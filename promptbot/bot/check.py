@@ -188,12 +188,14 @@ def guard_advice(name: str | Path) -> list[str]:
 def _trial(spec: BotSpec, text: str = "") -> dict[str, object]:
     """Return values of the kinds that a template gets in a conversation, with a text of ours."""
     note = {"question": "Q", "answer": "A", "text": "Q A", "source": "knowledge.jsonl:1"}
-    note = {key: value + text for key, value in note.items()}
+    by_words = spec.knowledge is not None and spec.knowledge.retriever == "bm25"
+    similarity = None if by_words else 0.5
+    notes = [{**{k: v + text for k, v in note.items()}, "similarity": similarity}] * 3
     return {
         "fallback": spec.guard.fallback,
         "language": spec.language,
         "labels": spec.labels or {},
-        "knowledge": [note] * 3,
+        "knowledge": notes,
         "examples": [{"input": "I" + text, "output": "O" + text}] * 3,
         "input": "I" + text,
         "json_schema": "{}" if spec.output.format == "json" else "",

@@ -165,8 +165,8 @@ class Composer:
         """Return a prompt that was composed here without each of its parts in turn."""
 
         def render_system(changed: Prompt) -> str:
-            notes = [c.item for c in changed.notes]
-            return self._render_system(notes, [c.item for c in changed.examples], changed.memory)
+            shown = [c.item for c in changed.examples]
+            return self._render_system(changed.notes, shown, changed.memory)
 
         return leave_out_each(prompt, render_system)
 
@@ -178,7 +178,7 @@ class Composer:
     def reorder(self, prompt: Prompt, examples: Sequence[Chosen[Example]]) -> Prompt:
         """Return a prompt that was composed here with its examples in another order."""
         shown = [chosen.item for chosen in examples]
-        system = self._render_system([c.item for c in prompt.notes], shown, prompt.memory)
+        system = self._render_system(prompt.notes, shown, prompt.memory)
         texts = {"system": (Message("system", system),), "examples": tuple(self._pairs(shown))}
         parts = tuple(
             replace(part, messages=texts.get(part.kind, part.messages)) for part in prompt.parts
@@ -249,7 +249,7 @@ class Composer:
         examples = [chosen.item for chosen in self._arrange(text, contents.examples)]
         # The most similar note comes last, beside the question (Liu et al. 2023,
         # arXiv:2307.03172: what stands in the middle is lost).
-        notes = [c.item for c in reversed(contents.notes)]
+        notes = tuple(reversed(contents.notes))
         system = self._render_system(notes, examples, recall)
         pairs = [] if self._system_shows_examples else self._pairs(examples)
         turns = [
@@ -267,7 +267,10 @@ class Composer:
         }
 
     def _render_system(
-        self, notes: Sequence[Note], examples: Sequence[Example], recall: Recall | None = None
+        self,
+        notes: Sequence[Chosen[Note]],
+        examples: Sequence[Example],
+        recall: Recall | None = None,
     ) -> str:
         rendered = self._system.render(
             self._values()
@@ -389,12 +392,15 @@ class _RememberingEncoder:
         return self._encode_one(texts[0]) if len(texts) == 1 else self._encoder.encode(texts)
 
 
-def _note_values(note: Note) -> Mapping[str, str]:
+def _note_values(chosen: Chosen[Note]) -> Mapping[str, str | float | None]:
+    note, similarity = chosen.item, chosen.similarity
     return {
         "question": note.question,
         "answer": note.answer,
         "text": note.text,
         "source": note.source,
+        # Two digits: what more says is noise, and costs a model tokens. No -0.0.
+        "similarity": None if similarity is None else round(similarity, 2) + 0.0,
     }
 
 

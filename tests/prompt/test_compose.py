@@ -88,6 +88,21 @@ def test_most_similar_note_stands_last(make_bot: BotMaker) -> None:
     assert first < last
 
 
+def test_a_template_can_show_how_similar_each_note_is(make_bot: BotMaker) -> None:
+    system = "{% for n in knowledge %}\n{{ n.similarity }}: {{ n.answer }}\n{% endfor %}\n"
+    prompt = compose(load_bot(make_bot(files={"system.j2": system})), "What does delivery cost?")
+    shown = [f"{round(note.similarity or 0.0, 2)}: {note.item.answer}" for note in prompt.notes]
+    assert prompt.messages[0].content == "\n".join(shown)
+    assert shown[-1] == "0.85: Four euros."
+
+
+def test_notes_found_by_words_have_no_similarity(make_bot: BotMaker) -> None:
+    yaml = BOT_YAML.replace("k: 2}\nguard", "k: 2, retriever: bm25}\nguard")
+    system = "{% for n in knowledge %}\n{{ n.similarity is none }}\n{% endfor %}\n"
+    bot = load_bot(make_bot(files={"bot.yaml": yaml, "system.j2": system}))
+    assert compose(bot, "What does delivery cost?").messages[0].content == "True"
+
+
 def test_zero_shot_shows_no_examples(make_bot: BotMaker) -> None:
     prompt = compose(load_bot(make_bot(), "zero_shot"), "Hi")
     assert [part.kind for part in prompt.parts] == ["system", "question"]
