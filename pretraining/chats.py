@@ -460,7 +460,7 @@ def notes_part(
             break
     abouts = rows or [question for question, _ in notes]
     for (question, answer), about in zip(notes, abouts, strict=True):
-        pieces += ["\n\n" + layout.replace("{q}", question), Mark(answer, about)]
+        pieces += ["\n\n" + layout.replace("{q}", question), Mark(answer, about, question)]
     return pieces
 
 
@@ -727,7 +727,7 @@ def chat(r: Random, world: World) -> list[Turn]:
         )
     if r.random() < 0.12:
         goals = ["social"]
-    if r.random() < 0.2:
+    if r.random() < 0.1:
         goals.insert(r.randint(0, len(goals)), "untold")
     for goal in goals:
         if goal == "note":
@@ -794,7 +794,7 @@ def talk(r: Random, world: World) -> list[Turn]:
     for _ in range(r.randint(1, 4)):
         if scene.facts and r.random() < 0.5:
             turns += fact_turns(r, world, scene)
-        elif r.random() < 0.12:
+        elif r.random() < 0.06:
             turns += scene.unanswered(untold(r, world, scene), UNTOLD)
         else:
             turns += small_talk(r, world, scene, known)

@@ -300,7 +300,9 @@ def notes(r: Random, world: World) -> list[Turn]:
     layout = r.choice(LAYOUTS)
     wordings = {i: r.choice(chinese.questions[i]) for i in rows}
     for i in rows:
-        pieces += ["\n\n" + layout.replace("{q}", wordings[i]), Mark(answers[i], wordings[i])]
+        shown_by = wordings[i]
+        before = "\n\n" + layout.replace("{q}", shown_by)
+        pieces += [before, Mark(answers[i], shown_by, shown_by)]
     turns = [system(*pieces)]
     known: dict[str, str] = {}
     if r.random() < 0.6:

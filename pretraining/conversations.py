@@ -247,7 +247,7 @@ def conversation(r: Random, world: World) -> list[Turn]:
         name = ""
     before: list[Turn] = []
     after: list[Turn] = []
-    if not scene.is_named and r.random() < 0.3:
+    if not scene.is_named and r.random() < 0.2:
         before = scene.unanswered(untold(r, world, scene))
     if r.random() < 0.5:
         before, after = after, before

@@ -40,6 +40,8 @@ class Mark:
     """What the mark answers, where it is a note: a row of the corpus or a text. The token before
     the mark then learns to hold the summary of that question, as `<|assistant|>` does for a
     user's message; so notes and examples are found by the same means."""
+    question: str = ""
+    """The question that stands before it, where it is a note."""
 
 
 Piece = str | Mark
@@ -102,6 +104,8 @@ class Encoded:
     """(position, sources): the token after `position` also stands at each of the sources, or the
     same word without the space before it; after the last token of a copy, the sources are the
     tokens that follow the originals."""
+    is_misread: bool = False
+    """Whether what the layers above see of its summaries is wrong in part, in each of them."""
 
 
 _memo: dict[tuple[int, str], tuple[list[int], list[tuple[int, int]]]] = {}

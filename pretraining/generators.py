@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import wraps
 from random import Random
 
 from pretraining import chinese, wordings
@@ -26,7 +28,19 @@ from pretraining.chats import (
     talk,
 )
 from pretraining.conversations import conversation
-from pretraining.episodes import About, Mark, Piece, Turn, shown, system, target, user
+from pretraining.corpus import HAN
+from pretraining.episodes import (
+    SHOWN,
+    TARGET,
+    About,
+    Mark,
+    Piece,
+    Turn,
+    shown,
+    system,
+    target,
+    user,
+)
 from pretraining.world import World
 
 Generator = Callable[[Random, World], list[Turn]]
@@ -339,6 +353,83 @@ def medical_notes(r: Random, world: World) -> list[Turn]:
     return [*turns, user(question), scene.reply(Mark(answer))]
 
 
+COMPARED = 0.6
+"""Share of the prompts with notes that show how similar each note is to the message."""
+SIMILARITIES = (
+    (0.76, "\nSimilarity: {}"),
+    (0.08, " (similarity {})"),
+    (0.08, " ({})"),
+    (0.08, " [similarity: {}]"),
+)
+CHINESE_SIMILARITIES = ((0.8, "\n相似度：{}"), (0.1, "（相似度 {}）"), (0.1, " ({})"))
+
+
+def compared(generator: Generator) -> Generator:
+    """Return a generator of the same episodes of which a part shows the notes' similarities.
+
+    As deployed, they are those of the newest message, by the embedded encoder, and the nearest note
+    stands last. So only the last answer is a target: earlier questions had other similarities.
+    """
+
+    @wraps(generator)
+    def generate(r: Random, world: World) -> list[Turn]:
+        turns = generator(r, world)
+        return with_similarities(r, world, turns) if r.random() < COMPARED else turns
+
+    return generate
+
+
+def with_similarities(r: Random, world: World, turns: list[Turn]) -> list[Turn]:
+    """Return an episode up to one of its answers, its notes with their similarities."""
+    opening = turns[0].pieces
+    notes = [p for p in opening if isinstance(p, Mark) and p.question]
+    if not notes or world.encode is None:
+        return turns
+    answers = [i for i, t in enumerate(turns) if t.role == "assistant" and t.weight >= TARGET]
+    end = r.choice(answers)
+    near = similarities(world, turns[end - 1].content, [(n.question, n.text) for n in notes])
+    forms = CHINESE_SIMILARITIES if HAN.search(notes[0].question) else SIMILARITIES
+    [form] = r.choices([form for _, form in forms], [share for share, _ in forms])
+    blocks: list[tuple[float, Piece, Mark]] = []
+    for note, similarity in zip(notes, near, strict=True):
+        before = str(opening[opening.index(note) - 1])
+        start, question, rest = before.rpartition(note.question)
+        said = form.format(round(similarity, 2))
+        blocks.append((similarity, start + question + said + rest, note))
+    blocks.sort(key=lambda block: block[0])
+    first = opening.index(notes[0]) - 1
+    pieces = [*opening[:first], *(p for _, *block in blocks for p in block)]
+    told = {p.text for p in opening if isinstance(p, Mark) and p.about is None} | {
+        note.text for note in notes
+    }
+    earlier = []
+    for turn in turns[1:end]:
+        said_first = turn.pieces[0]
+        from_notes = isinstance(said_first, Mark) and said_first.text in told
+        earlier.append(
+            replace(turn, weight=min(turn.weight, SHOWN))
+            if turn.role == "assistant" and from_notes
+            else turn
+        )
+    return [replace(turns[0], pieces=tuple(pieces)), *earlier, turns[end]]
+
+
+def similarities(world: World, message: str, notes: Sequence[tuple[str, str]]) -> list[float]:
+    """Return how similar notes are to a message, as `promptbot.prompt.knowledge` compares them.
+
+    `notes`: question and answer of each.
+    """
+    import numpy as np
+
+    assert world.encode is not None
+    n = len(notes)
+    texts = [message, *(question for question, _ in notes), *(answer for _, answer in notes)]
+    vectors = world.encode(texts).astype(np.float32)
+    both = vectors[1 : n + 1] + vectors[n + 1 :]
+    both /= np.linalg.norm(both, axis=1, keepdims=True).clip(min=1e-6)
+    return [float(x) for x in both @ vectors[0]]
+
+
 EARLY: tuple[tuple[Generator, float], ...] = (
     (dense, 0.35),
     (key_value, 0.15),
@@ -349,11 +440,11 @@ EARLY: tuple[tuple[Generator, float], ...] = (
     (one_word, 0.05),
 )
 MIXTURE: tuple[tuple[Generator, float], ...] = (
-    (conversation, 0.13),
-    (chat, 0.1),
-    (many_notes, 0.08),
-    (retrieved_notes, 0.09),
-    (medical_notes, 0.01),
+    (compared(conversation), 0.13),
+    (compared(chat), 0.1),
+    (compared(many_notes), 0.08),
+    (compared(retrieved_notes), 0.09),
+    (compared(medical_notes), 0.01),
     (classification, 0.12),
     (talk, 0.04),
     (banter, 0.03),
@@ -362,6 +453,6 @@ MIXTURE: tuple[tuple[Generator, float], ...] = (
     (copying, 0.14),
     (one_word, 0.02),
     (dialogue, 0.03),
-    (chinese.notes, 0.08),
+    (compared(chinese.notes), 0.08),
     (chinese.talk, 0.09),
 )
