@@ -492,6 +492,7 @@ def longer(r: Random, world: World, answer: str) -> str:
         )
     if x < 0.5:
         made = r.sample(world.words, r.randint(3, 12))
+        made = [wordings.invented(r, world) if r.random() < 0.2 else w for w in made]
         made = [w.capitalize() if r.random() < 0.25 else w for w in made]
         made = [w + r.choice(("", "", "", ",", ".", ";", f" {r.randint(1, 999)}")) for w in made]
         return " ".join(made).rstrip(",;.") + "."
@@ -981,9 +982,13 @@ def copying(r: Random, world: World) -> list[Turn]:
     def pair(make: bool) -> list[Turn]:
         values = []
         for k in kinds:
-            # Now and then any words: a detail is known by where it stands.
-            words = " ".join(r.sample(world.words, r.randint(1, 3)))
-            values.append(words if r.random() < 0.12 else detail(r, world, k))
+            if r.random() < 0.82:
+                values.append(detail(r, world, k))
+                continue
+            # Now and then any words, and such as nobody wrote: a detail is known by where it stands.
+            words = r.sample(world.words, r.randint(1, 3))
+            words = [wordings.invented(r, world) if r.random() < 0.4 else w for w in words]
+            values.append(" ".join(words))
         copied: list[Piece] = []
         for part, value in zip(parts, [*values, None], strict=True):
             copied += [Mark(p) for p in (part,) if p]

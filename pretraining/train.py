@@ -59,7 +59,7 @@ READ_FIRST = 4_000_000
 """Tokens of texts read for their summaries alone, by the layers below the tap, before the rest."""
 READ_SHARE = 2.5
 """How many more of them for every token of an episode: half of the time, as they are cheap."""
-READ_UNTIL = 0.5
+READ_UNTIL = 0.25
 """Share of a run's budget after which nothing more is read: the layers above the summaries learn
 to use what the reading has become."""
 READ_BATCH = 8192

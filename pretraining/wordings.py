@@ -202,6 +202,12 @@ def drawn(r: Random, world: World, wording: Wording) -> Wording:
     )
 
 
+def invented(r: Random, world: World) -> str:
+    """Return a word that nobody wrote: the start of one and the end of another, read in pieces."""
+    start, end = r.choice(world.words), r.choice(world.words)
+    return start[: r.randint(2, 4)] + end[-r.randint(2, 5) :]
+
+
 def sentence(r: Random, world: World) -> str:
     """Return a reply form with one {}: a written sentence cut open anywhere, or loose words."""
     if r.random() < 0.25:
@@ -230,6 +236,10 @@ def echoing(r: Random, pattern: str, said: str) -> str:
     message.
     """
     before, _, after = said.partition("{}")
+    words = [w for w in before.split() if w.isalpha() and len(w) > 3]
+    if words and r.random() < 0.2:
+        # It begins with a word of the message: the detail is not all that is to be said of it.
+        return r.choice(words).capitalize() + " {}" + pattern.partition("{}")[2]
     near = r.random()
     if before.split() and near < 0.6:
         pattern = pattern.replace("{}", before.split()[-1].strip(".,?!:") + " {}", 1)
