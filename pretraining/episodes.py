@@ -57,6 +57,9 @@ class Turn:
     """Loss weight of its tokens."""
     about: About | None = None
     """The text that the next token summarises: a row of the corpus, or the text itself."""
+    is_misread: bool = False
+    """Whether what the layers above see of the summaries of the episode's messages is wrong in
+    part."""
 
     @property
     def content(self) -> str:
@@ -105,7 +108,7 @@ class Encoded:
     same word without the space before it; after the last token of a copy, the sources are the
     tokens that follow the originals."""
     is_misread: bool = False
-    """Whether what the layers above see of its summaries is wrong in part, in each of them."""
+    """As `Turn.is_misread`."""
 
 
 _memo: dict[tuple[int, str], tuple[list[int], list[tuple[int, int]]]] = {}
@@ -190,7 +193,7 @@ def encode(turns: list[Turn], tokenizer: Tokenizer) -> Encoded:
         summaries.append((len(ids), about))
         ids.append(ASSISTANT)
         weights.append(0.0)
-    return Encoded(ids, weights, summaries, guides)
+    return Encoded(ids, weights, summaries, guides, any(turn.is_misread for turn in turns))
 
 
 def ids_at(ids: list[int], new: list[int], start: int, position: int) -> int:

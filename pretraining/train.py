@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -73,9 +73,9 @@ most of that other. Trained wordings are read almost as the teacher does (cosine
 too little. On held-out questions the note shown last, the nearest, was the right one in 85 of 100
 where the model chose the right one in 55. With half of them blurred, what fits none of the notes
 was no longer told by how near they are."""
-MISREAD = 0.6
-"""Share of the classifications in which all of them are. A new domain's messages are read so: there
-the order of the examples, which the encoder made, tells more than the summaries do."""
+MISREAD_MOST = 0.7
+"""The most of another summary in an episode that is misread, where those of all messages are mixed;
+a note's hold its similarity as well, which must be left."""
 LIGHT, LIGHT_KEPT = 0.15, 1 / 3
 """Of the tokens of less loss weight than this a third is predicted, at three times the weight: most
 of what a step costs above the layers is their softmax over the vocabulary."""
@@ -207,8 +207,6 @@ def make_pool(
     while len(episodes) < settings.pool:
         generator = generators.reading if read else choose(r, place.tokens)
         e = encode(generator(r, world), tokenizer)
-        if generator is generators.classification and r.random() < MISREAD:
-            e = replace(e, is_misread=True)
         if 1 < len(e.ids) <= settings.max_length:
             episodes.append(e)
     world.learn(about for e in episodes for _, about in e.summaries)
@@ -281,8 +279,9 @@ def blur(hidden: torch.Tensor, batch: Batch, seed: int) -> torch.Tensor:
     n = len(batch.summaries)
     episode, position = batch.summarised
     share = torch.rand(n, generator=generator)
-    some = share * (torch.rand(n, generator=generator) < BLURRED)
-    share = BLUR_MOST * torch.where(batch.misread[episode], share.sqrt(), some)
+    some = BLUR_MOST * share * (torch.rand(n, generator=generator) < BLURRED)
+    misread = batch.misread[episode] & (batch.ids[episode, position] == ASSISTANT)
+    share = torch.where(misread, MISREAD_MOST * share.sqrt(), some)
     states = hidden[episode, position]
     others = states[torch.randperm(n, generator=generator)].detach()
     result = hidden.clone()
