@@ -29,7 +29,7 @@ examples:
   order: nearest_last         # nearest_last | nearest_first | random | file
 knowledge:
   file: knowledge.jsonl       # JSONL, CSV or Markdown (split at headings), or a folder of them
-  k: 3
+  k: 1                        # the nearest; show a model larger than the embedded one three
 memory:
   kind: window                # buffer: everything; window: the newest turns that fit
   max_tokens: 400
