@@ -21,6 +21,8 @@ from pretraining.world import World
 
 ABSENT = 0.33
 """Share of the questions about notes that none of those shown answers."""
+N_SHOWN = (1, 1, 1, 1, 2, 3, 3, 3, 4, 5)
+"""How many notes a prompt shows: the shipped bots show one."""
 NOTE_RULES = (
     ("Answer with the notes. If no note fits, say: ", ""),
     ("Answer with the notes. If no note fits, say: ", ""),
@@ -460,7 +462,7 @@ def notes_part(
             break
     abouts = rows or [question for question, _ in notes]
     for (question, answer), about in zip(notes, abouts, strict=True):
-        pieces += ["\n\n" + layout.replace("{q}", question), Mark(answer, about, question)]
+        pieces += ["\n\n" + layout.replace("{q}", question), Mark(answer, about)]
     return pieces
 
 
@@ -696,7 +698,7 @@ def chat(r: Random, world: World) -> list[Turn]:
     b = lengthened(r, world, near_business(r, world, r.randint(6, 14)))
     scene = Scene(b, fallback_sentence(r))
     pieces = persona(r, world, scene, r.choice((0, 0, 0, 1, 2)))
-    k = r.choice((1, 2, 3, 3, 3, 3, 3, 4, 5))
+    k = r.choice(N_SHOWN)
     note = r.choice(b.notes)
     absent = r.random() < ABSENT
     candidates = similar_notes(r, world, b, note.topic, k + 1)
@@ -759,7 +761,7 @@ def many_notes(r: Random, world: World) -> list[Turn]:
     scene = Scene(b, fallback_sentence(r))
     pieces = persona(r, world, scene, r.choice((0, 0, 1)))
     topic = r.choice(b.notes).topic
-    picked = similar_notes(r, world, b, topic, r.randint(2, 5))
+    picked = similar_notes(r, world, b, topic, r.choice(N_SHOWN))
     r.shuffle(picked)
 
     def answered() -> Note | None:

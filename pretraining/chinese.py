@@ -288,7 +288,7 @@ def notes(r: Random, world: World) -> list[Turn]:
     sentence = fallback(r)
     query = r.randrange(len(chinese.questions))
     absent = r.random() < 0.25
-    n = r.choice((1, 2, 3, 3, 3, 3, 4))
+    n = r.choice((1, 1, 1, 2, 3, 3, 3, 4))
     rows = retrieve(r, chinese, query, n if absent else n - 1)
     if not absent:
         x = r.random()
@@ -300,9 +300,7 @@ def notes(r: Random, world: World) -> list[Turn]:
     layout = r.choice(LAYOUTS)
     wordings = {i: r.choice(chinese.questions[i]) for i in rows}
     for i in rows:
-        shown_by = wordings[i]
-        before = "\n\n" + layout.replace("{q}", shown_by)
-        pieces += [before, Mark(answers[i], shown_by, shown_by)]
+        pieces += ["\n\n" + layout.replace("{q}", wordings[i]), Mark(answers[i], wordings[i])]
     turns = [system(*pieces)]
     known: dict[str, str] = {}
     if r.random() < 0.6:

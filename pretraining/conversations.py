@@ -14,6 +14,7 @@ from pretraining import wordings
 from pretraining.businesses import Note, as_written, fallback_sentence, phone
 from pretraining.chats import (
     ASKED_TOO_EARLY,
+    N_SHOWN,
     SOCIAL,
     TOLD,
     Scene,
@@ -140,7 +141,7 @@ class Conversation:
         asked, right = self.r.choice(self.notes)
         absent = absent and not is_talk(right)
         turn = ask(self.r, right, asked)
-        k = self.r.choice((2, 3, 3, 3, 3, 3, 4))
+        k = self.r.choice(N_SHOWN)
         others = [x for x in self.notes if x[1] is not right]
         self.picked = retrieve(self.world, turn.content, others if absent else self.notes, k)
         if not absent and all(x[1] is not right for x in self.picked):

@@ -40,8 +40,6 @@ class Mark:
     """What the mark answers, where it is a note: a row of the corpus or a text. The token before
     the mark then learns to hold the summary of that question, as `<|assistant|>` does for a
     user's message; so notes and examples are found by the same means."""
-    question: str = ""
-    """The question that stands before it, where it is a note."""
 
 
 Piece = str | Mark

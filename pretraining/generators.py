@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
 from random import Random
 
 from pretraining import chinese, wordings
@@ -12,6 +11,7 @@ from pretraining.businesses import as_written, fallback_sentence, in_passing, ma
 from pretraining.chats import (
     ABSENT,
     FACTS,
+    N_SHOWN,
     Scene,
     banter,
     chat,
@@ -28,10 +28,7 @@ from pretraining.chats import (
     talk,
 )
 from pretraining.conversations import conversation
-from pretraining.corpus import HAN
 from pretraining.episodes import (
-    SHOWN,
-    TARGET,
     About,
     Mark,
     Piece,
@@ -82,9 +79,9 @@ by the order of the examples alone, which the encoder made from the whole messag
 
 
 MISREAD = 0.7
-"""Share of the classifications, and of the prompts that show similarities, whose messages are
-misread in part. A new domain's messages are read so, trained ones are not: only there a reader
-learns that the order of the examples, or the similarity shown, tells more than its summaries."""
+"""Share of the classifications whose messages are misread in part. A new domain's messages are read
+so, trained ones are not: only there a reader learns that the order of the examples, which the
+encoder made, tells more than its summaries do."""
 
 
 def _pool(r: Random, world: World) -> tuple[str, list[str], int]:
@@ -318,7 +315,7 @@ def retrieved_notes(r: Random, world: World) -> list[Turn]:
     answers = dict(zip(classes, found, strict=True))
     scene = Scene(make_business(r, world.lists, n_notes=1), fallback_sentence(r))
     opening = persona(r, world, scene, r.choice((0, 0, 0, 1)))
-    k = r.choice((1, 2, 3, 3, 3, 3, 4))
+    k = r.choice(N_SHOWN)
     label = r.choice(classes)
     query = r.choice(world.classes[label])
     absent = r.random() < ABSENT
@@ -359,84 +356,6 @@ def medical_notes(r: Random, world: World) -> list[Turn]:
     return [*turns, user(question), scene.reply(Mark(answer))]
 
 
-COMPARED = 0.75
-"""Share of the prompts with notes that show how similar each note is to the message."""
-SIMILARITIES = (
-    (0.76, "\nSimilarity: {}"),
-    (0.08, " (similarity {})"),
-    (0.08, " ({})"),
-    (0.08, " [similarity: {}]"),
-)
-CHINESE_SIMILARITIES = ((0.8, "\n相似度：{}"), (0.1, "（相似度 {}）"), (0.1, " ({})"))
-
-
-def compared(generator: Generator) -> Generator:
-    """Return a generator of the same episodes of which a part shows the notes' similarities.
-
-    As deployed, they are those of the newest message, by the embedded encoder, and the nearest note
-    stands last. So only the last answer is a target: earlier questions had other similarities.
-    """
-
-    @wraps(generator)
-    def generate(r: Random, world: World) -> list[Turn]:
-        turns = generator(r, world)
-        return with_similarities(r, world, turns) if r.random() < COMPARED else turns
-
-    return generate
-
-
-def with_similarities(r: Random, world: World, turns: list[Turn]) -> list[Turn]:
-    """Return an episode up to one of its answers, its notes with their similarities."""
-    opening = turns[0].pieces
-    notes = [p for p in opening if isinstance(p, Mark) and p.question]
-    if not notes or world.encode is None:
-        return turns
-    answers = [i for i, t in enumerate(turns) if t.role == "assistant" and t.weight >= TARGET]
-    end = r.choice(answers)
-    near = similarities(world, turns[end - 1].content, [(n.question, n.text) for n in notes])
-    forms = CHINESE_SIMILARITIES if HAN.search(notes[0].question) else SIMILARITIES
-    [form] = r.choices([form for _, form in forms], [share for share, _ in forms])
-    blocks: list[tuple[float, Piece, Mark]] = []
-    for note, similarity in zip(notes, near, strict=True):
-        before = str(opening[opening.index(note) - 1])
-        start, question, rest = before.rpartition(note.question)
-        said = form.format(round(similarity, 2))
-        blocks.append((similarity, start + question + said + rest, note))
-    blocks.sort(key=lambda block: block[0])
-    first = opening.index(notes[0]) - 1
-    pieces = [*opening[:first], *(p for _, *block in blocks for p in block)]
-    told = {p.text for p in opening if isinstance(p, Mark) and p.about is None} | {
-        note.text for note in notes
-    }
-    earlier = []
-    for turn in turns[1:end]:
-        said_first = turn.pieces[0]
-        from_notes = isinstance(said_first, Mark) and said_first.text in told
-        earlier.append(
-            replace(turn, weight=min(turn.weight, SHOWN))
-            if turn.role == "assistant" and from_notes
-            else turn
-        )
-    misread = r.random() < MISREAD
-    return [replace(turns[0], pieces=tuple(pieces), is_misread=misread), *earlier, turns[end]]
-
-
-def similarities(world: World, message: str, notes: Sequence[tuple[str, str]]) -> list[float]:
-    """Return how similar notes are to a message, as `promptbot.prompt.knowledge` compares them.
-
-    `notes`: question and answer of each.
-    """
-    import numpy as np
-
-    assert world.encode is not None
-    n = len(notes)
-    texts = [message, *(question for question, _ in notes), *(answer for _, answer in notes)]
-    vectors = world.encode(texts).astype(np.float32)
-    both = vectors[1 : n + 1] + vectors[n + 1 :]
-    both /= np.linalg.norm(both, axis=1, keepdims=True).clip(min=1e-6)
-    return [float(x) for x in both @ vectors[0]]
-
-
 EARLY: tuple[tuple[Generator, float], ...] = (
     (dense, 0.35),
     (key_value, 0.15),
@@ -447,19 +366,19 @@ EARLY: tuple[tuple[Generator, float], ...] = (
     (one_word, 0.05),
 )
 MIXTURE: tuple[tuple[Generator, float], ...] = (
-    (compared(conversation), 0.11),
-    (compared(chat), 0.11),
-    (compared(many_notes), 0.12),
-    (compared(retrieved_notes), 0.13),
-    (compared(medical_notes), 0.01),
+    (conversation, 0.11),
+    (chat, 0.11),
+    (many_notes, 0.1),
+    (retrieved_notes, 0.1),
+    (medical_notes, 0.01),
     (classification, 0.12),
     (talk, 0.04),
     (banter, 0.04),
-    (stated, 0.11),
-    (remember, 0.13),
+    (stated, 0.14),
+    (remember, 0.15),
     (copying, 0.13),
     (one_word, 0.02),
     (dialogue, 0.03),
-    (compared(chinese.notes), 0.07),
+    (chinese.notes, 0.07),
     (chinese.talk, 0.08),
 )

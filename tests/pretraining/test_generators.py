@@ -18,8 +18,6 @@ from pretraining.grammar import BUSINESSES, HELD_BUSINESSES, HELD_TOPICS, TOPICS
 from pretraining.tokenizer import CHAT_TEMPLATE, END
 from pretraining.wordings import OWN_NAME
 from pretraining.world import World
-from promptbot.prompt.knowledge import Knowledge
-from promptbot.types import Note
 
 ALL = [g for g, _ in generators.MIXTURE]
 
@@ -242,44 +240,6 @@ def test_chinese_notes_answer_by_what_they_show_or_by_the_fallback(world: World)
                     if isinstance(m, Mark)
                 ]
                 assert turn.pieces[0].text in shown_before
-
-
-@pytest.mark.parametrize(
-    "generator",
-    [generators.chat, generators.many_notes, generators.conversation, chinese.notes],
-    ids=lambda g: g.__name__,
-)
-def test_similarities_are_those_that_the_deployed_prompt_shows(
-    generator: Generator, world: World
-) -> None:
-    class TestEncoder:
-        revision, dimension = "test", 384
-
-        def encode(self, texts: list[str]) -> np.ndarray:
-            assert world.encode is not None
-            return world.encode(texts).astype(np.float32)
-
-    forms = [form for _, form in generators.SIMILARITIES + generators.CHINESE_SIMILARITIES]
-    n_lower = 0
-    for seed in range(12):
-        whole = generator(Random(seed), world)
-        turns = generators.with_similarities(Random(seed), world, whole)
-        notes = [p for p in turns[0].pieces if isinstance(p, Mark) and p.question]
-        message = turns[-2].content
-        deployed = Knowledge([Note(n.question, n.text, "") for n in notes], TestEncoder())
-        nearest = deployed.retrieve(message, len(notes))[::-1]
-        assert [c.item.answer for c in nearest] == [n.text for n in notes]
-        for chosen in nearest:
-            said = str(round(chosen.similarity or 0.0, 2))
-            shown_as = [chosen.item.question + form.format(said) for form in forms]
-            assert any(text in turns[0].content for text in shown_as)
-        # What is said before, of which the similarities do not tell, is learnt no more.
-        answers = {n.text for n in notes}
-        assert turns[-1].weight == TARGET
-        assert all(t.weight < 0.7 for t in turns[1:-1] if t.content in answers)
-        assert [t.content for t in turns[1:]] == [t.content for t in whole[1 : len(turns)]]
-        n_lower += sum(a.weight < b.weight for a, b in zip(turns, whole, strict=False))
-    assert n_lower or generator is not generators.many_notes
 
 
 def test_strange_characters_keep_the_place_of_everything_else(world: World) -> None:
