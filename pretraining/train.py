@@ -74,8 +74,7 @@ too little. On held-out questions the note shown last, the nearest, was the righ
 where the model chose the right one in 55. With half of them blurred, what fits none of the notes
 was no longer told by how near they are."""
 MISREAD_MOST = 0.7
-"""The most of another summary in an episode that is misread, where those of all messages are mixed;
-a note's hold its similarity as well, which must be left."""
+"""The most of another summary in an episode that is misread, where those of all messages are."""
 LIGHT, LIGHT_KEPT = 0.15, 1 / 3
 """Of the tokens of less loss weight than this a third is predicted, at three times the weight: most
 of what a step costs above the layers is their softmax over the vocabulary."""
