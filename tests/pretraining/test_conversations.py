@@ -61,7 +61,7 @@ def test_without_its_note_a_question_gets_the_fallback_beside_the_next_best(worl
         c = talk(world, seed)
         words, answer = c.question(absent=True)
         assert answer.content == "Ask them."
-        assert len(c.picked) >= 2
+        assert c.picked
         assert all(words.content not in note.questions for _, note in c.picked)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from pretraining import chinese, generators, wordings
+from pretraining import chinese, generators
 from pretraining.businesses import in_passing, make_business
 from pretraining.chats import FACTS, OF_THE_BOT, UNTOLD, Scene, fact_turns, off_topic
 from pretraining.episodes import TARGET, About, Mark, Turn, encode, shown, system, target, user
@@ -252,13 +252,6 @@ def test_most_classifications_are_misread_and_nothing_else_is(
             assert 0.5 < n_misread / len(made) < 0.9
         else:
             assert not n_misread
-
-
-def test_a_reply_may_begin_with_a_word_of_the_message() -> None:
-    said, pattern = "My parcel is called {} now", "We will send {} to you."
-    made = {wordings.echoing(Random(seed), pattern, said) for seed in range(80)}
-    assert {"Parcel {} to you.", "Called {} to you."} <= made
-    assert all("{}" in form for form in made)
 
 
 def test_strange_characters_keep_the_place_of_everything_else(world: World) -> None:
