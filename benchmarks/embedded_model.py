@@ -156,16 +156,16 @@ def notes(model: FrozenModel, encoder: Encoder, cases: Sequence[Any]) -> Iterato
     With three notes shown, and with the nearest of them alone, as the shipped bots show it; beside
     that, what similarity alone can do, by the embedded encoder and by its teacher.
     """
-    n_right_shown = sum(bool(case.answer) for case in cases)
-    n_false = 0
-    for n_shown, name in ((3, "notes"), (1, "notes, the nearest alone")):
-        exact, false, fell = answers_from_notes(model, encoder, cases, n_shown)
-        exact_bar, false_bar, fell_bar = (0.9, 0.05, 0.85) if n_shown == 3 else (None,) * 3
-        yield Row(f"{name}: the exact answer where it is shown", exact, n_right_shown, exact_bar)
-        yield Row(f"{name}: fallback although it is shown", false, n_right_shown, false_bar, True)
-        n_absent = len(cases) - n_right_shown
-        yield Row(f"{name}: fallback where none fits", fell, n_absent, fell_bar)
-        n_false = false if n_shown == 3 else n_false
+    n_with = sum(bool(case.answer) for case in cases)
+    three, one = (answers_from_notes(model, encoder, cases, n) for n in (3, 1))
+    for name, (exact, false, fell), bars in (
+        ("notes", three, (0.9, 0.05, 0.85)),
+        ("notes, the nearest alone", one, (None, None, None)),
+    ):
+        yield Row(f"{name}: the exact answer where it is shown", exact, n_with, bars[0])
+        yield Row(f"{name}: fallback although it is shown", false, n_with, bars[1], at_most=True)
+        yield Row(f"{name}: fallback where none fits", fell, len(cases) - n_with, bars[2])
+    n_false = three[1]
     for name, vectors in (("encoder", encoder), ("teacher", load_encoder("teacher"))):
         yield from nearest_notes(f"notes, nearest by the {name}", vectors, cases, n_false)
 
@@ -187,9 +187,11 @@ def answers_from_notes(
         spec = base.spec.model_copy(update={**update, "vars": {"company": case.name}})
         bot = replace(base, spec=spec, notes=tuple(Note(q, a, "case") for q, a in case.notes))
         reply = load_chain(bot, model=model, encoder=encoder).invoke(case.question).text
-        exact += bool(case.answer) and reply == case.answer
-        false += bool(case.answer) and reply == FALLBACK
-        fell += not case.answer and reply == FALLBACK
+        if case.answer:
+            exact += reply == case.answer
+            false += reply == FALLBACK
+        else:
+            fell += reply == FALLBACK
     return exact, false, fell
 
 

@@ -56,8 +56,7 @@ class Turn:
     about: About | None = None
     """The text that the next token summarises: a row of the corpus, or the text itself."""
     is_misread: bool = False
-    """Whether what the layers above see of the summaries of the episode's messages is wrong in
-    part."""
+    """Whether what the layers above see of the whole episode's summaries is wrong in part."""
 
     @property
     def content(self) -> str:

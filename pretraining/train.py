@@ -74,7 +74,7 @@ too little. On held-out questions the note shown last, the nearest, was the righ
 where the model chose the right one in 55. With half of them blurred, what fits none of the notes
 was no longer told by how near they are."""
 MISREAD_MOST = 0.7
-"""The most of another summary in an episode that is misread, where those of all messages are."""
+"""The most of another summary in an episode that is misread, where all of them are mixed."""
 LIGHT, LIGHT_KEPT = 0.15, 1 / 3
 """Of the tokens of less loss weight than this a third is predicted, at three times the weight: most
 of what a step costs above the layers is their softmax over the vocabulary."""
@@ -279,8 +279,7 @@ def blur(hidden: torch.Tensor, batch: Batch, seed: int) -> torch.Tensor:
     episode, position = batch.summarised
     share = torch.rand(n, generator=generator)
     some = BLUR_MOST * share * (torch.rand(n, generator=generator) < BLURRED)
-    misread = batch.misread[episode] & (batch.ids[episode, position] == ASSISTANT)
-    share = torch.where(misread, MISREAD_MOST * share.sqrt(), some)
+    share = torch.where(batch.misread[episode], MISREAD_MOST * share.sqrt(), some)
     states = hidden[episode, position]
     others = states[torch.randperm(n, generator=generator)].detach()
     result = hidden.clone()

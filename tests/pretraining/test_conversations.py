@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from pretraining.businesses import Note
-from pretraining.chats import SOCIAL, Scene, make_business
+from pretraining.chats import N_SHOWN, SOCIAL, Scene, make_business
 from pretraining.conversations import (
     PAST,
     Conversation,
@@ -61,7 +61,7 @@ def test_without_its_note_a_question_gets_the_fallback_beside_the_next_best(worl
         c = talk(world, seed)
         words, answer = c.question(absent=True)
         assert answer.content == "Ask them."
-        assert c.picked
+        assert len(c.picked) in N_SHOWN
         assert all(words.content not in note.questions for _, note in c.picked)
 
 

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from torch.multiprocessing.spawn import start_processes
 
 from pretraining import model, train
-from pretraining.tokenizer import ASSISTANT, build, spelt
+from pretraining.tokenizer import build, spelt
 from pretraining.world import World
 from tests.pretraining.conftest import little_tokenizer, little_world
 
@@ -245,7 +245,7 @@ def test_a_blurred_summary_is_mixed_with_another_and_nothing_else_changes() -> N
     hidden = torch.randn(4, 9, 16)
     places = [(e, p) for e in range(4) for p in (2, 5, 8)]
     batch = train.Batch(
-        torch.full((4, 9), ASSISTANT),
+        torch.zeros(4, 9, dtype=torch.long),
         torch.zeros(4, 9),
         [(e, p, "") for e, p in places],
         [],
