@@ -12,8 +12,10 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from pretraining.businesses import as_written, make_business
 
 
 @dataclass(frozen=True)
@@ -423,4 +425,66 @@ def chained_sentences(texts: Sequence[str], n_texts: int, seed: int) -> Iterator
         if len(words) > 3 and text not in known:
             known.add(text)
             made += 1
+            yield text
+
+
+def split_sentences(text: str, longest: int = 160) -> Iterator[str]:
+    """Yield the sentences of a text that are neither fragments nor longer than `longest`."""
+    for sentence in re.split(r"(?<=[.!?])\s+", text):
+        if 12 <= len(sentence) <= longest and sentence.count(" ") > 1 and sentence.isascii():
+            yield sentence
+
+
+def swapped_sentences(
+    texts: Sequence[str], near: Mapping[str, Sequence[str]], n_texts: int, seed: int
+) -> Iterator[str]:
+    """Yield new sentences: given ones of which one to three words stand for others.
+
+    Args:
+        texts: What is changed.
+        near: Words, each with those that may stand for it; half of the time any of them may.
+        n_texts: How many.
+        seed: Of the choice.
+
+    The corpora talk of few things. So the student meets every word of the vocabulary in a
+    sentence, and sentences that differ in one word, whose difference the teacher tells.
+    """
+    rng = random.Random(seed)
+    every = sorted(near)
+    known = set(texts)
+    made = 0
+    while made < n_texts:
+        words = re.findall(r"\w+|\W+", rng.choice(texts))
+        places = [i for i, word in enumerate(words) if word.lower() in near]
+        if len(places) < 2:  # what remains must tell what kind of word it is
+            continue
+        for place in rng.sample(places, min(len(places) - 1, rng.choice((1, 1, 2, 3)))):
+            old = words[place]
+            new = rng.choice(near[old.lower()] if rng.random() < 0.5 else every)
+            words[place] = new.capitalize() if old[0].isupper() else new
+        text = "".join(words)
+        if text not in known:
+            known.add(text)
+            made += 1
+            yield text
+
+
+def business_sentences(lists: Mapping[str, list[str]], n_texts: int, seed: int) -> Iterator[str]:
+    """Yield distinct questions that made-up businesses are asked, in all wordings, and answers."""
+    rng = random.Random(seed)
+    known: set[str] = set()
+    while len(known) < n_texts:
+        for note in make_business(rng, dict(lists)).notes:
+            for text in (*note.questions, *split_sentences(note.answer)):
+                if text not in known:
+                    known.add(text)
+                    yield text if rng.random() < 0.6 else as_written(rng, text)
+
+
+def fresh(texts: Iterable[str], known: Iterable[str]) -> Iterator[str]:
+    """Yield the texts that are not among the known ones, none twice, whatever their case."""
+    seen = {text.lower() for text in known}
+    for text in texts:
+        if text.lower() not in seen:
+            seen.add(text.lower())
             yield text

@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from pretraining.businesses import Business, make_business
-from pretraining.corpus import HAN, Answer, Corpus, Dialogue, strings
+from pretraining.corpus import HAN, Answer, Corpus, Dialogue, Text, strings
 from pretraining.corpus import load as load_corpus
 
 if TYPE_CHECKING:
@@ -311,8 +311,8 @@ def _pseudo_classes(corpus: Corpus, vectors: np.ndarray, folder: Path) -> list[s
     return labels
 
 
-def _word_lists(data: Path) -> dict[str, list[str]]:
-    """Return the word lists that the generators use, from the CC0 corpora."""
+def word_lists(data: Path, texts: Iterable[Text]) -> dict[str, list[str]]:
+    """Return the word lists that the generators use, from the CC0 corpora and training texts."""
 
     def read(name: str) -> list[str]:
         value = json.loads((data / "corpora_cc0" / f"{name}.json").read_text(encoding="utf-8"))
@@ -347,7 +347,11 @@ def _word_lists(data: Path) -> dict[str, list[str]]:
         "genres": "music__genres",
         "languages": "technology__programming_languages",
     }
-    return {key: read(name) for key, name in names.items()}
+    shuffled = [t for t in texts if t.split == "train"]
+    Random(0).shuffle(shuffled)
+    words = {w for t in shuffled[:40000] for w in t.text.lower().split()}
+    common = sorted(w for w in words if w.isalpha() and 3 < len(w) < 10)
+    return {**{key: read(name) for key, name in names.items()}, "words": common}
 
 
 def _topic_similarity(folder: Path) -> dict[tuple[str, str], float]:
@@ -399,13 +403,8 @@ def load(data: Path, folder: Path) -> World:
         found = load_encoder("embedded").encode([t.text for t in corpus.texts])
         np.save(folder / "student.npy", found.astype(np.float16))
     labels = _pseudo_classes(corpus, vectors, folder)
-    lists = _word_lists(data)
-    shuffled = [t for t in corpus.texts if t.split == "train"]
-    Random(0).shuffle(shuffled)
-    words = {w for t in shuffled[:40000] for w in t.text.lower().split()}
     answers = list(corpus.answers)
-    lists = _word_lists(data)
-    lists["words"] = sorted(w for w in words if w.isalpha() and 3 < len(w) < 10)
+    lists = word_lists(data, corpus.texts)
     sayings = {
         a.answer
         for a in answers

@@ -24,10 +24,18 @@ from pretraining.encoder import (  # noqa: E402
     export,
     first_weights,
     loss_of,
+    near_words,
     quantised,
     start_from,
 )
-from pretraining.encoder_texts import chained_sentences, grammar_sentences  # noqa: E402
+from pretraining.encoder_texts import (  # noqa: E402
+    business_sentences,
+    chained_sentences,
+    fresh,
+    grammar_sentences,
+    split_sentences,
+    swapped_sentences,
+)
 from promptbot.models.encoder import StudentConfig, StudentEncoder, load_student  # noqa: E402
 
 SIZES = StudentConfig(layers=2, heads=2, width=8, inner=16, dimension=12, reach=3, max_tokens=16)
@@ -170,6 +178,59 @@ def test_chained_sentences_follow_the_corpus_and_are_new() -> None:
     for text in made:
         words = text.split()
         assert set(pairwise(words)) <= pairs
+
+
+def test_swapped_sentences_keep_all_but_a_few_words_and_the_case() -> None:
+    near = {"cat": ["dog"], "dog": ["cat"], "house": ["garden"], "garden": ["house"]}
+    texts = ["Cat and house, they said.", "my dog", "the garden is the house of the cat"]
+    made = list(swapped_sentences(texts, near, 20, seed=0))
+    assert made == list(swapped_sentences(texts, near, 20, seed=0))
+    assert len(set(made)) == 20
+    assert not set(made) & set(texts)
+    for text in made:
+        words = re.findall(r"\w+", text)
+        origin = min(
+            (re.findall(r"\w+", t) for t in texts if len(re.findall(r"\w+", t)) == len(words)),
+            key=lambda old: sum(a != b for a, b in zip(old, words, strict=True)),
+        )
+        changed = [(a, b) for a, b in zip(origin, words, strict=True) if a != b]
+        assert {a.lower() for a, _ in changed} | {b.lower() for _, b in changed} <= set(near)
+        assert all(a[0].isupper() == b[0].isupper() for a, b in changed)
+        # What says which kind of word it is stays: never are all the known ones exchanged.
+        assert len(changed) < sum(word.lower() in near for word in origin)
+    assert not any("my" in text for text in made)
+
+
+def test_near_words_are_whole_words_by_the_angle_of_their_vectors() -> None:
+    words = tokenizer()
+    vectors = np.random.default_rng(0).normal(size=(len(WORDS), 6)).astype(np.float32)
+    vectors[WORDS.index("bank")] = 3 * vectors[WORDS.index("card")]
+    near = near_words(words, vectors, common=["the"], n=2)
+    assert set(near) == {"card", "lost", "where", "bank"}
+    assert near["card"][0] == "bank"
+    assert near["bank"][0] == "card"
+    assert all(len(found) == 2 and word not in found for word, found in near.items())
+
+
+def test_split_and_fresh_sentences() -> None:
+    text = "It rains today. Yes! Why does it rain so often here? Caf\u00e9s are open all day."
+    assert list(split_sentences(text)) == ["It rains today.", "Why does it rain so often here?"]
+    assert list(split_sentences(text, longest=20)) == ["It rains today."]
+    assert list(fresh(["One", "two", "TWO", "three"], ["one"])) == ["two", "three"]
+
+
+def test_businesses_are_asked_distinct_repeatable_sentences() -> None:
+    lists = {
+        name: [f"{name} one", f"{name} two"]
+        for name in (
+            "last_names", "first_names", "cities", "countries", "animals", "flowers", "gems",
+            "fruits", "colors", "words", "objects", "dishes", "adjectives",
+        )
+    }  # fmt: skip
+    texts = list(business_sentences(lists, 300, seed=1))
+    assert len(texts) >= 300
+    assert texts == list(business_sentences(lists, 300, seed=1))
+    assert not any(re.search(r"[{}]", text) for text in texts)
 
 
 def test_shipped_tokenizer_knows_no_special_token() -> None:
