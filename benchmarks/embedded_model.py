@@ -153,14 +153,19 @@ def xsid(model: FrozenModel, encoder: Encoder, data: Path) -> Iterator[Row]:
 def notes(model: FrozenModel, encoder: Encoder, cases: Sequence[Any]) -> Iterator[Row]:
     """Yield how often the right note is answered, and the fallback said where none fits.
 
-    With three notes shown, and with the nearest of them alone, as the shipped bots show it; beside
-    that, what similarity alone can do, by the embedded encoder and by its teacher.
+    With three notes shown, with the nearest of them alone, and as the shipped bots show it: alone,
+    and without an offer of the fallback where it is near; beside that, what similarity alone does,
+    by the embedded encoder and by its teacher.
     """
     n_with = sum(bool(case.answer) for case in cases)
-    three, one = (answers_from_notes(model, encoder, cases, n) for n in (3, 1))
+    three, one, shipped = (
+        answers_from_notes(model, encoder, cases, n, sure)
+        for n, sure in ((3, 1), (1, 1), (1, None))
+    )
     for name, (exact, false, fell), bars in (
         ("notes", three, (0.9, 0.05, 0.85)),
         ("notes, the nearest alone", one, (None, None, None)),
+        ("notes, as the bots show them", shipped, (None, None, None)),
     ):
         yield Row(f"{name}: the exact answer where it is shown", exact, n_with, bars[0])
         yield Row(f"{name}: fallback although it is shown", false, n_with, bars[1], at_most=True)
@@ -171,9 +176,12 @@ def notes(model: FrozenModel, encoder: Encoder, cases: Sequence[Any]) -> Iterato
 
 
 def answers_from_notes(
-    model: FrozenModel, encoder: Encoder, cases: Sequence[Any], n_shown: int
+    model: FrozenModel, encoder: Encoder, cases: Sequence[Any], n_shown: int, sure: float | None
 ) -> tuple[int, int, int]:
-    """Return how many answers are right, fallbacks false and fallbacks right, n notes shown."""
+    """Return how many answers are right, fallbacks false and fallbacks right, n notes shown.
+
+    `sure`: the similarity from which the fallback is not offered; the bot's own when None.
+    """
     from pretraining.measure import FALLBACK
 
     base = load_bot("customer_service", "zero_shot")
@@ -182,9 +190,12 @@ def answers_from_notes(
         "guard": base.spec.guard.model_copy(update={"fallback": FALLBACK}),
         "knowledge": base.spec.knowledge.model_copy(update={"k": n_shown}),
     }
+    changed = {} if sure is None else {"sure": sure}
     exact = false = fell = 0
     for case in cases:
-        spec = base.spec.model_copy(update={**update, "vars": {"company": case.name}})
+        spec = base.spec.model_copy(
+            update={**update, "vars": {**base.spec.vars, "company": case.name, **changed}}
+        )
         bot = replace(base, spec=spec, notes=tuple(Note(q, a, "case") for q, a in case.notes))
         reply = load_chain(bot, model=model, encoder=encoder).invoke(case.question).text
         if case.answer:

@@ -89,10 +89,11 @@ def load_texts(data: Path) -> ChineseTexts:
     def good(text: str) -> bool:
         return len(HAN.findall(text)) > 1 and not leak.leaks(text[:MAX_CHARS])
 
+    wordings = [row["questions"] for row in load_rows(data, "ms_chitchat/zh-cn")]
+    own = Path(__file__).with_name("matters_zh.txt").read_text(encoding="utf-8")
+    wordings += [line.split(" | ") for line in own.splitlines() if not line.startswith("#")]
     intents = tuple(
-        kept
-        for row in load_rows(data, "ms_chitchat/zh-cn")
-        if len(kept := tuple(text for text in row["questions"] if good(text))) > 1
+        kept for texts in wordings if len(kept := tuple(text for text in texts if good(text))) > 1
     )
     pairs = tuple(
         (row["title"], row["question"])

@@ -42,12 +42,17 @@ guard:
   redact: []                  # [email, phone, card, iban, national_id, ip]; see docs/guards.md
 vars:                         # whatever the templates need
   company: Example Ltd
+  sure: 0.5                   # a nearer note is not doubted; give a larger model 1
 """
 
 _CHAT_TEMPLATE = """\
 You are the assistant of {{ company }}. Be friendly and brief.
 {% if knowledge %}
+{% if (knowledge[-1].similarity or 0) < sure %}
 Answer with the notes. If no note fits, say: {{ fallback }}
+{% else %}
+Answer with the notes.
+{% endif %}
 {% for note in knowledge %}
 
 Q: {{ note.question }}
