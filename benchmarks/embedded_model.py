@@ -154,8 +154,8 @@ def notes(model: FrozenModel, encoder: Encoder, cases: Sequence[Any]) -> Iterato
     """Yield how often the right note is answered, and the fallback said where none fits.
 
     With three notes shown, with the nearest of them alone, and as the shipped bots show it: alone,
-    and without an offer of the fallback where it is near; beside that, what similarity alone does,
-    by the embedded encoder and by its teacher.
+    not where it is far, and without an offer of the fallback where it is near; beside that, what
+    similarity alone does, by the embedded encoder and by its teacher.
     """
     n_with = sum(bool(case.answer) for case in cases)
     three, one, shipped = (
@@ -176,26 +176,25 @@ def notes(model: FrozenModel, encoder: Encoder, cases: Sequence[Any]) -> Iterato
 
 
 def answers_from_notes(
-    model: FrozenModel, encoder: Encoder, cases: Sequence[Any], n_shown: int, sure: float | None
+    model: FrozenModel, encoder: Encoder, cases: Sequence[Any], n_shown: int, as_shipped: bool
 ) -> tuple[int, int, int]:
     """Return how many answers are right, fallbacks false and fallbacks right, n notes shown.
 
-    `sure`: the similarity from which the fallback is not offered; the bot's own when None.
+    `as_shipped`: whether a note that is far is left out and a near one not doubted.
     """
     from pretraining.measure import FALLBACK
 
     base = load_bot("customer_service", "zero_shot")
     assert base.spec.knowledge is not None
+    limits = {} if as_shipped else {"min_similarity": None}
     update: dict[str, Any] = {
         "guard": base.spec.guard.model_copy(update={"fallback": FALLBACK}),
-        "knowledge": base.spec.knowledge.model_copy(update={"k": n_shown}),
+        "knowledge": base.spec.knowledge.model_copy(update={"k": n_shown, **limits}),
     }
-    changed = {} if sure is None else {"sure": sure}
+    variables = base.spec.vars if as_shipped else {**base.spec.vars, "sure": 1}
     exact = false = fell = 0
     for case in cases:
-        spec = base.spec.model_copy(
-            update={**update, "vars": {**base.spec.vars, "company": case.name, **changed}}
-        )
+        spec = base.spec.model_copy(update={**update, "vars": {**variables, "company": case.name}})
         bot = replace(base, spec=spec, notes=tuple(Note(q, a, "case") for q, a in case.notes))
         reply = load_chain(bot, model=model, encoder=encoder).invoke(case.question).text
         if case.answer:

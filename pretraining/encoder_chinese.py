@@ -43,9 +43,9 @@ MIN_COUNT = 3
 """A character that stands in fewer texts stays unknown."""
 MAX_CHARS = 32
 """Texts are cut here while training."""
-BATCH_INTENTS, BATCH_PAIRS, BATCH_VIEWS = 24, 40, 48
+BATCH_INTENTS, BATCH_PAIRS, BATCH_VIEWS = 48, 40, 48
 """Pairs of a batch: phrasings of different intents, title and question, views of one text."""
-N_STEPS = 100
+N_STEPS = 600
 TEMPERATURE = 0.05
 LEFT_OUT = 0.25
 """Share of the characters that a view leaves out."""

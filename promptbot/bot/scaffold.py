@@ -30,6 +30,7 @@ examples:
 knowledge:
   file: knowledge.jsonl       # JSONL, CSV or Markdown (split at headings), or a folder of them
   k: 1                        # the nearest; show a model larger than the embedded one three
+  min_similarity: 0.35        # a note that is farther is not shown
 memory:
   kind: window                # buffer: everything; window: the newest turns that fit
   max_tokens: 400
@@ -47,18 +48,16 @@ vars:                         # whatever the templates need
 
 _CHAT_TEMPLATE = """\
 You are the assistant of {{ company }}. Be friendly and brief.
-{% if knowledge %}
-{% if (knowledge[-1].similarity or 0) < sure %}
-Answer with the notes. If no note fits, say: {{ fallback }}
-{% else %}
+{% if knowledge and (knowledge[-1].similarity or 0) >= sure %}
 Answer with the notes.
+{% else %}
+Answer with the notes. If no note fits, say: {{ fallback }}
 {% endif %}
 {% for note in knowledge %}
 
 Q: {{ note.question }}
 A: {{ note.answer }}
 {% endfor %}
-{% endif %}
 """
 
 _CHAT_EXAMPLES = """\
