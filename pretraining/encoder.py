@@ -236,9 +236,11 @@ def near_words(
         common: Words to leave out: what is often said tells how a sentence is built.
         n: How many.
     """
+    from pretraining.tokenizer import spelt
+
     left_out = set(common)
-    known = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    words = [(w, i) for w, i in known if re.fullmatch("[a-z]{3,}", w) and w not in left_out]
+    every = enumerate(spelt(tokenizer))
+    words = [(w, i) for i, w in every if re.fullmatch("[a-z]{3,}", w) and w not in left_out]
     vectors = pieces[[i for _, i in words]]
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     found: dict[str, list[str]] = {}
