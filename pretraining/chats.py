@@ -39,6 +39,19 @@ NOTE_RULES = (
     ("Look into the notes first. Not there? Then say: ", ""),
     ("Say this if you cannot find the answer in the notes: ", ""),
 )
+SURE_RULES = (
+    "Answer with the notes.",
+    "Answer with the notes.",
+    "Answer with the notes.",
+    "Use the notes below.",
+    "Answer from these notes.",
+    "Here is what you know.",
+    "The notes hold the answers.",
+    "Reply with the note that answers the question.",
+)
+"""Rules where the nearest note is surely right, as the encoder sees it: no fallback is offered."""
+SURE = 0.3
+"""Share of the prompts that show the right note without an offer of the fallback."""
 LAYOUTS = (
     (0.75, "Q: {q}\nA: "),
     (0.06, "Question: {q}\nAnswer: "),
@@ -47,6 +60,10 @@ LAYOUTS = (
     (0.05, "* {q}\n  "),
     (0.04, "Note: {q}\n"),
 )
+
+
+UNSEEN = 0.02
+"""Loss weight of a reply that nothing in the prompt tells."""
 
 
 @dataclass(frozen=True)
@@ -296,6 +313,8 @@ class Scene:
     """The wordings of facts about a drawn thing."""
     is_named: bool = False
     """Whether the prompt or the user tells the user's name."""
+    is_sure: bool = False
+    """Whether the prompt does not offer the fallback, which then nothing tells."""
 
     def reply(self, *pieces: Piece) -> Turn:
         """Return a target, with the ending that the prompt asks for."""
@@ -303,12 +322,14 @@ class Scene:
             return target(*pieces, " ", Mark(self.ending))
         return target(*pieces)
 
-    def unanswered(self, asked: tuple[str, About], reply: str = "") -> list[Turn]:
+    def unanswered(self, asked: tuple[str, About | None], reply: str = "") -> list[Turn]:
         """Return a question that nothing said answers, with the fallback or another reply.
 
         `asked`: the question and what its summary is of.
         """
         question, about = asked
+        if self.is_sure and not reply:
+            return [user(question, row=about), shown(Mark(self.fallback), weight=UNSEEN)]
         return [user(question, row=about), self.reply(reply or Mark(self.fallback))]
 
 
@@ -446,13 +467,17 @@ def notes_part(
     fallback: str,
     notes: Sequence[tuple[str, str]],
     rows: Sequence[About] | None = None,
+    is_sure: bool = False,
 ) -> list[Piece]:
     """Return the part of the system prompt with the notes and what to say when none fits.
 
-    `rows` say what the questions' summaries are of, where that is not the questions themselves.
+    `rows` say what the questions' summaries are of, where that is not the questions themselves;
+    where `is_sure`, the fallback is not offered.
     """
     before, after = r.choice(NOTE_RULES)
     pieces: list[Piece] = [before, Mark(fallback), after]
+    if is_sure:
+        pieces = [r.choice(SURE_RULES)]
     x = r.random()
     layout = LAYOUTS[0][1]
     for share, known in LAYOUTS:
@@ -466,10 +491,11 @@ def notes_part(
     return pieces
 
 
-def known_part(r: Random, fallback: str, listed: Sequence[tuple[str, Note]]) -> list[Piece]:
+def known_part(r: Random, scene: Scene, listed: Sequence[tuple[str, Note]]) -> list[Piece]:
     """Return `notes_part` of a business's notes, each with the question it is shown by."""
     notes = [(asked, note.answer) for asked, note in listed]
-    return notes_part(r, fallback, notes, [note.about(asked) for asked, note in listed])
+    abouts = [note.about(asked) for asked, note in listed]
+    return notes_part(r, scene.fallback, notes, abouts, scene.is_sure)
 
 
 def longer(r: Random, world: World, answer: str) -> str:
@@ -713,7 +739,8 @@ def chat(r: Random, world: World) -> list[Turn]:
         picked = [n for n in candidates if n is not note][-(k - 1) :] if k > 1 else []
         picked = arrange(r, picked, note)
     asked = {id(n): r.choice(n.questions) for n in picked}
-    rules = known_part(r, scene.fallback, [(asked[id(n)], n) for n in picked])
+    scene.is_sure = not absent and r.random() < SURE
+    rules = known_part(r, scene, [(asked[id(n)], n) for n in picked])
     turns = [
         system(
             *pieces, *(["\n"] if pieces and r.random() < 0.7 else [" "] if pieces else []), *rules
@@ -770,7 +797,7 @@ def many_notes(r: Random, world: World) -> list[Turn]:
     first = answered()
     picked = arrange(r, picked, first)  # retrieved for what is asked first
     asked = {id(n): r.choice(n.questions) for n in picked}
-    rules = known_part(r, scene.fallback, [(asked[id(n)], n) for n in picked])
+    rules = known_part(r, scene, [(asked[id(n)], n) for n in picked])
     turns = [system(*pieces, *(["\n"] if pieces else []), *rules)]
     rest = [n for n in b.notes if n not in picked]
     for i in range(r.randint(2, 5)):
@@ -895,7 +922,7 @@ def _heard(r: Random, scene: Scene, heard: str, value: str) -> Turn:
     """Return the bot's answer to what it was told; a free one is nothing to be learnt."""
     if "{}" in heard or scene.ending:
         return scene.reply(*split_mark(heard, value))
-    return shown(heard, weight=0.02)
+    return shown(heard, weight=UNSEEN)
 
 
 def detail(r: Random, world: World, kind: str) -> str:

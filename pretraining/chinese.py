@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +55,16 @@ class Chinese:
     def common(self) -> tuple[tuple[tuple[str, ...], str], ...]:
         """The small talk that people word in many ways."""
         return tuple(t for t in self.talk if len(t[0]) > 2)
+
+    def about(self, i: int, wording: str) -> tuple[str, ...]:
+        """Return what the summary of a wording is of: half of it is common to all of its matter."""
+        first = self.questions[i][0]
+        return (wording, first) if wording != first else (first,)
+
+    @cached_property
+    def worded(self) -> tuple[int, ...]:
+        """The questions that have several wordings."""
+        return tuple(i for i, q in enumerate(self.questions) if len(q) > 2)
 
     @cached_property
     def every(self) -> tuple[str, ...]:
@@ -104,7 +114,11 @@ def _build(data: Path) -> dict[str, list[object]]:
     leak = leak_filter(data)
     texts = load_texts(data)
     known = set(texts.all())
-    questions: list[object] = [q[:12] for q in texts.intents]
+    # What is kept to measure small talk is no note's question either.
+    small = [q for row in load_rows(data, "ms_chitchat/zh-cn") for q in row["questions"]]
+    kept_out = {q for q in small if held_share(q, HELD)}
+    intents = ([q for q in intent if q not in kept_out] for intent in texts.intents)
+    questions: list[object] = [q[:12] for q in intents if q]
     questions += [(a, b) for a, b in texts.pairs if len(a) <= 24 and len(b) <= 48]
     questions += [(t,) for t in texts.singles if 5 <= len(t) <= 24 and t[-1] in "？?吗呢么"]
     answers: dict[str, None] = {}
@@ -179,6 +193,18 @@ RULES = (
     ("参考下面的问答。如果都不合适，就说：", ""),
     ("资料里有答案就照答；没有就说：", ""),
 )
+SURE_RULES = (
+    "请根据下面的资料回答。",
+    "请根据下面的资料回答。",
+    "请用下面的资料回答问题。",
+    "以下是你知道的内容。",
+    "参考下面的问答。",
+)
+"""Rules where the note is surely right: no fallback is offered."""
+SURE = 0.45
+"""Share of the prompts that show the right note without an offer of the fallback."""
+WORDED = 0.6
+"""Share of the notes about matters that people word in several ways, which are few of all."""
 LAYOUTS = (
     "问：{q}\n答：",
     "问：{q}\n答：",
@@ -273,8 +299,13 @@ def retrieve(r: Random, chinese: Chinese, query: int, n: int) -> list[int]:
     return [pool[i] for i in np.argsort(scores, kind="stable")[-n:]] if n else []
 
 
-def _small_talk(r: Random, chinese: Chinese, known: dict[str, str]) -> list[Turn]:
+def _small_talk(
+    r: Random, chinese: Chinese, known: dict[str, str], other: Collection[str] = ()
+) -> list[Turn]:
+    """Return small talk with its usual reply, but nothing that is worded as in `other`."""
     said, reply = r.choice(chinese.common if r.random() < COMMON else chinese.talk)
+    while not set(said).isdisjoint(other):
+        said, reply = r.choice(chinese.talk)
     question = r.choice(said)
     wanted: Piece = Mark(known[reply]) if reply in known else reply
     return [user(question), target(wanted)]
@@ -286,40 +317,58 @@ def notes(r: Random, world: World) -> list[Turn]:
     if chinese is None:
         raise ValueError("this world holds no Chinese: see `chinese.load`")
     sentence = fallback(r)
-    query = r.randrange(len(chinese.questions))
+    some = chinese.worded if r.random() < WORDED else range(len(chinese.questions))
+    query = r.choice(some)
     absent = r.random() < 0.25
     n = r.choice((1, 1, 1, 2, 3, 3, 3, 4))
+    if absent and r.random() < 0.4:
+        n = 0  # all of them too far to be shown
     rows = retrieve(r, chinese, query, n if absent else n - 1)
     if not absent:
         x = r.random()
         rows.insert(len(rows) if x < 0.75 else r.randint(0, len(rows)), query)
+    is_sure = not absent and r.random() < SURE
     answers = {i: answer(r, chinese) for i in rows}
     opening = r.choice(OPENINGS).format(c=company(r), r=r.choice(ROLES), p=r.choice(PLACES))
     before, after = r.choice(RULES)
-    pieces: list[Piece] = [opening + r.choice(MANNERS) + "\n" + before, Mark(sentence), after]
+    pieces: list[Piece] = [opening + r.choice(MANNERS) + "\n"]
+    pieces += [r.choice(SURE_RULES)] if is_sure else [before, Mark(sentence), after]
     layout = r.choice(LAYOUTS)
     wordings = {i: r.choice(chinese.questions[i]) for i in rows}
     for i in rows:
-        pieces += ["\n\n" + layout.replace("{q}", wordings[i]), Mark(answers[i], wordings[i])]
+        about = chinese.about(i, wordings[i])
+        pieces += ["\n\n" + layout.replace("{q}", wordings[i]), Mark(answers[i], about)]
     turns = [system(*pieces)]
-    known: dict[str, str] = {}
-    if r.random() < 0.6:
+    examples: list[tuple[tuple[str, ...], str]] = []
+    taken = {text for i in (query, *rows) for text in chinese.questions[i]}
+    if r.random() < 0.7:
         for _ in range(r.randint(1, 3)):
             said, usual = r.choice(chinese.talk)
-            reply = usual if r.random() < 0.4 else r.choice(chinese.answers)
-            reply = sentence if r.random() < 0.25 else reply
-            known[usual] = reply
+            if r.random() < 0.5:
+                # As a bot's own small talk: what it says is not what is usual.
+                said = chinese.questions[r.choice(chinese.worded)]
+            reply = usual if r.random() < 0.3 else r.choice(chinese.answers)
+            reply = sentence if r.random() < 0.2 else reply
+            if taken.intersection(said):
+                continue
+            taken.update(said)
+            examples.append((said, reply))
             turns += [user(r.choice(said)), shown(Mark(reply))]
     asked = [query, *(r.choice(rows) for _ in range(r.choice((0, 1, 2))) if rows)]
     r.shuffle(asked)
     for i in asked:
         if r.random() < 0.15:
-            turns += _small_talk(r, chinese, known)
+            turns += _small_talk(r, chinese, {}, taken)
+        if examples and r.random() < 0.35:
+            said, reply = r.choice(examples)
+            if not is_sure or reply != sentence:
+                turns += [user(as_written(r, r.choice(said))), target(Mark(reply))]
         wording = wordings.get(i, chinese.questions[i][0])
-        if r.random() < 0.45:
+        if r.random() < (0.85 if i in chinese.worded else 0.45):
             wording = r.choice(chinese.questions[i])
         reply = answers.get(i, sentence)
-        turns += [user(as_written(r, wording)), target(Mark(reply))]
+        about = chinese.about(i, wording)
+        turns += [user(as_written(r, wording), row=about), target(Mark(reply))]
     return turns
 
 

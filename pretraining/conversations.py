@@ -16,7 +16,9 @@ from pretraining.chats import (
     ASKED_TOO_EARLY,
     N_SHOWN,
     SOCIAL,
+    SURE,
     TOLD,
+    UNSEEN,
     Scene,
     ask,
     known_part,
@@ -31,14 +33,17 @@ from pretraining.chats import (
     split_mark,
     untold,
 )
-from pretraining.episodes import Mark, Piece, Turn, shown, system, user
+from pretraining.episodes import About, Mark, Piece, Turn, shown, system, user
 from pretraining.world import World
 
 ABSENT = 0.34
 """Share of the questions that no note answers."""
-PAST = 0.02
-"""Loss weight of earlier answers whose notes are not shown: nothing in the prompt tells them."""
 NAME_ASKED = "What is my name?"
+FLOOR, SURE_FROM = 0.35, 0.5
+"""The similarities under which the shipped bots show no note and over which they do not offer the
+fallback."""
+LOW_FLOOR = 0.2
+"""Another one, so that notes that are far and right are met as well."""
 Listed = tuple[str, Note]
 """A note with the question under which the bot keeps it."""
 
@@ -66,12 +71,19 @@ def class_notes(r: Random, world: World, n: int) -> tuple[Note, ...]:
 
 def retrieve(world: World, question: str, notes: list[Listed], k: int) -> list[Listed]:
     """Return the k notes nearest to a question by the deployed encoder, the nearest last."""
+    return [notes[i] for i, _ in nearest(world, question, [asked for asked, _ in notes], k)]
+
+
+def nearest(world: World, message: str, texts: list[str], k: int) -> list[tuple[int, float]]:
+    """Return the places of the k texts nearest to a message by the deployed encoder, the nearest
+    last, each with its cosine.
+    """
     import numpy as np
 
     assert world.encode is not None
-    vectors = world.encode([question, *(asked for asked, _ in notes)])
+    vectors = world.encode([message, *texts])
     scores = vectors[1:].astype(np.float32) @ vectors[0].astype(np.float32)
-    return [notes[i] for i in np.argsort(scores, kind="stable")[-k:]]
+    return [(int(i), float(scores[i])) for i in np.argsort(scores, kind="stable")[::-1][:k][::-1]]
 
 
 def talk_notes(r: Random, world: World, n: int) -> tuple[Note, ...]:
@@ -151,6 +163,7 @@ class Conversation:
                 self.picked[0] = (asked, right)
         if self.r.random() < 0.1:
             self.r.shuffle(self.picked)
+        self.scene.is_sure = not absent and self.r.random() < SURE
         reply = self.scene.fallback if absent else right.answer
         return [turn, self.scene.reply(Mark(reply))]
 
@@ -163,7 +176,7 @@ class Conversation:
             if any(note is p for _, p in self.picked):
                 return [words, self.scene.reply(Mark(note.answer))]
             ending = f" {self.scene.ending}" if self.scene.ending else ""
-            return [words, shown(note.answer + ending, weight=PAST)]
+            return [words, shown(note.answer + ending, weight=UNSEEN)]
         if x < 0.82:
             # A note about the bot itself may answer a question for it.
             stated = None if any(is_talk(n) for _, n in self.notes) else self.scene
@@ -182,7 +195,8 @@ class Conversation:
         if x < 0.8 and rest:
             # The nearest that is not shown: what tells it from those that are is little.
             asked, note = retrieve(self.world, self.picked[-1][0], rest, min(3, len(rest)))[-1]
-            return [ask(self.r, note, asked), self.scene.reply(Mark(self.scene.fallback))]
+            turn = ask(self.r, note, asked)
+            return self.scene.unanswered((turn.content, turn.about))
         return small_talk(self.r, self.world, self.scene, self.known)
 
 
@@ -228,7 +242,7 @@ def conversation(r: Random, world: World) -> list[Turn]:
         opening += [*(["\n"] if opening else []), *split_mark(line, name, NAME_ASKED)]
     last = c.question(r.random() < ABSENT)
     opening += ["\n"] if opening else []
-    turns = [system(*opening, *known_part(r, scene.fallback, c.picked))]
+    turns = [system(*opening, *known_part(r, scene, c.picked))]
     if r.random() < 0.75:
         examples, c.known = social_turns(r, world, scene, r.choice((1, 2, 3, 3, 4)))
         if name and "greet" not in c.known and r.random() < 0.7:
@@ -257,3 +271,121 @@ def conversation(r: Random, world: World) -> list[Turn]:
     for _ in range(r.choice((0, 1, 1, 2))):
         turns += c.more(used)
     return [*turns, *after, *(name_asked(c, name) if name and r.random() < 0.7 else [])]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Messages of one kind, which a bot's examples answer alike."""
+
+    ways: tuple[tuple[str, About | None], ...]
+    """Wordings, and what the summary of each is of, where that is not the wording."""
+    reply: str
+    label: str = ""
+    """Their class, if they have one."""
+
+
+def example_kinds(r: Random, world: World, scene: Scene) -> list[Kind]:
+    """Return what a bot's examples answer: small talk, and messages about anything else.
+
+    Its replies are its own; several kinds may have one, as what a bot must refuse has.
+    """
+    kinds = []
+    for name in r.sample(sorted(SOCIAL), r.randint(1, 5)):
+        says, replies = SOCIAL[name]
+        reply = r.choice(replies).replace("{name}", scene.business.name)
+        reply = reply if r.random() < 0.5 else r.choice(world.sayings)
+        kinds.append(Kind(tuple((text, None) for text in says), reply))
+    labels = r.sample(world.chitchat, min(len(world.chitchat), r.randint(1, 6)))
+    n = min(len(world.intents), r.randint(1, 8))
+    near = r.random() < 0.5
+    labels += world.near_classes(r.choice(world.intents), n) if near else r.sample(world.intents, n)
+    labels += r.sample(world.pseudo, min(len(world.pseudo), r.choice((0, 0, 2, 4))))
+    own = [r.choice(world.note_answers if r.random() < 0.4 else world.sayings) for _ in labels]
+    if r.random() < 0.5:
+        own = [r.choice(own[: 1 + len(own) // 3]) for _ in labels]
+    for label, reply in zip(labels, own, strict=True):
+        rows = world.classes[label]
+        rows = r.sample(rows, min(8, len(rows)))
+        usual = world.replies[label] if label in world.replies and r.random() < 0.3 else reply
+        kinds.append(Kind(tuple((world.texts[i], i) for i in rows), usual, label))
+    if r.random() < 0.6:
+        others = tuple(off_topic(r, world, scene) for _ in range(3))
+        kinds.append(Kind(others, scene.fallback))
+    return kinds
+
+
+def foreign(r: Random, world: World, scene: Scene, kinds: list[Kind]) -> tuple[str, int | str]:
+    """Return a message that no example is like: about anything, or near to what one is about."""
+    known = {k.label for k in kinds}
+    intents = [k for k in known if k in world.intents]
+    if intents and r.random() < 0.3:
+        near = [c for c in world.near_classes(r.choice(intents), 8) if c not in known]
+        if near:
+            row = r.choice(world.classes[r.choice(near)])
+            return world.texts[row], row
+    while True:
+        message, about = off_topic(r, world, scene)
+        if isinstance(about, str) or not world.labels[about] or world.labels[about] not in known:
+            return message, about
+
+
+def whole_bot(r: Random, world: World) -> list[Turn]:
+    """A bot as its folder stands: of its notes and examples the nearest to the message are shown,
+    far notes are left out, and beside a near one the fallback is not offered.
+    """
+    b = lengthened(r, world, near_business(r, world, r.randint(6, 16)))
+    notes = b.notes if r.random() < 0.6 else class_notes(r, world, r.randint(6, 16))
+    scene = Scene(b, fallback_sentence(r))
+    opening: list[Piece] = persona(r, world, scene, r.choice((0, 0, 0, 1)), endings=0.08)
+    kinds = example_kinds(r, world, scene)
+    examples = [(way, k) for k in kinds for way in r.sample(k.ways, min(len(k.ways), 3))]
+    listed = [(r.choice(n.questions), n) for n in notes]
+    about: About | None
+    kind: Kind | None = None
+    x = r.random()
+    if x < 0.4:
+        kind = r.choice(kinds)
+        (message, about), wanted = r.choice(kind.ways), kind.reply
+    elif x < 0.86:
+        asked, note = r.choice(listed)
+        turn = ask(r, note, asked)
+        message, about, wanted = turn.content, turn.about, note.answer
+    else:
+        (message, about), wanted = foreign(r, world, scene, kinds), scene.fallback
+    found = nearest(world, message, [asked for asked, _ in listed], r.choice(N_SHOWN))
+    floor = FLOOR if r.random() < 0.6 else LOW_FLOOR
+    found = [(i, near) for i, near in found if near >= floor]
+    picked = [listed[i] for i, _ in found]
+    if kind is None and all(note.answer != wanted for _, note in picked):
+        wanted = scene.fallback
+    scene.is_sure = bool(found) and found[-1][1] >= SURE_FROM and wanted != scene.fallback
+    others = [e for e in examples if e[0][0] != message]
+    near_by = nearest(
+        world, message, [way[0] for way, _ in others], r.choice((0, 2, 3, 3, 3, 3, 4))
+    )
+    shown_now = [others[i] for i, _ in near_by]
+    if kind is not None and all(k is not kind for _, k in shown_now):
+        # Not found by the search: then nothing would tell its reply.
+        way = r.choice([w for w in kind.ways if w[0] != message] or list(kind.ways))
+        shown_now = [(way, kind), *shown_now[1:]]
+    opening += ["\n"] if opening else []
+    turns = [system(*opening, *known_part(r, scene, picked))]
+    for (text, row), k in shown_now:
+        turns += [user(text, row=row), shown(Mark(k.reply))]
+    for _ in range(r.choice((0, 0, 0, 1, 1, 2))):
+        asked, note = r.choice(listed)
+        turns += [ask(r, note, asked), shown(Mark(note.answer), weight=UNSEEN)]
+    said = message if isinstance(about, int) and r.random() < 0.5 else as_written(r, message)
+    turns += [user(said, row=message if about is None else about), scene.reply(Mark(wanted))]
+    for _ in range(r.choice((0, 1, 1, 2))):
+        if shown_now and r.random() < 0.6:
+            _, k = r.choice(shown_now)
+            text, row = r.choice(k.ways)
+            if k.reply != scene.fallback:
+                turns += [user(text, row=row), scene.reply(Mark(k.reply))]
+        elif picked and r.random() < 0.6:
+            asked, note = r.choice(picked)
+            turns += [ask(r, note, asked), scene.reply(Mark(note.answer))]
+        else:
+            turns += scene.unanswered(foreign(r, world, scene, kinds))
+    return turns

@@ -12,6 +12,7 @@ from pretraining.chats import (
     ABSENT,
     FACTS,
     N_SHOWN,
+    SURE,
     Scene,
     banter,
     chat,
@@ -27,7 +28,7 @@ from pretraining.chats import (
     stated,
     talk,
 )
-from pretraining.conversations import conversation
+from pretraining.conversations import conversation, whole_bot
 from pretraining.episodes import (
     About,
     Mark,
@@ -326,7 +327,8 @@ def retrieved_notes(r: Random, world: World) -> list[Turn]:
     if r.random() < 0.12:
         r.shuffle(rows)
     notes = [(world.texts[i], answers[world.labels[i]]) for i in rows]
-    rules = notes_part(r, scene.fallback, notes, rows)
+    scene.is_sure = not absent and r.random() < SURE
+    rules = notes_part(r, scene.fallback, notes, rows, scene.is_sure)
     turns = [system(*opening, *(["\n"] if opening else []), *rules)]
     known: dict[str, str] = {}
     if r.random() < 0.35:
@@ -366,10 +368,11 @@ EARLY: tuple[tuple[Generator, float], ...] = (
     (one_word, 0.05),
 )
 MIXTURE: tuple[tuple[Generator, float], ...] = (
-    (conversation, 0.11),
-    (chat, 0.11),
-    (many_notes, 0.1),
-    (retrieved_notes, 0.1),
+    (whole_bot, 0.14),
+    (conversation, 0.09),
+    (chat, 0.09),
+    (many_notes, 0.08),
+    (retrieved_notes, 0.08),
     (medical_notes, 0.01),
     (classification, 0.12),
     (talk, 0.04),
@@ -379,6 +382,6 @@ MIXTURE: tuple[tuple[Generator, float], ...] = (
     (copying, 0.13),
     (one_word, 0.02),
     (dialogue, 0.03),
-    (chinese.notes, 0.07),
+    (chinese.notes, 0.1),
     (chinese.talk, 0.08),
 )

@@ -6,10 +6,10 @@ from random import Random
 
 import pytest
 
+from pretraining import conversations
 from pretraining.businesses import Note
-from pretraining.chats import N_SHOWN, SOCIAL, Scene, make_business
+from pretraining.chats import N_SHOWN, SOCIAL, UNSEEN, Scene, make_business, notes_part
 from pretraining.conversations import (
-    PAST,
     Conversation,
     class_notes,
     conversation,
@@ -18,6 +18,7 @@ from pretraining.conversations import (
     name_asked,
     retrieve,
     talk_notes,
+    whole_bot,
 )
 from pretraining.episodes import Mark, Turn
 from pretraining.world import World
@@ -74,9 +75,9 @@ def test_an_earlier_answer_is_trained_only_where_its_note_is_shown_now(world: Wo
         kept = {note.answer for _, note in c.notes}
         for turn in (c.past()[1] for _ in range(4)):
             if turn.content in kept:
-                assert (turn.weight == PAST) == (turn.content not in shown)
-                assert (turn.weight == PAST) != isinstance(turn.pieces[0], Mark)
-                n_past += turn.weight == PAST
+                assert (turn.weight == UNSEEN) == (turn.content not in shown)
+                assert (turn.weight == UNSEEN) != isinstance(turn.pieces[0], Mark)
+                n_past += turn.weight == UNSEEN
     assert n_past > SEEDS
 
 
@@ -165,3 +166,40 @@ def test_a_piece_recurs_in_notes_and_fallback_and_leaves_the_rest_as_it_was(worl
         }
         assert len(pieces) == 1
         assert fallback == "Ask the desk" or next(iter(pieces)) in fallback
+
+
+def test_a_rule_that_is_sure_offers_no_fallback() -> None:
+    for seed in range(20):
+        notes = [("Are you open?", "At ten.")]
+        offered = notes_part(Random(seed), "Ask them.", notes)
+        sure = notes_part(Random(seed), "Ask them.", notes, is_sure=True)
+        assert Mark("Ask them.") in offered
+        assert "Ask them." not in "".join(str(p) for p in sure)
+        assert Mark("At ten.", "Are you open?") in sure
+
+
+@pytest.mark.parametrize("floor", [-1.0, 0.0, 2.0])
+def test_a_whole_bot_says_what_its_prompt_shows(
+    world: World, monkeypatch: pytest.MonkeyPatch, floor: float
+) -> None:
+    # The test's encoder draws vectors, whose cosines lie around 0.
+    monkeypatch.setattr(conversations, "FLOOR", floor)
+    monkeypatch.setattr(conversations, "SURE_FROM", 0.05)
+    monkeypatch.setattr(conversations, "LOW_FLOOR", floor)
+    kinds = {"note": 0, "example": 0, "fallback": 0}
+    for seed in range(SEEDS):
+        turns = whole_bot(Random(seed), world)
+        marks = [p for p in turns[0].pieces if isinstance(p, Mark)]
+        notes = {m.text for m in marks if isinstance(m.about, tuple)}
+        examples = {t.content for t in turns if t.role == "assistant" and t.weight < 1.0}
+        for turn in targets(turns):
+            text = turn.pieces[0]
+            assert isinstance(text, Mark)
+            kind = "note" if text.text in notes else "example" if text.text in examples else ""
+            if not kind:
+                assert text in turns[0].pieces, turn.content  # offered
+                kind = "fallback"
+            kinds[kind] += 1
+    assert kinds["example"] > SEEDS / 4
+    assert kinds["fallback"] > SEEDS / 10
+    assert (kinds["note"] > SEEDS / 4) == (floor < 1)

@@ -242,6 +242,21 @@ def test_chinese_notes_answer_by_what_they_show_or_by_the_fallback(world: World)
                 assert turn.pieces[0].text in shown_before
 
 
+def test_chinese_prompts_without_an_offer_are_not_answered_by_a_fallback(world: World) -> None:
+    n_sure = n_empty = 0
+    for seed in range(200):
+        turns = chinese.notes(Random(seed), world)
+        marks = [p for p in turns[0].pieces if isinstance(p, Mark)]
+        is_sure = all(m.about is not None for m in marks)
+        n_sure += is_sure
+        n_empty += all(m.about is None for m in marks)
+        replies = [t.content for t in turns if t.role == "assistant" and t.weight >= TARGET]
+        said = chinese.FALLBACK_FIRST if is_sure else ()
+        assert not any(reply.startswith(said) for reply in replies)
+    assert 30 < n_sure < 110
+    assert 5 < n_empty < 50
+
+
 def test_most_classifications_are_misread_and_nothing_else_is(
     world: World, tokenizer: Tokenizer
 ) -> None:
