@@ -49,7 +49,7 @@ from promptbot.models.encoder import (
 )
 
 SIZES = StudentConfig(
-    layers=2, heads=4, width=256, inner=1024, dimension=384, reach=16, max_tokens=128
+    layers=2, heads=4, width=256, inner=928, dimension=384, reach=16, max_tokens=128
 )
 ADDED = ("encoder_texts", "wide_texts")
 """Files of sentences that only the encoder and the summaries, or only the encoder, learn from."""
@@ -59,7 +59,7 @@ N_SWAPPED, N_BUSINESS = 120_000, 90_000
 """Sentences of the corpus with other words in them, and such that businesses are asked."""
 N_COMMON = 400
 """How many of the corpus's words are never exchanged: they tell how a sentence is built."""
-GENERAL = (
+SWAPPED = (
     "query_wellformedness", "disfl_qa", "dolly_short", "clinc150", "ms_chitchat", "topical_chat",
     "chatterbot_corpus", "chatterbot", "medquad", "self_instruct_seeds", "cima",
 )  # fmt: skip
@@ -286,7 +286,7 @@ def wide_sentences(data: Path, work: Path) -> list[str]:
     said = [
         text
         for dialogue in material.dialogues
-        if dialogue.split == "train" and dialogue.source in GENERAL
+        if dialogue.split == "train" and dialogue.source in SWAPPED
         for _, text in dialogue.messages
     ]
     said += [t for a in material.answers if a.split == "train" for t in (a.question, a.answer)]
@@ -299,7 +299,7 @@ def wide_sentences(data: Path, work: Path) -> list[str]:
     counts = Counter(w for text in texts for w in set(re.findall(r"\w+", text.lower())))
     common = [word for word, _ in counts.most_common(N_COMMON)]
     near = near_words(tokenizer, np.load(work / "encoder_pieces.npy"), common)
-    general = [t.text for t in material.texts if t.split == "train" and t.source in GENERAL]
+    general = [t.text for t in material.texts if t.split == "train" and t.source in SWAPPED]
     general += [text for text in long if len(text) < 100]
     return [
         *long,

@@ -73,6 +73,22 @@ def test_a_template_that_defeats_the_prefix_cache_is_remarked_on_and_fine(
     assert "characters" not in cli("check", str(make_bot("first", files))).out
 
 
+def test_a_template_that_reckons_with_a_similarity_that_words_do_not_give_is_found(
+    cli: Cli, make_bot: BotMaker
+) -> None:
+    files = {
+        "bot.yaml": "name: words\ntask: chat\nmodel: embedded\ntemplate: system.j2\n"
+        "knowledge: {file: knowledge.jsonl, k: 1, retriever: bm25}\n",
+        "knowledge.jsonl": '{"question": "Who?", "answer": "We."}\n',
+        "system.j2": "{% if knowledge[-1].similarity >= 0.5 %}Surely.{% endif %}",
+    }
+    reckons = cli("check", str(make_bot("reckons", files)))
+    assert reckons.status == 2
+    assert "system.j2" in reckons.err
+    files["system.j2"] = "{% if (knowledge[-1].similarity or 0) >= 0.5 %}Surely.{% endif %}"
+    assert cli("check", str(make_bot("careful", files))).status == 0
+
+
 def test_a_variant_whose_extra_is_missing_is_said_and_the_others_are_checked(
     cli: Cli, make_bot: BotMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
