@@ -39,7 +39,7 @@ from pretraining.world import World
 ABSENT = 0.34
 """Share of the questions that no note answers."""
 NAME_ASKED = "What is my name?"
-FLOOR, SURE_FROM = 0.35, 0.5
+FLOOR, SURE_FROM = 0.35, 0.4
 """The similarities under which the shipped bots show no note and over which they do not offer the
 fallback."""
 LOW_FLOOR = 0.2

@@ -43,7 +43,7 @@ guard:
   redact: []                  # [email, phone, card, iban, national_id, ip]; see docs/guards.md
 vars:                         # whatever the templates need
   company: Example Ltd
-  sure: 0.5                   # a nearer note is not doubted; give a larger model 1
+  sure: 0.4                   # a nearer note is not doubted; give a larger model 1
 """
 
 _CHAT_TEMPLATE = """\
