@@ -375,7 +375,9 @@ def whole_bot(r: Random, world: World) -> list[Turn]:
     for _ in range(r.choice((0, 0, 0, 1, 1, 2))):
         asked, note = r.choice(listed)
         turns += [ask(r, note, asked), shown(Mark(note.answer), weight=UNSEEN)]
-    said = message if isinstance(about, int) and r.random() < 0.5 else as_written(r, message)
+    # A note's question is written as typed already.
+    as_typed = not isinstance(about, tuple) and r.random() < 0.5
+    said = as_written(r, message) if as_typed else message
     turns += [user(said, row=message if about is None else about), scene.reply(Mark(wanted))]
     for _ in range(r.choice((0, 1, 1, 2))):
         if shown_now and r.random() < 0.6:
