@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
+from pretraining.episodes import halved
 from pretraining.grammar import (
     BUSINESSES,
     FALLBACK_PARTS,
@@ -58,11 +59,8 @@ class Note:
     """Notes of one topic are a family: their answers share their wording."""
 
     def about(self, question: str) -> tuple[str, ...]:
-        """Return what the summary of one of its questions is of: half of it is common to all.
-
-        So wordings of one matter come nearer to one another than the teacher puts them.
-        """
-        return (question, self.questions[0]) if question != self.questions[0] else (question,)
+        """Return what the summary of one of its questions is of: half of it is common to all."""
+        return halved(question, self.questions[0])
 
 
 @dataclass(frozen=True)

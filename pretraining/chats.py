@@ -23,6 +23,8 @@ ABSENT = 0.33
 """Share of the questions about notes that none of those shown answers."""
 N_SHOWN = (1, 1, 1, 1, 2, 3, 3, 3, 4, 5)
 """How many notes a prompt shows: the shipped bots show one."""
+UNSEEN = 0.02
+"""Loss weight of a reply that nothing in the prompt tells."""
 NOTE_RULES = (
     ("Answer with the notes. If no note fits, say: ", ""),
     ("Answer with the notes. If no note fits, say: ", ""),
@@ -60,10 +62,6 @@ LAYOUTS = (
     (0.05, "* {q}\n  "),
     (0.04, "Note: {q}\n"),
 )
-
-
-UNSEEN = 0.02
-"""Loss weight of a reply that nothing in the prompt tells."""
 
 
 @dataclass(frozen=True)
@@ -474,10 +472,12 @@ def notes_part(
     `rows` say what the questions' summaries are of, where that is not the questions themselves;
     where `is_sure`, the fallback is not offered.
     """
-    before, after = r.choice(NOTE_RULES)
-    pieces: list[Piece] = [before, Mark(fallback), after]
+    pieces: list[Piece]
     if is_sure:
         pieces = [r.choice(SURE_RULES)]
+    else:
+        before, after = r.choice(NOTE_RULES)
+        pieces = [before, Mark(fallback), after]
     x = r.random()
     layout = LAYOUTS[0][1]
     for share, known in LAYOUTS:

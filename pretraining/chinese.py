@@ -20,7 +20,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from pretraining.corpus import HAN, held_share, load_rows
-from pretraining.episodes import Mark, Piece, Turn, shown, system, target, user
+from pretraining.episodes import Mark, Piece, Turn, halved, shown, system, target, user
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,8 +58,7 @@ class Chinese:
 
     def about(self, i: int, wording: str) -> tuple[str, ...]:
         """Return what the summary of a wording is of: half of it is common to all of its matter."""
-        first = self.questions[i][0]
-        return (wording, first) if wording != first else (first,)
+        return halved(wording, self.questions[i][0])
 
     @cached_property
     def worded(self) -> tuple[int, ...]:

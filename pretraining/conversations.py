@@ -83,7 +83,8 @@ def nearest(world: World, message: str, texts: list[str], k: int) -> list[tuple[
     assert world.encode is not None
     vectors = world.encode([message, *texts])
     scores = vectors[1:].astype(np.float32) @ vectors[0].astype(np.float32)
-    return [(int(i), float(scores[i])) for i in np.argsort(scores, kind="stable")[::-1][:k][::-1]]
+    order = np.argsort(scores, kind="stable")[max(0, len(texts) - k) :]
+    return [(int(i), float(scores[i])) for i in order]
 
 
 def talk_notes(r: Random, world: World, n: int) -> tuple[Note, ...]:
@@ -277,8 +278,8 @@ def conversation(r: Random, world: World) -> list[Turn]:
 class Kind:
     """Messages of one kind, which a bot's examples answer alike."""
 
-    ways: tuple[tuple[str, About | None], ...]
-    """Wordings, and what the summary of each is of, where that is not the wording."""
+    ways: tuple[tuple[str, About], ...]
+    """Wordings, and what the summary of each is of."""
     reply: str
     label: str = ""
     """Their class, if they have one."""
@@ -294,7 +295,7 @@ def example_kinds(r: Random, world: World, scene: Scene) -> list[Kind]:
         says, replies = SOCIAL[name]
         reply = r.choice(replies).replace("{name}", scene.business.name)
         reply = reply if r.random() < 0.5 else r.choice(world.sayings)
-        kinds.append(Kind(tuple((text, None) for text in says), reply))
+        kinds.append(Kind(tuple((text, text) for text in says), reply))
     labels = r.sample(world.chitchat, min(len(world.chitchat), r.randint(1, 6)))
     n = min(len(world.intents), r.randint(1, 8))
     near = r.random() < 0.5
@@ -378,7 +379,7 @@ def whole_bot(r: Random, world: World) -> list[Turn]:
     # A note's question is written as typed already.
     as_typed = not isinstance(about, tuple) and r.random() < 0.5
     said = as_written(r, message) if as_typed else message
-    turns += [user(said, row=message if about is None else about), scene.reply(Mark(wanted))]
+    turns += [user(said, row=about), scene.reply(Mark(wanted))]
     for _ in range(r.choice((0, 1, 1, 2))):
         if shown_now and r.random() < 0.6:
             _, k = r.choice(shown_now)

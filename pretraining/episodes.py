@@ -31,6 +31,14 @@ About = int | str | tuple[str, ...]
 """What a summary is of: a row of the corpus, a text, or several texts whose mean vector it has."""
 
 
+def halved(wording: str, first: str) -> tuple[str, ...]:
+    """Return what the summary of one wording of a matter is of: half of it is the first wording's.
+
+    So wordings of one matter come nearer to one another than the encoder that is the aim puts them.
+    """
+    return (wording, first) if wording != first else (first,)
+
+
 @dataclass(frozen=True)
 class Mark:
     """A piece of a message that may be copied, or is a copy of an equal mark before it."""
